@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+#include "common/model/job.h"
+
+#include <fmt/format.h>
+
+#include "common/model/limits.h"
+
+namespace capstan {
+namespace {
+
+constexpr std::string_view kStates[] = {"queued",    "running", "paused",
+                                        "succeeded", "failed",  "cancelled"};
+
+tl::unexpected<Error> invalid(std::string message) {
+  return fail(Errc::Invalid, std::move(message));
+}
+
+bool has_nul(const Bytes& bytes) {
+  return bytes.find('\0') != Bytes::npos;
+}
+
+Result<void> validate_command(const JobSpec& spec) {
+  if (spec.argv.empty() || spec.argv.front().empty()) {
+    return invalid("the command is empty: give it behind --");
+  }
+  if (spec.shell && spec.argv.size() != 1) {
+    return invalid(fmt::format("--shell takes one shell line, not {} arguments: quote the line",
+                               spec.argv.size()));
+  }
+  for (std::size_t i = 0; i < spec.argv.size(); ++i) {
+    if (has_nul(spec.argv[i])) return invalid(fmt::format("argument {} has a NUL byte in it", i));
+    if (spec.argv[i].size() > limits::kArgumentBytes) {
+      return invalid(fmt::format(
+          "argument {} has {} bytes, more than the {} that Linux takes: pass it in a file", i,
+          spec.argv[i].size(), limits::kArgumentBytes));
+    }
+  }
+  return {};
+}
+
+Result<void> validate_surroundings(const JobSpec& spec) {
+  if (spec.name.size() > limits::kNameBytes) {
+    return invalid(
+        fmt::format("the name has {} bytes: use at most {}", spec.name.size(), limits::kNameBytes));
+  }
+  if (!is_utf8(spec.name)) return invalid("the name is not UTF-8: give another with --name");
+  if (spec.cwd.empty() || spec.cwd[0] != '/') {
+    return invalid(
+        fmt::format("the working directory '{}' is not absolute: give a path that "
+                    "begins with / with --cwd",
+                    printable(spec.cwd)));
+  }
+  if (has_nul(spec.cwd)) return invalid("the working directory has a NUL byte in it");
+  for (const EnvVar& var : spec.env) {
+    if (var.name.empty() || var.name.find('=') != Bytes::npos || has_nul(var.name)) {
+      return invalid(
+          fmt::format("bad environment variable '{}': use --env NAME=VALUE", printable(var.name)));
+    }
+    if (has_nul(var.value) || var.name.size() + var.value.size() + 1 > limits::kArgumentBytes) {
+      return invalid(fmt::format(
+          "the value of the environment variable {} cannot be passed on: at most {} bytes, no NUL",
+          printable(var.name), limits::kArgumentBytes));
+    }
+  }
+  return {};
+}
+
+Result<void> validate_numbers(const JobSpec& spec) {
+  if (spec.cpus < 1 || spec.cpus > limits::kCpusPerTask) {
+    return invalid(
+        fmt::format("a task cannot have {} cpus: use 1 to {}", spec.cpus, limits::kCpusPerTask));
+  }
+  if (spec.retries > limits::kRetries) {
+    return invalid(
+        fmt::format("{} retries are too many: use at most {}", spec.retries, limits::kRetries));
+  }
+  if (spec.priority > limits::kPriorityMax || spec.priority < -limits::kPriorityMax) {
+    return invalid(fmt::format("priority {} is out of range: use {} to {}", spec.priority,
+                               -limits::kPriorityMax, limits::kPriorityMax));
+  }
+  if (spec.time_limit.count() < 0) {
+    return invalid("the time limit is negative: use a duration such as 10m, or 0 for none");
+  }
+  return {};
+}
+
+Result<void> validate_ranges(const std::vector<IndexRange>& ranges) {
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    const IndexRange& range = ranges[i];
+    if (range.step == 0 || range.first > range.last) {
+      return invalid(fmt::format("bad range {}-{}:{}: use FIRST-LAST:STEP, ascending", range.first,
+                                 range.last, range.step));
+    }
+    if (range.last > limits::kIndexMax) {
+      return invalid(
+          fmt::format("index {} is too large: use at most {}", range.last, limits::kIndexMax));
+    }
+    if (i > 0 && range.first <= ranges[i - 1].last) {
+      return invalid(fmt::format("the ranges overlap at {}: name each index once", range.first));
+    }
+  }
+  return {};
+}
+
+Result<void> validate_indices(const JobSpec& spec) {
+  if (spec.has_inputs && spec.array) {
+    return invalid("a job is an array or has inputs, not both: leave one out");
+  }
+  if (spec.has_inputs && spec.indices.empty()) return {};  // Not counted yet.
+  if (spec.indices.empty()) return invalid("the job has no tasks: give an index or an input");
+  TRY(validate_ranges(spec.indices));
+  if (!spec.array) {
+    const IndexRange& range = spec.indices.front();
+    const bool plain = spec.indices.size() == 1 && range.first == 1 && range.step == 1;
+    if (!plain || (!spec.has_inputs && range.last != 1)) {
+      return invalid("only an array chooses its indices: use --array");
+    }
+  }
+  if (const std::uint64_t count = task_count(spec); count > limits::kTasksPerJob) {
+    return invalid(
+        fmt::format("{} tasks are too many for one job: use at most {} and submit the "
+                    "rest as another",
+                    count, limits::kTasksPerJob));
+  }
+  return {};
+}
+
+/// As it is kept and sent, the numbers aside.
+std::size_t template_bytes(const JobSpec& spec) {
+  std::size_t sum = spec.name.size() + spec.cwd.size() + spec.indices.size() * sizeof(IndexRange);
+  for (const Bytes& argument : spec.argv) sum += argument.size() + 1;
+  for (const EnvVar& var : spec.env) sum += var.name.size() + var.value.size() + 2;
+  return sum;
+}
+
+}  // namespace
+
+std::uint64_t task_count(const JobSpec& spec) {
+  std::uint64_t sum = 0;
+  for (const IndexRange& range : spec.indices) sum += range.count();
+  return sum;
+}
+
+Result<void> validate(const JobSpec& spec) {
+  TRY(validate_command(spec));
+  TRY(validate_surroundings(spec));
+  TRY(validate_numbers(spec));
+  TRY(validate_indices(spec));
+  if (const std::size_t bytes = template_bytes(spec); bytes > limits::kTemplateBytes) {
+    return invalid(
+        fmt::format("command, environment and ranges have {} bytes, at most {} fit: "
+                    "pass long lists as inputs (::: or --each-line)",
+                    bytes, limits::kTemplateBytes));
+  }
+  return {};
+}
+
+std::string_view to_string(JobState state) {
+  const auto number = static_cast<std::size_t>(state);
+  return number < std::size(kStates) ? kStates[number] : "unknown";
+}
+
+Result<JobState> parse_job_state(std::string_view text) {
+  for (std::size_t i = 0; i < std::size(kStates); ++i) {
+    if (text == kStates[i]) return static_cast<JobState>(i);
+  }
+  return invalid(
+      fmt::format("unknown job state '{}': use {}", printable(text), fmt::join(kStates, ", ")));
+}
+
+}  // namespace capstan

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+//
+// Every bound of the system, in one place, each with its reason. Anything that comes from outside
+// is held against these; what is larger is refused with a clear error, never cut silently.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace capstan::limits {
+
+using namespace std::chrono_literals;
+
+// --- What a job may be ---------------------------------------------------------------------------
+/// Tasks of one job. State costs a byte each once touched: 100 MB at the very most.
+inline constexpr std::uint64_t kTasksPerJob = 100'000'000;
+/// One argument after rendering. Linux refuses more in execve (MAX_ARG_STRLEN is 131,072 with NUL).
+inline constexpr std::size_t kArgumentBytes = 131'071;
+/// A job's template: arguments, environment, cwd. It travels once per worker in one message part.
+inline constexpr std::size_t kTemplateBytes = 512 * 1024;
+/// One input. The same bound as an argument, since it becomes one.
+inline constexpr std::size_t kInputBytes = kArgumentBytes;
+inline constexpr std::size_t kNameBytes = 255;       ///< Job and worker names: fits a file name.
+inline constexpr std::size_t kTokenBytes = 255;      ///< A submission's token.
+inline constexpr std::uint32_t kCpusPerTask = 4096;  ///< More than any machine has.
+inline constexpr std::uint32_t kRetries = 1000;      ///< Beyond this it is a loop, not a retry.
+inline constexpr std::int32_t kPriorityMax = 1'000'000;
+inline constexpr std::uint32_t kIndexMax =
+    2'000'000'000;  ///< An array's largest index: fits int32.
+
+// --- Messages and journal ------------------------------------------------------------------------
+/// What a client or worker puts together itself for one message (inputs, results, held attempts).
+/// What is larger travels in parts. Only a template, which is one piece, may exceed it.
+inline constexpr std::size_t kMessageBytes = 256 * 1024;
+/// ZMQ_MAXMSGSIZE: cuts off what claims to be larger (field-notes: it is unset by default).
+inline constexpr std::size_t kFrameBytes = 1024 * 1024;
+/// Any frame, in both directions: the largest template (kTemplateBytes) with room for the rest. A
+/// listener and a decoder refuse more.
+inline constexpr std::size_t kReplyBytes = 768 * 1024;
+/// A batch of the journal: bounds one transaction and one replication message.
+inline constexpr std::size_t kBatchBytes = 512 * 1024;
+/// Entries in a batch: bounds one turn of the loop (about 10 ms of apply and upserts).
+inline constexpr std::size_t kEntriesPerBatch = 4096;
+/// Messages taken in one turn.
+inline constexpr std::size_t kMessagesPerTurn = 1024;
+inline constexpr int kDecodeDepth = 8;      ///< Nesting of a msgpack value.
+inline constexpr int kHighWaterMark = 200;  ///< ZMQ_SNDHWM/RCVHWM: 200 x 256 KiB a peer.
+/// Connects of one key at once and for each second after: 500 workers may enrol with one invitation
+/// in one moment, and a key that reconnects faster for long is broken or guesses routing ids.
+inline constexpr int kConnectBurst = 1024;
+inline constexpr int kConnectsPerSecond = 64;
+/// Bytes that a peer may send without completing one message: what is parked in an unfinished
+/// multipart message is bounded by no high-water mark. Above any socket buffer (6 to 32 MiB).
+inline constexpr std::uint64_t kParkedBytes = 64 * 1024 * 1024;
+/// Connections of a listener, handshakes included: kWorkers + kClients and some that come or go.
+inline constexpr std::size_t kConnections = 10'000;
+/// One chunk of staged inputs as the client cuts it: a dispatch decodes a whole chunk.
+inline constexpr std::size_t kInputChunkBytes = 64 * 1024;
+inline constexpr auto kStagingTtl = 10min;          ///< An unfinished submission is dropped.
+inline constexpr std::size_t kStagedPerOwner = 64;  ///< Open submissions of one owner.
+/// Parts of a submission on their way: the client waits for answers beyond this.
+inline constexpr std::size_t kPartsInFlight = 16;
+/// Requests remembered in memory; older ones are found in the table.
+inline constexpr std::size_t kRequestsInMemory = 16'384;
+inline constexpr auto kRequestsInMemoryFor = 60s;
+inline constexpr auto kRequestsKept = std::chrono::hours(7 * 24);
+
+// --- Workers -------------------------------------------------------------------------------------
+/// Attempts that one worker holds (running and queued there): a HELLO lists them in one message.
+inline constexpr std::size_t kHeldPerWorker = 4096;
+inline constexpr std::size_t kWorkers = 4096;     ///< Enrolled; the mission says up to 500.
+inline constexpr std::size_t kTailBytes = 4096;   ///< Of each stream, in the committed result.
+inline constexpr std::size_t kReasonBytes = 512;  ///< Of an attempt's reason in words.
+inline constexpr std::size_t kWordsBytes = 2048;  ///< Of any other text for people in a message.
+inline constexpr std::size_t kCaptureHeadBytes = 1024 * 1024;       ///< Of each stream, kept whole.
+inline constexpr std::size_t kCaptureRingBytes = 15 * 1024 * 1024;  ///< Of each stream, the last.
+inline constexpr std::size_t kLogChunkBytes = 64 * 1024;            ///< Bulk shares the connection.
+inline constexpr int kLogChunksInFlight = 2;  ///< Credit of one peer for bulk bytes.
+/// Work sent ahead covers this much time, so that a worker never idles for a round trip.
+inline constexpr auto kPrefillHorizon = 250ms;
+/// Tasks whose mean is above this are not sent ahead at all.
+inline constexpr auto kPrefillTaskMax = 5s;
+inline constexpr std::uint32_t kPrefillPerSlot = 512;
+
+// --- Inside a worker (shepherd and agent) --------------------------------------------------------
+/// A start is told on its own when it ran this long: shorter ones are told by their result.
+inline constexpr auto kStartedHold = 50ms;
+/// While more work is queued here, what ended is spooled and told together: one write for many.
+inline constexpr auto kReportLinger = 5ms;
+inline constexpr std::size_t kReportBatch = 64;
+inline constexpr auto kSpoolSyncAfter = 1s;  ///< Undelivered results are synced then.
+inline constexpr auto kDiskRetry = 1s;       ///< A full disk is tried again.
+/// The spool file is rewritten when it is larger than this and mostly confirmed.
+inline constexpr std::size_t kSpoolCompactBytes = 4 * 1024 * 1024;
+/// Results on their way: a window, so that a resend of thousands does not overrun the queues.
+inline constexpr std::size_t kResultsInFlightBytes = 4 * 1024 * 1024;
+inline constexpr auto kGrowthPace = 20ms;    ///< A followed output is told at most this often.
+inline constexpr auto kHelloRetry = 2s;      ///< Doubles, while it is not answered …
+inline constexpr auto kHelloRetryMax = 10s;  ///< … up to this.
+inline constexpr int kHelloTries = 3;        ///< For an earlier instance's results.
+inline constexpr auto kMasterSilent = 10s;   ///< Then HELLO is said again.
+inline constexpr std::size_t kTemplateCacheBytes = 64 * 1024 * 1024;  ///< Of one session.
+inline constexpr std::size_t kFollowedJobs = 4096;
+/// Arguments and environment of one process: Linux' default is a quarter of an 8 MiB stack.
+inline constexpr std::size_t kExecBytes = 8 * 1024 * 1024;
+inline constexpr std::size_t kPairFrameBytes = 2 * kExecBytes;
+/// Waits for a stopped agent; beyond it the agent is replaced by a new one.
+inline constexpr std::size_t kPairBufferBytes = 64 * 1024 * 1024;
+/// What the main process left behind may end by itself for so long, then it is killed.
+inline constexpr auto kStragglerWait = 100ms;
+/// After grace and kill-grace: for the last acknowledgements and the goodbye.
+inline constexpr auto kGoodbyeWait = 5s;
+inline constexpr auto kAgentBackoffMax = 2s;
+
+// --- Failure -------------------------------------------------------------------------------------
+inline constexpr auto kBackoffFirst = 1s;
+inline constexpr auto kBackoffMax = 60s;
+inline constexpr std::uint32_t kWorkerLossesPerTask = 3;  ///< Then the task itself is suspect.
+inline constexpr std::uint32_t kLaunchErrorWorkers = 3;   ///< Then the job itself is wrong.
+inline constexpr std::uint32_t kRetriesDefaultSubmit = 2;
+inline constexpr std::uint32_t kRetriesDefaultRun = 0;
+
+// --- Silence -------------------------------------------------------------------------------------
+inline constexpr auto kHeartbeatEvery = 2s;
+inline constexpr auto kSuspectAfter = 10s;
+inline constexpr auto kLostAfter = 30s;
+inline constexpr auto kClosedGrace = 5s;
+inline constexpr auto kHandshake = 3s;  ///< ZMQ_HANDSHAKE_IVL.
+inline constexpr auto kKillGrace = 10s;
+inline constexpr auto kGrace = 30s;
+
+// --- Clients -------------------------------------------------------------------------------------
+inline constexpr auto kClientTimeout = 30s;
+inline constexpr std::size_t kRowsPerPage = 1000;  ///< Of a wide read.
+inline constexpr std::size_t kClients = 4096;      ///< Sessions of clients at once.
+inline constexpr std::size_t kWatchesPerClient = 16;
+/// Questions of one client that are not answered yet: bounds the reader thread's queue.
+inline constexpr std::size_t kQuestionsPerClient = 64;
+/// Watch messages that a client has not confirmed yet: a slow reader gets no more.
+inline constexpr int kWatchCredit = 8;
+/// Events that wait for one watch; beyond it the watch catches up from the tables.
+inline constexpr std::size_t kWatchBacklog = 4096;
+inline constexpr auto kWatchPace = 100ms;  ///< Progress is told at most this often.
+
+// --- Storage -------------------------------------------------------------------------------------
+inline constexpr std::size_t kWalCheckpointBytes = 64 * 1024 * 1024;
+inline constexpr std::size_t kBallastBytes = 16 * 1024 * 1024;  ///< Deleted when the disk is full.
+inline constexpr auto kIdleFlush = 200ms;                       ///< Committed rows not yet written.
+inline constexpr std::uint64_t kJournalBytesKept = 1ULL << 30;
+inline constexpr std::uint32_t kSchemaVersion = 1;
+inline constexpr std::uint32_t kEntryLevel = 1;
+
+}  // namespace capstan::limits

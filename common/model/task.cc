@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+#include "common/model/task.h"
+
+#include <fmt/format.h>
+
+namespace capstan {
+namespace {
+
+constexpr std::string_view kStates[] = {"waiting",   "ready",  "running",   "backoff",
+                                        "succeeded", "failed", "cancelled", "skipped"};
+constexpr std::string_view kEnds[] = {"success",   "exit",      "signal",       "timeout",
+                                      "stall",     "oom",       "launch_error", "worker_lost",
+                                      "cancelled", "superseded"};
+
+}  // namespace
+
+std::string_view to_string(TaskState state) {
+  const auto number = static_cast<std::size_t>(state);
+  return number < std::size(kStates) ? kStates[number] : "unknown";
+}
+
+Result<TaskState> parse_task_state(std::string_view text) {
+  for (std::size_t i = 0; i < std::size(kStates); ++i) {
+    if (text == kStates[i]) return static_cast<TaskState>(i);
+  }
+  return fail(Errc::Invalid, fmt::format("unknown task state '{}': use {}", printable(text),
+                                         fmt::join(kStates, ", ")));
+}
+
+std::string_view to_string(EndClass end) {
+  const auto number = static_cast<std::size_t>(end);
+  return number < std::size(kEnds) ? kEnds[number] : "unknown";
+}
+
+}  // namespace capstan
