@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+#include "common/json/json.h"
+
+#include <nlohmann/json.hpp>
+
+#include "common/base/bytes.h"
+#include "common/model/parse.h"
+
+namespace capstan::json {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string shown(std::string_view bytes) {
+  return is_utf8(bytes) ? std::string(bytes) : printable(bytes);
+}
+
+Json or_null(bool known, Json value) {
+  return known ? std::move(value) : Json();
+}
+
+Json shown_or_null(std::string_view text) {
+  return or_null(!text.empty(), shown(text));
+}
+
+Json time_or_null(WallTime t) {
+  return t.us == 0 ? Json() : Json(rfc3339(t));
+}
+
+double seconds(Micros d) {
+  return static_cast<double>(d.count()) / 1e6;
+}
+
+Json counts_of(const JobCounts& counts) {
+  return {{"waiting", counts.waiting},     {"ready", counts.ready},
+          {"running", counts.running},     {"backoff", counts.backoff},
+          {"succeeded", counts.succeeded}, {"failed", counts.failed},
+          {"cancelled", counts.cancelled}, {"skipped", counts.skipped}};
+}
+
+/// Never throws: every string went through shown(), and `replace` would mend what did not.
+std::string one_line(const Json& object) {
+  return object.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
+std::string line(const msg::JobView& job) {
+  return one_line({{"id", job.id.value},
+                   {"name", shown(job.name)},
+                   {"owner", shown(job.owner)},
+                   {"state", to_string(job.state)},
+                   {"tasks", job.tasks},
+                   {"counts", counts_of(job.counts)},
+                   {"submitted_at", time_or_null(job.submitted_at)},
+                   {"started_at", time_or_null(job.started_at)},
+                   {"finished_at", time_or_null(job.finished_at)},
+                   {"priority", job.priority},
+                   {"cpus", job.cpus},
+                   {"command", shown(job.command)},
+                   {"reason", shown_or_null(job.reason)}});
+}
+
+std::string line(const msg::TaskView& task) {
+  const bool exited = task.ended && (task.end == EndClass::Success || task.end == EndClass::Exit);
+  return one_line({{"task", task.task.value},
+                   {"state", to_string(task.state)},
+                   {"attempt", task.attempt.value},
+                   {"worker", shown_or_null(task.worker)},
+                   {"exit_code", or_null(exited, task.exit_code)},
+                   {"signal", or_null(task.ended && task.signal != 0, task.signal)},
+                   {"reason", shown_or_null(reason_of(task))},
+                   {"started_at", time_or_null(task.started_at)},
+                   {"finished_at", time_or_null(task.finished_at)},
+                   {"wall_s", or_null(task.ended, seconds(task.wall))},
+                   {"cpu_s", or_null(task.ended, seconds(task.cpu))},
+                   {"max_rss_bytes", or_null(task.ended, task.max_rss_bytes)},
+                   {"output_bytes", or_null(task.ended, task.stdout_bytes + task.stderr_bytes)}});
+}
+
+std::string line(const msg::WorkerView& worker) {
+  const bool heard = worker.last_heard_ago.count() >= 0;
+  return one_line({{"name", shown(worker.name)},
+                   {"state", to_string(worker.state)},
+                   {"cpus", worker.cpus},
+                   {"running", worker.running},
+                   {"version", shown(worker.version)},
+                   {"address", shown(worker.address)},
+                   {"last_heard_s", or_null(heard, seconds(worker.last_heard_ago))},
+                   {"queued", worker.queued},
+                   {"note", shown_or_null(worker.note)}});
+}
+
+std::string line(const msg::StatusReply& status) {
+  Json alarms = Json::array();
+  for (const std::string& alarm : status.alarms) alarms.push_back(shown(alarm));
+  return one_line({{"version", shown(status.version)},
+                   {"master", shown(status.master)},
+                   {"cluster", status.cluster.hex()},
+                   {"epoch", status.epoch.value},
+                   {"seq", status.seq.value},
+                   {"uptime_s", seconds(status.uptime)},
+                   {"workers_up", status.workers_up},
+                   {"workers_away", status.workers_away},
+                   {"cpus", status.cpus},
+                   {"cpus_running", status.cpus_running},
+                   {"jobs_live", status.jobs_live},
+                   {"tasks", counts_of(status.tasks)},
+                   {"refused_messages", status.refused_messages},
+                   {"refused_connections", status.refused_connections},
+                   {"memory_bytes", status.memory_bytes},
+                   {"database_bytes", status.database_bytes},
+                   {"disk_free_bytes", status.disk_free_bytes},
+                   {"alarms", std::move(alarms)}});
+}
+
+std::string reason_of(const msg::TaskView& task) {
+  if (task.cancelling && !is_finished(task.state)) return "cancelling";
+  if (!task.ended || task.end == EndClass::Success) return "";
+  const std::string kind(to_string(task.end));
+  return task.reason.empty() ? kind : kind + ": " + task.reason;
+}
+
+}  // namespace capstan::json

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+//
+// What people and scripts read as JSON: one object, one line, without the newline. The names are
+// public API (docs/cli.md): fields are appended, never renamed. Times are RFC 3339 in UTC, null
+// when they have not come; bytes that are not UTF-8 are shown by printable(). Pure; the only place
+// of the JSON library.
+#pragma once
+
+#include <string>
+
+#include "common/wire/message.h"
+
+namespace capstan::json {
+
+/// id name owner state tasks counts{…} submitted_at started_at finished_at priority cpus command
+/// reason.
+std::string line(const msg::JobView& job);
+
+/// task state attempt worker exit_code signal reason started_at finished_at wall_s cpu_s
+/// max_rss_bytes output_bytes. What only an ended attempt has is null before.
+std::string line(const msg::TaskView& task);
+
+/// name state cpus running version address last_heard_s queued note.
+std::string line(const msg::WorkerView& worker);
+
+/// version master cluster epoch seq uptime_s workers_up … alarms.
+std::string line(const msg::StatusReply& status);
+
+/// Why a task's last attempt did not succeed, as `reason` above: "exit", "timeout",
+/// "launch_error: No such file or directory"; "cancelling" while its processes are being ended; ""
+/// when there is nothing to say. For tables too.
+std::string reason_of(const msg::TaskView& task);
+
+}  // namespace capstan::json

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+//
+// Messages to bytes and back, and the two tools it is made of for others who store msgpack
+// (master/store/entry_codec, the worker's spool). The only place that sees msgpack-c: packing is
+// its packer; reading is a bounded cursor of ours, because its own decoder trusts lengths (5 bytes
+// reached 8 GB of address space). The cursor reads only what the format names, never an unknown
+// value, so nesting needs no counting: the deepest message has limits::kDecodeDepth levels at most.
+// Nothing here throws.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/bytes.h"
+#include "common/base/error.h"
+#include "common/model/job.h"
+#include "common/model/task.h"
+#include "common/wire/message.h"
+
+namespace capstan::wire {
+
+/// Appends msgpack to a buffer.
+class Writer {
+ public:
+  explicit Writer(std::string& out) : out_(out) {}
+  void array(std::size_t count);
+  void u64(std::uint64_t v);
+  void i64(std::int64_t v);
+  void boolean(bool v);
+  void bin(std::string_view bytes);  ///< Any bytes.
+  /// People's words. What is not UTF-8 (a file name in an error) is sent as printable().
+  void text(std::string_view utf8);
+  /// The same, cut to at most `max` bytes between two characters: for reasons, which a reader
+  /// refuses when they are longer.
+  void text(std::string_view utf8, std::size_t max);
+  [[nodiscard]] std::size_t size() const { return out_.size(); }
+
+ private:
+  std::string& out_;
+};
+
+/// Reads msgpack from bytes that nobody vouches for. After the first error every read returns a
+/// zero value and ok() stays false: check once at the end.
+class Reader {
+ public:
+  explicit Reader(std::string_view bytes) : rest_(bytes) {}
+  /// Exactly `count` elements, or an error.
+  void array(std::size_t count);
+  /// Any number of elements up to `max` (and never more than the bytes that are left).
+  std::size_t array_up_to(std::size_t max);
+  std::uint64_t u64(std::uint64_t max = UINT64_MAX);
+  std::int64_t i64(std::int64_t min = INT64_MIN, std::int64_t max = INT64_MAX);
+  bool boolean();
+  std::string_view bin(std::size_t max);   ///< Points into the input.
+  std::string_view text(std::size_t max);  ///< Valid UTF-8, or an error.
+  void set_error(const char* what) {
+    if (error_ == nullptr) error_ = what;
+  }
+  [[nodiscard]] bool ok() const { return error_ == nullptr; }
+  [[nodiscard]] const char* error() const { return error_; }
+  [[nodiscard]] std::string_view rest() const { return rest_; }
+  /// ok() and nothing left over.
+  [[nodiscard]] bool finished() const { return ok() && rest_.empty(); }
+
+ private:
+  std::string_view rest_;
+  unsigned char byte();
+  std::string_view take(std::size_t count);
+  std::uint64_t big_endian(std::size_t bytes);
+  std::size_t length_of_array();
+
+  const char* error_ = nullptr;
+};
+
+// Shapes that more than one format uses. `get_*` report through the reader's ok().
+void put(Writer& w, const AttemptKey& key);
+void put(Writer& w, const JobSpec& spec);
+void put(Writer& w, const AttemptResult& result);
+void put(Writer& w, const JobCounts& counts);
+void put(Writer& w, const Uuid& id);
+void put(Writer& w, const std::vector<IndexRange>& ranges);
+void put(Writer& w, const Generation& generation);
+void get(Reader& r, AttemptKey& key);
+void get(Reader& r, JobSpec& spec);
+void get(Reader& r, AttemptResult& result);
+void get(Reader& r, JobCounts& counts);
+void get(Reader& r, Uuid& id);
+void get(Reader& r, std::vector<IndexRange>& ranges);
+void get(Reader& r, Generation& generation);
+
+/// One frame. Never fails: whoever makes a list cuts it (size_bound below), so that a frame stays
+/// within kReplyBytes (CHECKed).
+std::string encode(const msg::Message& message);
+/// Errc::Protocol with what was wrong; nothing is half decoded. Refuses frames above kReplyBytes.
+Result<msg::Message> decode(std::string_view frame);
+
+/// At most so many bytes of a frame: to cut lists before they are sent. kEnvelopeBytes for the rest
+/// of the frame.
+inline constexpr std::size_t kEnvelopeBytes = 256;
+std::size_t size_bound(const JobSpec& spec);
+std::size_t size_bound(const AttemptResult& result);
+std::size_t size_bound(const msg::JobView& job);
+std::size_t size_bound(const msg::TaskView& task);
+std::size_t size_bound(const msg::TaskEnded& ended);
+std::size_t size_bound(const msg::WorkerView& worker);
+
+/// "Start", "WorkerHello" …, for logs.
+const char* type_name(const msg::Body& body);
+
+}  // namespace capstan::wire
