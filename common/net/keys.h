@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+//
+// CURVE key pairs, and the files that hold them. Files are written whole (temporary, fsync, rename,
+// fsync of the directory), mode 0600.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/base/error.h"
+#include "common/base/ids.h"
+#include "common/model/member.h"
+
+namespace capstan::net {
+
+/// Z85, 40 characters each.
+struct KeyPair {
+  std::string public_key;
+  std::string secret_key;
+};
+KeyPair make_key_pair();
+/// 40 characters of Z85.
+bool is_z85_key(const std::string& key);
+
+/// What its holder needs to reach a cluster: text, `name = value` a line, `#` comments.
+///   cluster, role, name, public_key, secret_key, and one `master = NAME KEY ADDR[,ADDR…]` for
+///   each.
+struct Access {
+  Uuid cluster;
+  Role role = Role::Admin;
+  std::string name;
+  KeyPair keys;
+  std::vector<Member> masters;
+};
+/// Errors name the file and the line. A file that others may read is refused with the way out
+/// (chmod 600), unless its role is Enrolment (then it is a warning of the caller's choice).
+Result<Access> read_access(const std::string& path);
+Result<void> write_access(const std::string& path, const Access& access);
+
+/// Atomic replacement of a file by `content`, durable when it returns.
+Result<void> write_file_durably(const std::string& path, const std::string& content, unsigned mode);
+
+}  // namespace capstan::net
