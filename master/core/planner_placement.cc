@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: MIT
+#include "master/core/planner_placement.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "common/model/limits.h"
+
+namespace capstan::planner {
+namespace {
+
+constexpr std::size_t kTasksPerCommand = 1000;  // A few KiB: well below a batch.
+/// Tasks of a job that one call passes over because they should go elsewhere; those behind them go
+/// wherever there is room, so that the cost of a call is bounded.
+constexpr std::uint32_t kHeldBack = 64;
+/// Sent ahead in one go to one worker, at most.
+constexpr std::uint64_t kChunk = 32;
+/// Work ahead of a worker that would be done sooner than this is not worth the round trip that
+/// takes it back.
+constexpr Micros kWorthTakingBack{20'000};
+
+constexpr std::uint64_t kMost = UINT64_MAX;
+
+/// Attempts ahead for each slot.
+std::uint64_t depth_of(const Job& job) {
+  const Micros horizon = limits::kPrefillHorizon;
+  const auto depth = static_cast<std::uint64_t>(horizon.count() / job.mean_wall.count());
+  return std::min<std::uint64_t>(depth, limits::kPrefillPerSlot);
+}
+
+}  // namespace
+
+void Placement::add_worker(const Worker& worker) {
+  Room room;
+  room.worker = &worker;
+  room.used = std::uint64_t{worker.cpus_granted} + worker.cpus_dying;
+  room.held = worker.granted.size() + worker.dying.size();
+  room.ahead_before = room.ahead();
+  if (room.free() > 0 && room.held < limits::kHeldPerWorker) {
+    free_.emplace(kMost - room.free(), worker.id);
+  }
+  rooms_.emplace(worker.id, room);
+}
+
+// --- Turns ---------------------------------------------------------------------------------------
+
+Placement::Turns Placement::turns_of(const std::map<std::string, std::set<JobId>>& owners) const {
+  Turns turns;
+  for (const auto& [owner, jobs] : owners) {
+    const auto given = owner_cpus_.find(owner);
+    const std::uint64_t cpus =
+        queue_.cpus_of(owner) + (given == owner_cpus_.end() ? 0 : given->second);
+    turns.emplace(std::pair(cpus, owner), OwnerTurn{jobs.begin(), jobs.end()});
+  }
+  return turns;
+}
+
+template <class Place, class IsOver>
+void Placement::take_turns(Turns turns, Place place, IsOver is_over) {
+  while (!turns.empty() && !is_over()) {
+    auto turn = turns.extract(turns.begin());
+    OwnerTurn& owner = turn.mapped();
+    while (owner.next != owner.end && !is_over()) {
+      Cursor& cursor = cursor_of(*owner.next);
+      const std::uint32_t placed = place(cursor);
+      if (placed == 0) {
+        ++owner.next;  // Nothing more of this job fits: rooms only fill up.
+        continue;
+      }
+      const std::uint64_t cpus = std::uint64_t{placed} * cursor.job->spec->cpus;
+      owner_cpus_[turn.key().second] += cpus;
+      turn.key().first += cpus;
+      turns.insert(std::move(turn));
+      break;
+    }
+  }
+}
+
+Placement::Cursor& Placement::cursor_of(JobId id) {
+  Cursor& cursor = cursors_[id];
+  if (cursor.job == nullptr) cursor.job = queue_.find_job(id);
+  return cursor;
+}
+
+std::uint64_t Placement::left_to_give(const Cursor& cursor) const {
+  const std::uint32_t limit = cursor.job->spec->max_running;
+  if (limit == 0) return kMost;
+  const std::uint64_t taken = cursor.job->counts.running + cursor.given;
+  return taken < limit ? limit - taken : 0;
+}
+
+// --- Where to ------------------------------------------------------------------------------------
+
+const LiveTask* Placement::history(const Job& job, std::uint32_t ordinal) const {
+  if (job.live.empty() || !job.bytes.is_touched(ordinal)) return nullptr;
+  const auto it = job.live.find(ordinal);
+  return it == job.live.end() ? nullptr : &it->second;
+}
+
+bool Placement::must_wait_for_another(const Job& job, const LiveTask* history,
+                                      WorkerId worker) const {
+  if (history == nullptr || history->failed_on.empty()) return false;
+  const auto has_failed_it = [&](WorkerId id) {
+    return std::binary_search(history->failed_on.begin(), history->failed_on.end(), id);
+  };
+  if (!has_failed_it(worker)) return false;
+  return std::any_of(rooms_.begin(), rooms_.end(), [&](const auto& entry) {
+    const auto& [id, room] = entry;
+    return room.cpus() >= job.spec->cpus && !job.is_excluded(id) && !has_failed_it(id);
+  });
+}
+
+Placement::Room* Placement::emptiest_for(Cursor& cursor, const LiveTask* history,
+                                         bool& is_blocked) {
+  const Job& job = *cursor.job;
+  for (const auto& [order, id] : free_) {
+    if (kMost - order < job.spec->cpus) break;
+    if (job.is_excluded(id)) continue;
+    if (cursor.held_back < kHeldBack && must_wait_for_another(job, history, id)) {
+      is_blocked = true;
+      continue;
+    }
+    return &rooms_.at(id);
+  }
+  return nullptr;
+}
+
+Placement::Room* Placement::least_ahead(const Job& job, std::uint64_t depth) {
+  Room* best = nullptr;
+  for (auto& [id, room] : rooms_) {
+    const std::uint64_t limit = room.cpus() * depth;
+    // Filled up again only when a quarter is used up: in larger pieces, not one by one.
+    if (room.ahead_before * 4 > limit * 3) continue;
+    if (room.used + job.spec->cpus > room.cpus() + limit || room.cpus() < job.spec->cpus) continue;
+    if (room.held >= limits::kHeldPerWorker || job.is_excluded(id)) continue;
+    if (best == nullptr || room.used * best->cpus() < best->used * room.cpus()) best = &room;
+  }
+  return best;
+}
+
+void Placement::give(Cursor& cursor, std::uint32_t ordinal, Room& room) {
+  const Job& job = *cursor.job;
+  const LiveTask* live = history(job, ordinal);
+  const AttemptNo before = job.bytes.attempts(ordinal);
+  const AttemptNo attempt = live != nullptr && live->number_free ? before : before.next();
+  const WorkerId worker = room.worker->id;
+  const auto [it, is_new] = open_.try_emplace({worker, job.id, attempt}, commands_.size());
+  if (!is_new &&
+      std::get<cmd::TasksAssigned>(commands_[it->second]).tasks.size() == kTasksPerCommand) {
+    it->second = commands_.size();
+  }
+  if (it->second == commands_.size()) {
+    commands_.emplace_back(cmd::TasksAssigned{worker, job.id, attempt, {}});
+  }
+  std::get<cmd::TasksAssigned>(commands_[it->second]).tasks.push_back(job.index_of(ordinal));
+
+  free_.erase({kMost - room.free(), worker});
+  room.used += job.spec->cpus;
+  ++room.held;
+  if (room.free() > 0 && room.held < limits::kHeldPerWorker) {
+    free_.emplace(kMost - room.free(), worker);
+  }
+  ++cursor.given;
+  cursor.at = ordinal + 1;
+}
+
+// --- Slots ---------------------------------------------------------------------------------------
+
+std::uint32_t Placement::place_one(Cursor& cursor) {
+  const Job& job = *cursor.job;
+  while (!free_.empty() && left_to_give(cursor) > 0) {
+    const auto ordinal = job.ready.next(cursor.at);
+    if (!ordinal) return 0;
+    bool is_blocked = false;
+    if (Room* room = emptiest_for(cursor, history(job, *ordinal), is_blocked)) {
+      give(cursor, *ordinal, *room);
+      return 1;
+    }
+    if (!is_blocked) return 0;  // Nowhere is room for any task of this job.
+    cursor.at = *ordinal + 1;
+    ++cursor.held_back;
+  }
+  return 0;
+}
+
+void Placement::fill_slots() {
+  for (const auto& [priority, owners] : queue_.ready_jobs()) {
+    if (free_.empty()) return;
+    take_turns(
+        turns_of(owners), [this](Cursor& cursor) { return place_one(cursor); },
+        [this] { return free_.empty(); });
+  }
+}
+
+// --- Ahead ---------------------------------------------------------------------------------------
+
+std::uint32_t Placement::place_ahead(Cursor& cursor) {
+  const Job& job = *cursor.job;
+  const std::uint64_t depth = depth_of(job);
+  Room* room = least_ahead(job, depth);
+  if (room == nullptr) return 0;
+  const std::uint64_t left = job.ready.count() - std::min(job.ready.count(), cursor.given);
+  const std::uint64_t capacity = (room->cpus() * (depth + 1) - room->used) / job.spec->cpus;
+  // A fair piece of what is left, so that the last ones are spread over all.
+  std::uint64_t n = std::clamp<std::uint64_t>(left / (2 * rooms_.size()), 1, kChunk);
+  n = std::min({n, capacity, left_to_give(cursor), limits::kHeldPerWorker - room->held});
+  std::uint32_t placed = 0;
+  while (placed < n) {
+    const auto ordinal = job.ready.next(cursor.at);
+    if (!ordinal) break;
+    if (cursor.held_back < kHeldBack &&
+        must_wait_for_another(job, history(job, *ordinal), room->worker->id)) {
+      ++cursor.held_back;
+      cursor.at = *ordinal + 1;
+      continue;
+    }
+    give(cursor, *ordinal, *room);
+    ++placed;
+  }
+  return placed;
+}
+
+void Placement::send_ahead() {
+  for (const auto& [priority, owners] : queue_.short_jobs()) {
+    take_turns(
+        turns_of(owners), [this](Cursor& cursor) { return place_ahead(cursor); },
+        [this] { return rooms_.empty(); });
+  }
+}
+
+// --- Back ----------------------------------------------------------------------------------------
+
+bool Placement::is_wanted_here(const Job& job) const {
+  return std::any_of(rooms_.begin(), rooms_.end(), [&](const auto& entry) {
+    return entry.second.free() >= job.spec->cpus && !job.is_excluded(entry.first);
+  });
+}
+
+void Placement::take_back_from(const Worker& donor, std::uint64_t idle) {
+  // The first attempts, as many as its slots take, run there by now or will at once.
+  std::uint64_t running = 0;
+  auto kept = donor.granted.begin();
+  for (; kept != donor.granted.end(); ++kept) {
+    const std::uint32_t cpus = queue_.find_job(kept->job)->spec->cpus;
+    if (running + cpus > donor.row.cpus) break;
+    running += cpus;
+  }
+  const auto ahead = static_cast<std::uint64_t>(std::distance(kept, donor.granted.end()));
+  std::uint64_t wanted = std::max<std::uint64_t>(ahead * idle / (idle + donor.row.cpus), 1);
+  wanted = std::min<std::uint64_t>(wanted, kTasksPerCommand);
+  cmd::TasksRecalled recalled{donor.id, {}};
+  // From the end, where they would wait longest. What was recalled before counts as taken.
+  for (auto it = donor.granted.end(); it != kept && wanted > 0;) {
+    --it;
+    const Job& job = *queue_.find_job(it->job);
+    const auto waits = job.mean_wall * ahead / std::max(donor.row.cpus, 1U);
+    if (job.paused || !is_wanted_here(job)) continue;
+    if (job.mean_wall.count() > 0 && waits < kWorthTakingBack) continue;
+    const LiveTask& live = job.live.at(*job.ordinal_of(it->task));
+    if (live.started || live.cancelling || !live.failed_on.empty()) continue;
+    --wanted;
+    if (!live.recalled) recalled.keys.push_back(*it);
+  }
+  if (recalled.keys.empty()) return;
+  std::sort(recalled.keys.begin(), recalled.keys.end());
+  commands_.emplace_back(std::move(recalled));
+}
+
+void Placement::take_back() {
+  std::uint64_t idle = 0;
+  for (const auto& [id, room] : rooms_) idle += room.free();
+  if (idle == 0) return;
+  for (const auto& [id, room] : rooms_) {
+    if (room.ahead_before > 0) take_back_from(*room.worker, idle);
+  }
+}
+
+}  // namespace capstan::planner

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+//
+// From the tables to a queue. What is not in a row is derived from the rows here, in the same way
+// as apply keeps it; tests hold "loaded" equal to "replayed".
+#include <algorithm>
+#include <utility>
+
+#include "common/base/check.h"
+#include "common/model/limits.h"
+#include "master/core/queue.h"
+#include "master/core/retry.h"
+
+namespace capstan {
+namespace {
+
+using LoadedJob = LoadedState::LoadedJob;
+
+/// What the attempts of this round leave behind in the task.
+void add_history(LiveTask& live, TaskIndex index, const LoadedJob& loaded) {
+  const JobId job = loaded.row.id;
+  auto it = loaded.attempts.lower_bound({job, index, AttemptNo()});
+  for (; it != loaded.attempts.end() && it->first.task == index; ++it) {
+    const AttemptRow& row = it->second;
+    if (row.round != live.round || row.late) continue;
+    if (row.end == EndClass::WorkerLost) {
+      live.lost.push_back({it->first.attempt, row.worker, row.instance, row.started_at.us != 0,
+                           row.assigned_at, row.started_at});
+    }
+    if (is_failure(row.end)) live.failed_on.push_back(row.worker);
+  }
+  std::sort(live.failed_on.begin(), live.failed_on.end());
+  live.failed_on.erase(std::unique(live.failed_on.begin(), live.failed_on.end()),
+                       live.failed_on.end());
+}
+
+LiveTask live_of(const TaskRow& row) {
+  LiveTask live;
+  live.state = row.state;
+  live.attempts = row.attempts;
+  live.round = row.round;
+  live.failures = row.failures;
+  live.losses = row.losses;
+  live.number_free = row.number_free;
+  live.ready_at = row.ready_at;
+  if (row.state != TaskState::Running) return live;
+  live.worker = row.worker;
+  live.instance = row.instance;
+  live.started = row.started_at.us != 0;
+  live.cancelling = row.cancelling;
+  live.recalled = row.recalled;
+  live.assigned_at = row.assigned_at;
+  live.started_at = row.started_at;
+  return live;
+}
+
+void load_task(Job& job, TaskIndex index, const TaskRow& row, const LoadedJob& loaded) {
+  const auto ordinal = job.ordinal_of(index);
+  CHECK(ordinal.has_value());
+  job.bytes.set(*ordinal, row.state, row.attempts);
+  job.round = std::max(job.round, row.round);
+  ++count_of(job.counts, row.state);
+  if (row.state == TaskState::Ready) {
+    job.ready.insert(*ordinal);
+  } else {
+    job.ready.erase(*ordinal);
+  }
+  if (is_finished(row.state)) return;
+  LiveTask live = live_of(row);
+  add_history(live, index, loaded);
+  if (row.state == TaskState::Ready && !live.has_history()) return;
+  if (row.state == TaskState::Backoff)
+    job.backoffs.emplace(std::pair(live.ready_at, *ordinal), true);
+  if (row.state == TaskState::Running) job.cpus_assigned += job.spec->cpus;
+  job.live.emplace(*ordinal, std::move(live));
+}
+
+Job load_job(const LoadedJob& loaded) {
+  const JobRow& row = loaded.row;
+  Job job;
+  job.id = row.id;
+  job.owner = row.owner;
+  job.set_spec(row.spec);
+  CHECK(job.tasks == row.tasks && job.tasks > 0);
+  job.token = row.token;
+  job.paused = row.paused;
+  job.cancelling = row.cancelling;
+  job.submitted_at = row.submitted_at;
+  job.started_at = row.started_at;
+  job.finished_at = row.finished_at;
+  job.reason = row.reason;
+  job.excluded = row.excluded;
+  job.launched = row.launched;
+  job.mean_wall = row.mean_wall;
+  job.inputs = row.inputs;
+  if (!job.cancelling) job.ready.insert(0, static_cast<std::uint32_t>(job.tasks - 1));
+  for (const auto& [index, task] : loaded.tasks) load_task(job, index, task, loaded);
+  const std::uint64_t untouched = job.tasks - job.bytes.touched();
+  (job.cancelling ? job.counts.cancelled : job.counts.ready) += untouched;
+  CHECK(job.counts == row.counts);
+  return job;
+}
+
+void load_grants(std::map<WorkerId, Worker>& workers, const Job& job) {
+  for (const auto& [ordinal, live] : job.live) {
+    if (live.state != TaskState::Running) continue;
+    const auto worker = workers.find(live.worker);
+    CHECK(worker != workers.end());
+    worker->second.granted.insert({job.id, job.index_of(ordinal), live.attempts});
+    worker->second.cpus_granted += job.spec->cpus;
+  }
+}
+
+}  // namespace
+
+Queue Queue::load(LoadedState state) {
+  Queue queue;
+  queue.last_seq_ = state.last_seq;
+  queue.last_epoch_ = state.last_epoch;
+  queue.last_at_ = state.last_at;
+  queue.next_job_ = state.next_job;
+  queue.next_submission_ = state.next_submission;
+  queue.next_worker_ = state.next_worker;
+  for (auto& [id, row] : state.workers) queue.add_worker(id, std::move(row));
+  for (const LoadedJob& loaded : state.jobs) {
+    const auto [it, is_new] = queue.jobs_.emplace(loaded.row.id, load_job(loaded));
+    CHECK(is_new);
+    load_grants(queue.workers_, it->second);
+    queue.index(it->second);
+  }
+  for (auto& [id, row] : state.submissions) {
+    queue.submissions_by_request_.emplace(row.asked, id);
+    queue.submissions_.emplace(id, std::move(row));
+  }
+  for (const auto& [key, row] : state.tokens) {
+    queue.tokens_.emplace(key, row);
+    queue.token_uses_.emplace(row.job, TokenUse{key, 0});
+  }
+  for (const auto& [asked, row] : state.requests) queue.remember(asked, row);
+  queue.prune_requests();
+  std::erase_if(queue.token_uses_, [&](const auto& use) {
+    if (use.second.requests > 0) return false;
+    queue.tokens_.erase(use.second.key);
+    return true;
+  });
+  return queue;
+}
+
+}  // namespace capstan

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#include "master/core/rows.h"
+
+#include <iterator>
+#include <utility>
+
+namespace capstan {
+namespace {
+
+// What `later` has wins. Moves nodes; nothing is copied.
+template <class Map>
+void fold(Map& into, Map& later) {
+  if (later.empty()) return;
+  later.merge(into);
+  into = std::move(later);
+}
+
+}  // namespace
+
+AttemptRow attempt_in(const TaskRow& row) {
+  AttemptRow attempt;
+  attempt.worker = row.worker;
+  attempt.instance = row.instance;
+  attempt.round = row.round;
+  attempt.assigned_at = row.assigned_at;
+  attempt.started_at = row.started_at;
+  attempt.ended_at = row.finished_at;
+  attempt.end = row.end;
+  attempt.exit_code = row.exit_code;
+  attempt.signal = row.signal;
+  attempt.reason = row.reason;
+  attempt.wall = row.wall;
+  attempt.cpu = row.cpu;
+  attempt.max_rss_bytes = row.max_rss_bytes;
+  attempt.stdout_bytes = row.stdout_bytes;
+  attempt.stderr_bytes = row.stderr_bytes;
+  attempt.stdout_tail = row.stdout_tail;
+  attempt.stderr_tail = row.stderr_tail;
+  return attempt;
+}
+
+bool RowChanges::empty() const {
+  return jobs.empty() && tasks.empty() && attempts.empty() && archived.empty() && workers.empty() &&
+         requests.empty() && tokens.empty() && submissions.empty() && inputs.empty() &&
+         inputs_dropped.empty();
+}
+
+void RowChanges::drop_inputs(SubmissionId submission) {
+  inputs.erase(inputs.lower_bound({submission, 0}), inputs.lower_bound({submission.next(), 0}));
+  inputs_dropped.push_back(submission);
+}
+
+void RowChanges::merge(RowChanges later) {
+  for (const SubmissionId submission : later.inputs_dropped) drop_inputs(submission);
+  fold(jobs, later.jobs);
+  fold(tasks, later.tasks);
+  fold(attempts, later.attempts);
+  fold(workers, later.workers);
+  fold(requests, later.requests);
+  fold(tokens, later.tokens);
+  fold(submissions, later.submissions);
+  fold(inputs, later.inputs);
+  archived.insert(archived.end(), later.archived.begin(), later.archived.end());
+}
+
+}  // namespace capstan

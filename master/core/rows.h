@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+//
+// What an entry changes in the tables: whole rows, the last one wins. `RowChanges` collects and
+// coalesces them over a batch (a task assigned and finished within it is written once); the store
+// writes them, watches read them, replicas compare their hash. docs/storage.md has the schema.
+// Plain values, ordered containers only: the order of writing is part of the result.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/ids.h"
+#include "common/model/job.h"
+#include "common/model/task.h"
+#include "master/core/command.h"
+
+namespace capstan {
+
+struct JobRow {
+  JobId id;
+  std::string owner;
+  std::shared_ptr<const JobSpec> spec;  ///< Immutable, shared with the queue; written once.
+  std::string token;
+  JobState state = JobState::Queued;
+  bool paused = false;      ///< Kept apart from `state`: running tasks of a paused job go on.
+  bool cancelling = false;  ///< The whole job was: tasks without a row are Cancelled, not Ready.
+  std::uint64_t tasks = 0;
+  JobCounts counts;
+  WallTime submitted_at, started_at, finished_at;
+  std::string reason;              ///< Why the job failed as a whole.
+  std::vector<WorkerId> excluded;  ///< Workers that cannot launch it.
+  bool launched = false;           ///< Some attempt of it got past launching.
+  Micros mean_wall{0};             ///< Exponential mean, for prefill.
+  SubmissionId inputs;             ///< Whose chunks are its inputs; 0: it has none.
+};
+
+/// A task that was touched. Every attempt is in exactly one place: in its task's row while it is
+/// Running there or once it ended the task (`ended`), else in `attempts`. So the row of a task in
+/// Backoff has no details; those of its last attempt are in `attempts`.
+struct TaskRow {
+  TaskState state = TaskState::Ready;
+  AttemptNo attempt;   ///< The winner's when succeeded, else the last.
+  AttemptNo attempts;  ///< Highest number given so far.
+  WorkerId worker;
+  Instance instance;
+  std::uint32_t round = 1;     ///< Raised by every retry.
+  std::uint32_t failures = 0;  ///< Retries spent in this round.
+  std::uint32_t losses = 0;    ///< Charged worker losses in this round.
+  bool cancelling = false;
+  bool recalled = false;     ///< wanted back, not yet confirmed
+  bool number_free = false;  ///< `attempts` was returned never started: given again.
+  TimePoint ready_at;        ///< Backoff until then.
+  WallTime assigned_at, started_at, finished_at;
+  bool ended = false;  ///< What follows is known.
+  EndClass end = EndClass::Success;
+  std::int32_t exit_code = 0;
+  std::int32_t signal = 0;
+  std::string reason;
+  Micros wall{0}, cpu{0};
+  std::uint64_t max_rss_bytes = 0, stdout_bytes = 0, stderr_bytes = 0;
+  Bytes stdout_tail, stderr_tail;
+  Seq finished_seq;  ///< The entry that finished it; 0: not finished.
+  bool operator==(const TaskRow&) const = default;
+};
+
+/// An attempt that is not (or no more) the one in its task's row. WorkerLost and not late: it may
+/// still run, and its result may still come.
+struct AttemptRow {
+  WorkerId worker;
+  Instance instance;
+  std::uint32_t round = 1;
+  WallTime assigned_at, started_at, ended_at;
+  EndClass end = EndClass::Exit;
+  bool late = false;  ///< Its result came after it was given up.
+  std::int32_t exit_code = 0;
+  std::int32_t signal = 0;
+  std::string reason;
+  Micros wall{0}, cpu{0};
+  std::uint64_t max_rss_bytes = 0, stdout_bytes = 0, stderr_bytes = 0;
+  Bytes stdout_tail, stderr_tail;
+  bool operator==(const AttemptRow&) const = default;
+};
+
+/// The attempt that a task's row describes, as it moves to `attempts`.
+[[nodiscard]] AttemptRow attempt_in(const TaskRow& row);
+
+struct WorkerRow {
+  std::string name;
+  std::string public_key;
+  Instance instance;  ///< The last one; none before its first HELLO.
+  std::uint32_t cpus = 0;
+  std::string version, address, note;
+  bool present = false;  ///< Joined and neither lost nor left.
+  bool leaving = false;
+  bool disk_full = false;
+  WallTime joined_at, left_at;
+  std::string left_reason;
+  bool operator==(const WorkerRow&) const = default;
+};
+
+/// A mutation that was answered: the same id gets the same answer. Errc::OutcomeUnknown: a request
+/// over several jobs that was not finished yet; it counts as not answered, and sums up so far.
+struct RequestRow {
+  WallTime at;
+  TimePoint steady_at;
+  Errc code{};  ///< 0: it was done.
+  std::string reason;
+  std::vector<JobId> jobs;
+  std::uint64_t tasks = 0;
+  bool submission = false;
+  bool operator==(const RequestRow&) const = default;
+};
+
+struct TokenRow {
+  JobId job;
+  Bytes digest;
+  std::uint64_t tasks = 0;
+  WallTime at;
+  bool operator==(const TokenRow&) const = default;
+};
+
+/// An open submission.
+struct SubmissionRow {
+  Asked asked;
+  std::string token;
+  Bytes digest;
+  JobSpec spec;
+  TimePoint opened_at;
+  std::uint64_t parts = 0;
+  std::uint64_t inputs = 0;
+  bool operator==(const SubmissionRow&) const = default;
+};
+
+/// Inputs first … first+count-1 (0-based ordinals) of a submission; a job takes them over under its
+/// submission's id.
+struct InputChunkRow {
+  std::uint64_t count = 0;
+  Bytes chunk;
+  bool operator==(const InputChunkRow&) const = default;
+};
+
+/// A std::nullopt deletes the row.
+struct RowChanges {
+  std::map<JobId, JobRow> jobs;
+  std::map<std::pair<JobId, TaskIndex>, TaskRow> tasks;
+  std::map<AttemptKey, std::optional<AttemptRow>> attempts;
+  /// Before anything else of this batch: the ended attempts in these tasks' rows move to `attempts`
+  /// (INSERT … SELECT … WHERE ended), because a new round begins. In order.
+  std::vector<std::pair<JobId, IndexSpan>> archived;
+  std::map<WorkerId, WorkerRow> workers;
+  std::map<Asked, RequestRow> requests;
+  std::map<std::pair<std::string, std::string>, TokenRow> tokens;  ///< (owner, token)
+  std::map<SubmissionId, std::optional<SubmissionRow>> submissions;
+  std::map<std::pair<SubmissionId, std::uint64_t>, InputChunkRow> inputs;  ///< (submission, first)
+  std::vector<SubmissionId> inputs_dropped;  ///< All chunks of a dropped submission.
+
+  [[nodiscard]] bool empty() const;
+  /// Deletes all chunks of a submission, those written in this batch too.
+  void drop_inputs(SubmissionId submission);
+  /// Folds a later batch into this one.
+  /// REQUIRES: `later.archived` is empty or `tasks` here touches none of its tasks (the store
+  /// flushes first otherwise).
+  void merge(RowChanges later);
+};
+
+}  // namespace capstan

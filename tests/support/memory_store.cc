@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: MIT
+#include "tests/support/memory_store.h"
+
+#include <algorithm>
+
+#include "common/base/check.h"
+#include "common/model/limits.h"
+#include "master/store/job_walk.h"
+
+namespace capstan::test {
+
+using store::Batch;
+using store::has_state;
+using store::IndexWalk;
+using store::Opened;
+using store::RunBuilder;
+using store::untouched_state;
+
+namespace {
+
+constexpr std::size_t kJournalKept = 20'000;
+
+template <class T>
+T without_tails(T row) {
+  row.stdout_tail.clear();
+  row.stderr_tail.clear();
+  return row;
+}
+
+Uuid uuid_from(Rng& rng) {
+  Uuid id;
+  for (std::uint8_t& byte : id.bytes) byte = static_cast<std::uint8_t>(rng.next());
+  return id;
+}
+
+}  // namespace
+
+MemoryStore::MemoryStore(Options options)
+    : options_(options), rng_(options.seed), cluster_(uuid_from(rng_)), db_uuid_(uuid_from(rng_)) {}
+
+Result<Opened> MemoryStore::open(std::uint64_t nonce) {
+  CHECK(!is_open_);
+  is_open_ = true;
+  is_broken_ = false;
+  has_ballast_ = true;
+  Opened out;
+  out.clean = disk_.clean;
+  disk_.clean = false;
+  cache_ = options_.manual_sync ? disk_ : Image{};
+  out.meta = {cluster_,      db_uuid_,   options_.generation, nonce,
+              disk_.applied, disk_.last, disk_.last_epoch};
+  out.state = load();
+  for (const Entry& entry : disk_.journal) {
+    if (entry.seq > disk_.applied) out.tail.push_back(entry);
+  }
+  return out;
+}
+
+void MemoryStore::close() {
+  sync();
+  disk_.clean = true;
+  is_open_ = false;
+}
+
+void MemoryStore::crash() {
+  const std::uint64_t kept = rng_.below(unsynced_.size() + 1);
+  for (std::uint64_t i = 0; i < kept; ++i) keep(unsynced_[i]);
+  unsynced_.clear();
+  fault_ = Fault::None;
+  is_open_ = false;
+}
+
+void MemoryStore::sync() {
+  for (const Write& write : unsynced_) keep(write);
+  unsynced_.clear();
+}
+
+void MemoryStore::keep(const Write& write) {
+  disk_.write(write.batch, write.rows, write.applied);
+}
+
+void MemoryStore::Image::apply_rows(const RowChanges& changes) {
+  for (const auto& [job, span] : changes.archived) {
+    auto it = tasks.lower_bound({job, TaskIndex(span.first)});
+    for (; it != tasks.end() && it->first <= std::pair(job, TaskIndex(span.last)); ++it) {
+      if (!it->second.ended) continue;
+      const AttemptKey key{job, it->first.second, it->second.attempt};
+      attempts.insert_or_assign(key, attempt_in(it->second));
+    }
+  }
+  for (const auto& [id, row] : changes.jobs) jobs[id] = row;
+  for (const auto& [key, row] : changes.tasks) tasks[key] = row;
+  for (const auto& [key, row] : changes.attempts) {
+    if (row)
+      attempts[key] = *row;
+    else
+      attempts.erase(key);
+  }
+  for (const auto& [id, row] : changes.workers) workers[id] = row;
+  for (const auto& [asked, row] : changes.requests) requests[asked] = row;
+  for (const auto& [key, row] : changes.tokens) tokens[key] = row;
+  for (const auto& [id, row] : changes.submissions) {
+    if (row)
+      submissions[id] = *row;
+    else
+      submissions.erase(id);
+  }
+  for (const auto& [key, row] : changes.inputs) inputs[key] = row;
+  for (const SubmissionId id : changes.inputs_dropped) {
+    inputs.erase(inputs.lower_bound({id, 0}), inputs.upper_bound({id, UINT64_MAX}));
+  }
+  next.pass(changes);
+}
+
+void MemoryStore::Image::write(const Batch& batch, const RowChanges& changes, Seq to) {
+  apply_rows(changes);
+  for (const Entry& entry : batch) journal.push_back(entry);
+  if (!batch.empty()) {
+    last = batch.back().seq;
+    last_epoch = batch.back().epoch;
+  }
+  CHECK(to >= applied && to <= last);
+  for (auto it = journal.rbegin(); it != journal.rend() && it->seq >= to; ++it) {
+    if (it->seq != to) continue;
+    applied_epoch = it->epoch;
+    applied_at = it->at;
+  }
+  applied = to;
+}
+
+Result<void> MemoryStore::write(Write write) {
+  CHECK(is_open_ && !is_broken_);
+  const Fault fault = std::exchange(fault_, Fault::None);
+  if (fault == Fault::DiskFull) {
+    if (!has_ballast_) fault_ = fault;
+    return fail(Errc::DiskFull, "writing the database: database or disk is full");
+  }
+  if (fault == Fault::UnknownLost || fault == Fault::UnknownKept) {
+    is_broken_ = true;
+    if (fault == Fault::UnknownKept) {
+      sync();  // Transactions are kept in order.
+      keep(write);
+    }
+    return fail(Errc::OutcomeUnknown, "writing the database: disk I/O error");
+  }
+  if (!options_.manual_sync) {
+    keep(write);
+    return {};
+  }
+  cache_.write(write.batch, write.rows, write.applied);
+  unsynced_.push_back(std::move(write));
+  return {};
+}
+
+Result<void> MemoryStore::append(const Batch& batch, const RowChanges& committed, Seq applied) {
+  CHECK(!batch.empty() && batch.front().seq == now().last.next());
+  return write({batch, committed, applied});
+}
+
+Result<void> MemoryStore::flush(const RowChanges& committed, Seq applied) {
+  return write({{}, committed, applied});
+}
+
+Result<void> MemoryStore::maintain() {
+  for (Image* image : {&disk_, &cache_}) {
+    while (image->journal.size() > kJournalKept && image->journal.front().seq < image->applied) {
+      image->journal.pop_front();
+    }
+  }
+  return {};
+}
+
+bool MemoryStore::release_ballast() {
+  return std::exchange(has_ballast_, false);
+}
+
+Result<std::optional<RequestRow>> MemoryStore::find_request(const Asked& asked) {
+  const auto it = now().requests.find(asked);
+  return it == now().requests.end() ? std::nullopt : std::optional(it->second);
+}
+
+Result<std::optional<TokenRow>> MemoryStore::find_token(const std::string& owner,
+                                                        const std::string& token) {
+  const auto it = now().tokens.find({owner, token});
+  return it == now().tokens.end() ? std::nullopt : std::optional(it->second);
+}
+
+Result<store::Store::InputChunk> MemoryStore::read_inputs(SubmissionId submission,
+                                                          std::uint64_t ordinal) {
+  auto it = now().inputs.upper_bound({submission, ordinal});
+  if (it != now().inputs.begin()) {
+    --it;
+    const std::uint64_t first = it->first.second;
+    if (it->first.first == submission && ordinal - first < it->second.count) {
+      return InputChunk{first, TRY(store::decode_inputs(it->second.chunk))};
+    }
+  }
+  return fail(Errc::NotFound, "input " + std::to_string(ordinal) + " of submission " +
+                                  std::to_string(submission.value));
+}
+
+Result<cmd::JobReopened> MemoryStore::read_finished_job(JobId id) {
+  const std::string name = "job " + std::to_string(id.value);
+  const auto it = now().jobs.find(id);
+  if (it == now().jobs.end()) return fail(Errc::NotFound, name + " is not known");
+  const JobRow& job = it->second;
+  if (!is_finished(job.state)) return fail(Errc::Unavailable, name + " is not finished yet");
+  cmd::JobReopened reopened{job.id,         job.owner,    *job.spec,    job.submitted_at,
+                            job.started_at, {},           job.token,    job.inputs,
+                            job.cancelling, job.launched, job.mean_wall};
+  RunBuilder runs(job);
+  auto task = now().tasks.lower_bound({id, TaskIndex(0)});
+  for (; task != now().tasks.end() && task->first.first == id; ++task) {
+    TRY(runs.add(task->first.second, task->second));
+  }
+  TRY(runs.finish(reopened));
+  return reopened;
+}
+
+Result<std::optional<std::string>> MemoryStore::find_owner(JobId job) {
+  const auto it = now().jobs.find(job);
+  return it == now().jobs.end() ? std::nullopt : std::optional(it->second.owner);
+}
+
+Result<std::optional<JobId>> MemoryStore::last_job_of(const std::string& owner) {
+  std::optional<JobId> last;
+  for (const auto& [id, job] : now().jobs) {
+    if (job.owner == owner) last = id;
+  }
+  return last;
+}
+
+Result<std::vector<JobRow>> MemoryStore::list_jobs(const JobFilter& filter) {
+  std::vector<JobRow> list;
+  for (auto it = now().jobs.rbegin(); it != now().jobs.rend(); ++it) {
+    const JobRow& job = it->second;
+    if (list.size() == filter.limit) break;
+    if (filter.before && it->first >= filter.before) continue;
+    if (filter.owner && job.owner != *filter.owner) continue;
+    if (filter.live_only && is_finished(job.state)) continue;
+    list.push_back(job);
+  }
+  return list;
+}
+
+Result<std::optional<JobRow>> MemoryStore::get_job(JobId job) {
+  const auto it = now().jobs.find(job);
+  return it == now().jobs.end() ? std::nullopt : std::optional(it->second);
+}
+
+const TaskRow* MemoryStore::find_task(JobId job, std::uint32_t index) const {
+  const auto it = now().tasks.find({job, TaskIndex(index)});
+  return it == now().tasks.end() ? nullptr : &it->second;
+}
+
+Result<store::Tables::TaskPage> MemoryStore::list_tasks(const TaskFilter& filter) {
+  TaskPage page;
+  const auto job = now().jobs.find(filter.job);
+  if (job == now().jobs.end()) return page;
+  TaskRow untouched;
+  untouched.state = untouched_state(job->second);
+  const IndexWalk walk(job->second.spec->indices, filter.only);
+  std::uint64_t from = filter.from_start ? 0 : std::uint64_t{filter.after.value} + 1;
+  for (auto index = walk.next(from); index; index = walk.next(from)) {
+    from = std::uint64_t{*index} + 1;
+    const TaskRow* found = find_task(filter.job, *index);
+    const TaskRow& row = found != nullptr ? *found : untouched;
+    if (!has_state(filter.states, row.state)) continue;
+    if (page.tasks.size() == filter.limit) {
+      page.more = true;
+      break;
+    }
+    page.tasks.push_back({TaskIndex(*index), without_tails(row)});
+  }
+  return page;
+}
+
+Result<store::Tables::TaskPage> MemoryStore::list_ended(const EndedFilter& filter) {
+  TaskPage page;
+  auto it = filter.from_start ? now().tasks.lower_bound({filter.job, TaskIndex(0)})
+                              : now().tasks.upper_bound({filter.job, filter.after});
+  for (; it != now().tasks.end() && it->first.first == filter.job; ++it) {
+    const Seq at = it->second.finished_seq;
+    if (at <= filter.from || at > filter.to) continue;
+    if (page.tasks.size() == filter.limit) {
+      page.more = true;
+      break;
+    }
+    page.tasks.push_back({it->first.second, it->second});
+  }
+  return page;
+}
+
+Result<std::optional<store::Tables::TaskEntry>> MemoryStore::get_task(JobId job, TaskIndex task) {
+  if (const TaskRow* row = find_task(job, task.value)) {
+    return std::optional<TaskEntry>(TaskEntry{task, *row});
+  }
+  const auto owner = now().jobs.find(job);
+  if (owner == now().jobs.end() ||
+      !IndexWalk(owner->second.spec->indices, {}).contains(task.value)) {
+    return std::optional<TaskEntry>();
+  }
+  TaskRow untouched;
+  untouched.state = untouched_state(owner->second);
+  return std::optional<TaskEntry>(TaskEntry{task, untouched});
+}
+
+Result<std::vector<std::pair<AttemptKey, AttemptRow>>> MemoryStore::list_attempts(JobId job,
+                                                                                  TaskIndex task) {
+  std::vector<std::pair<AttemptKey, AttemptRow>> list;
+  auto it = now().attempts.lower_bound({job, task, AttemptNo(0)});
+  for (; it != now().attempts.end() && it->first.job == job && it->first.task == task; ++it) {
+    list.emplace_back(*it);
+  }
+  return list;
+}
+
+LoadedState MemoryStore::load() const {
+  LoadedState state;
+  state.last_seq = disk_.applied;
+  state.last_epoch = disk_.applied_epoch;
+  state.last_at = disk_.applied_at;
+  state.next_job = disk_.next.job;
+  state.next_submission = disk_.next.submission;
+  state.next_worker = disk_.next.worker;
+  state.workers = disk_.workers;
+  state.submissions = disk_.submissions;
+  for (const auto& [id, job] : disk_.jobs) {
+    if (!is_finished(job.state)) state.jobs.push_back({job, {}, {}});
+  }
+  for (LoadedState::LoadedJob& job : state.jobs) {
+    const JobId id = job.row.id;
+    auto task = disk_.tasks.lower_bound({id, TaskIndex(0)});
+    for (; task != disk_.tasks.end() && task->first.first == id; ++task) {
+      job.tasks.emplace(task->first.second, without_tails(task->second));
+    }
+    auto attempt = disk_.attempts.lower_bound({id, TaskIndex(0), AttemptNo(0)});
+    for (; attempt != disk_.attempts.end() && attempt->first.job == id; ++attempt) {
+      const auto of = job.tasks.find(attempt->first.task);
+      if (of == job.tasks.end() || is_finished(of->second.state)) continue;
+      job.attempts.emplace(attempt->first, without_tails(attempt->second));
+    }
+  }
+  load_recent_requests(state);
+  return state;
+}
+
+void MemoryStore::load_recent_requests(LoadedState& state) const {
+  const Micros kept = std::chrono::duration_cast<Micros>(limits::kRequestsInMemoryFor);
+  for (const auto& [asked, request] : disk_.requests) {
+    if (request.steady_at < state.last_at - kept) continue;
+    state.requests.emplace(asked, request);
+    for (const JobId id : request.jobs) {
+      const auto job = disk_.jobs.find(id);
+      if (job == disk_.jobs.end()) continue;
+      const auto token = disk_.tokens.find({job->second.owner, job->second.token});
+      if (token != disk_.tokens.end()) state.tokens.insert(*token);
+    }
+  }
+}
+
+}  // namespace capstan::test

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+//
+// A store without a disk, for the simulator and for tests: Store and Tables over plain maps, held
+// to the same contract suite as SqliteStore. It outlives the master that uses it, as a disk does:
+// crash() ends that master's life, open() begins the next. Deterministic; one thread.
+//
+// What a crash takes: with `manual_sync` an append is durable only after sync(), and a crash keeps
+// a seeded prefix of what was not synced (a transaction is there whole or not at all, and never
+// without the ones before it: that is what a write-ahead log gives). Failures can be ordered for
+// the next write.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/base/rng.h"
+#include "master/store/row_writer.h"
+#include "master/store/store.h"
+
+namespace capstan::test {
+
+class MemoryStore final : public store::Store, public store::Tables {
+ public:
+  /// What the next append or flush comes to.
+  enum class Fault : std::uint8_t {
+    None,
+    DiskFull,     ///< Rolled back whole. Goes on until release_ballast() freed some room, once.
+    UnknownLost,  ///< OutcomeUnknown, and after the crash it is not there.
+    UnknownKept,  ///< OutcomeUnknown, and after the crash it is there.
+  };
+
+  struct Options {
+    std::uint64_t seed = 1;    ///< Of what a crash takes.
+    bool manual_sync = false;  ///< Else every append is durable when it returns.
+    Generation generation{1, 1};
+  };
+  MemoryStore() : MemoryStore(Options{}) {}
+  explicit MemoryStore(Options options);
+
+  /// A start: what SqliteStore::open would load.
+  /// REQUIRES: the first, or after crash() or close().
+  Result<store::Opened> open(std::uint64_t nonce = 1);
+  /// A clean end: everything is durable.
+  void close();
+  /// A kill or power cut at this moment.
+  void crash();
+
+  /// manual_sync: everything up to here is durable now.
+  void sync();
+  /// The last entry that no crash can take any more.
+  [[nodiscard]] Seq durable_seq() const { return disk_.last; }
+  void fail_next(Fault fault) { fault_ = fault; }
+  /// All entries that a start would find, for checkers.
+  [[nodiscard]] const std::deque<Entry>& journal() const { return now().journal; }
+
+  Result<void> append(const store::Batch& batch, const RowChanges& committed, Seq applied) override;
+  Result<void> flush(const RowChanges& committed, Seq applied) override;
+  Result<void> maintain() override;
+  bool release_ballast() override;
+  Result<std::optional<RequestRow>> find_request(const Asked& asked) override;
+  Result<std::optional<TokenRow>> find_token(const std::string& owner,
+                                             const std::string& token) override;
+  Result<InputChunk> read_inputs(SubmissionId submission, std::uint64_t ordinal) override;
+  Result<cmd::JobReopened> read_finished_job(JobId job) override;
+  Result<std::optional<std::string>> find_owner(JobId job) override;
+  Result<std::optional<JobId>> last_job_of(const std::string& owner) override;
+  [[nodiscard]] std::uint64_t database_bytes() const override { return 0; }
+  [[nodiscard]] std::uint64_t disk_free_bytes() const override { return UINT64_MAX; }
+
+  Result<Seq> applied_seq() override { return now().applied; }
+  Result<std::vector<JobRow>> list_jobs(const JobFilter& filter) override;
+  Result<std::optional<JobRow>> get_job(JobId job) override;
+  Result<TaskPage> list_tasks(const TaskFilter& filter) override;
+  Result<TaskPage> list_ended(const EndedFilter& filter) override;
+  Result<std::optional<TaskEntry>> get_task(JobId job, TaskIndex task) override;
+  Result<std::vector<std::pair<AttemptKey, AttemptRow>>> list_attempts(JobId job,
+                                                                       TaskIndex task) override;
+
+ private:
+  /// Everything that is on the disk.
+  struct Image {
+    std::map<JobId, JobRow> jobs;
+    std::map<std::pair<JobId, TaskIndex>, TaskRow> tasks;
+    std::map<AttemptKey, AttemptRow> attempts;
+    std::map<WorkerId, WorkerRow> workers;
+    std::map<Asked, RequestRow> requests;
+    std::map<std::pair<std::string, std::string>, TokenRow> tokens;
+    std::map<SubmissionId, SubmissionRow> submissions;
+    std::map<std::pair<SubmissionId, std::uint64_t>, InputChunkRow> inputs;
+    std::deque<Entry> journal;
+    Seq applied, last;
+    Epoch applied_epoch, last_epoch;
+    TimePoint applied_at;
+    store::NextIds next;
+    bool clean = true;
+
+    void apply_rows(const RowChanges& changes);
+    void write(const store::Batch& batch, const RowChanges& changes, Seq to);
+  };
+  struct Write {
+    store::Batch batch;
+    RowChanges rows;
+    Seq applied;
+  };
+
+  [[nodiscard]] const Image& now() const { return options_.manual_sync ? cache_ : disk_; }
+  Result<void> write(Write write);
+  void keep(const Write& write);
+  [[nodiscard]] LoadedState load() const;
+  void load_recent_requests(LoadedState& state) const;
+  [[nodiscard]] const TaskRow* find_task(JobId job, std::uint32_t index) const;
+
+  Options options_;
+  Rng rng_;
+  Image disk_;   // What survives.
+  Image cache_;  // manual_sync: what the master sees.
+  std::vector<Write> unsynced_;
+  Uuid cluster_, db_uuid_;
+  Fault fault_ = Fault::None;
+  bool has_ballast_ = true;
+  bool is_open_ = false;
+  bool is_broken_ = false;  // After OutcomeUnknown nothing is taken any more.
+};
+
+}  // namespace capstan::test

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+#include "master/core/rows.h"
+
+#include <doctest/doctest.h>
+
+#include "tests/support/builders.h"
+
+namespace capstan {
+namespace {
+
+TEST_SUITE_BEGIN("master/core/rows");
+
+TEST_CASE("merging: the later row wins, the others stay") {
+  RowChanges first;
+  first.tasks[{JobId(1), TaskIndex(1)}].attempts = AttemptNo(1);
+  first.tasks[{JobId(1), TaskIndex(2)}].attempts = AttemptNo(1);
+  first.attempts[test::a_key(1, 1, 1)] = AttemptRow{};
+  CHECK_FALSE(first.empty());
+  RowChanges later;
+  CHECK(later.empty());
+  later.tasks[{JobId(1), TaskIndex(2)}].attempts = AttemptNo(2);
+  later.attempts[test::a_key(1, 1, 1)] = std::nullopt;
+  later.archived.emplace_back(JobId(2), IndexSpan{1, 9});
+  first.merge(later);
+  CHECK(first.tasks.size() == 2);
+  CHECK(first.tasks[{JobId(1), TaskIndex(1)}].attempts == AttemptNo(1));
+  CHECK(first.tasks[{JobId(1), TaskIndex(2)}].attempts == AttemptNo(2));
+  CHECK_FALSE(first.attempts[test::a_key(1, 1, 1)].has_value());
+  CHECK(first.archived.size() == 1);
+}
+
+TEST_CASE("merging covers every table") {
+  RowChanges first;
+  RowChanges later;
+  for (RowChanges* one : {&first, &later}) {
+    const std::uint64_t n = one == &first ? 1 : 2;
+    one->jobs[JobId(1)].tasks = n;
+    one->workers[WorkerId(1)].cpus = static_cast<std::uint32_t>(n);
+    one->requests[{"ann", test::an_id(1)}].tasks = n;
+    one->tokens[{"ann", "t"}].tasks = n;
+    one->submissions[SubmissionId(1)] = SubmissionRow{};
+    one->submissions[SubmissionId(1)]->parts = n;
+    one->inputs[{SubmissionId(1), n}].count = n;
+  }
+  first.merge(later);
+  CHECK(first.jobs[JobId(1)].tasks == 2);
+  CHECK(first.workers[WorkerId(1)].cpus == 2);
+  CHECK(first.requests[{"ann", test::an_id(1)}].tasks == 2);
+  CHECK(first.tokens[{"ann", "t"}].tasks == 2);
+  CHECK(first.submissions[SubmissionId(1)]->parts == 2);
+  CHECK(first.inputs.size() == 2);
+}
+
+TEST_CASE("dropping a submission drops its chunks of this batch too") {
+  RowChanges first;
+  first.inputs[{SubmissionId(7), 0}].count = 3;
+  first.inputs[{SubmissionId(7), 3}].count = 3;
+  first.inputs[{SubmissionId(8), 0}].count = 3;
+  RowChanges later;
+  later.drop_inputs(SubmissionId(7));
+  first.merge(later);
+  CHECK(first.inputs.size() == 1);
+  CHECK(first.inputs_dropped == std::vector{SubmissionId(7)});
+}
+
+TEST_SUITE_END();
+
+}  // namespace
+}  // namespace capstan
