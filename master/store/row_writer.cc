@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: MIT
+#include "master/store/row_writer.h"
+
+#include <algorithm>
+#include <charconv>
+#include <string>
+
+#include "common/base/bytes.h"
+#include "common/base/check.h"
+#include "master/store/entry_codec.h"
+
+namespace capstan::store {
+namespace {
+
+constexpr std::size_t kCommandShown = 1000;  // Of the readable command: one screen of it.
+
+std::string_view blob_of(const Uuid& id) {
+  return {reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()};
+}
+
+void put_instance(Statement& s, const Instance& instance) {
+  if (instance.is_set())
+    s.blob(blob_of(instance));
+  else
+    s.null();
+}
+
+std::string readable_command(const JobSpec& spec) {
+  std::string line;
+  for (const Bytes& argument : spec.argv) {
+    if (!line.empty()) line += ' ';
+    line += spec.shell ? argument : shell_quoted(argument);
+    if (line.size() > kCommandShown) break;
+  }
+  if (line.size() > kCommandShown) {
+    std::size_t end = kCommandShown;
+    while (end > 0 && (static_cast<unsigned char>(line[end]) & 0xC0U) == 0x80U) --end;
+    line.resize(end);
+  }
+  return printable(line);
+}
+
+// The columns that the attempts table shares with the details of a task's row.
+constexpr const char* kArchive =
+    "INSERT OR REPLACE INTO attempts"
+    " SELECT job, task, attempt, worker, instance, round, assigned_at_us, started_at_us,"
+    " finished_at_us, end_class, 0, exit_code, signal, wall_us, cpu_us, max_rss_bytes,"
+    " stdout_bytes, stderr_bytes, reason, stdout_tail, stderr_tail"
+    " FROM tasks WHERE job = ? AND task BETWEEN ? AND ? AND end_class IS NOT NULL";
+
+constexpr const char* kUpdateJob =
+    "UPDATE jobs SET state = ?, waiting = ?, ready = ?, running = ?, backoff = ?, succeeded = ?,"
+    " failed = ?, cancelled = ?, skipped = ?, paused = ?, cancelling = ?, started_at_us = ?,"
+    " finished_at_us = ?, mean_wall_us = ?, launched = ?, excluded = ?, reason = ?"
+    " WHERE id = ?";
+
+constexpr const char* kInsertJob =
+    "INSERT INTO jobs (state, waiting, ready, running, backoff, succeeded, failed, cancelled,"
+    " skipped, paused, cancelling, started_at_us, finished_at_us, mean_wall_us, launched, excluded,"
+    " reason, id, owner, name, tasks, priority, cpus, submitted_at_us, inputs, token, command, cwd)"
+    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+
+constexpr const char* kPutTask =
+    "INSERT OR REPLACE INTO tasks VALUES "
+    "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+
+constexpr const char* kPutAttempt =
+    "INSERT OR REPLACE INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+
+void put_changing(Statement& s, const JobRow& row, const std::string& excluded) {
+  const JobCounts& c = row.counts;
+  s.text(to_string(row.state)).put(c.waiting).put(c.ready).put(c.running).put(c.backoff);
+  s.put(c.succeeded).put(c.failed).put(c.cancelled).put(c.skipped);
+  s.put(row.paused).put(row.cancelling);
+  s.put_or_null(row.started_at.us).put_or_null(row.finished_at.us);
+  s.put(row.mean_wall.count()).put(row.launched).text(excluded).text(row.reason);
+  s.put(row.id.value);
+}
+
+}  // namespace
+
+template <class Id>
+std::string id_list(const std::vector<Id>& ids) {
+  std::string text;
+  for (const Id& id : ids) {
+    if (!text.empty()) text += ',';
+    text += std::to_string(id.value);
+  }
+  return text;
+}
+
+template <class Id>
+Result<std::vector<Id>> parse_id_list(std::string_view text) {
+  std::vector<Id> ids;
+  const char* at = text.data();
+  const char* end = at + text.size();
+  while (at != end) {
+    Id id;
+    const auto [rest, error] = std::from_chars(at, end, id.value);
+    if (error != std::errc{} || (rest != end && (*rest != ',' || rest + 1 == end))) {
+      return fail(Errc::Corrupt, "a list of ids: " + printable(text));
+    }
+    ids.push_back(id);
+    at = rest == end ? end : rest + 1;
+  }
+  return ids;
+}
+
+template std::string id_list(const std::vector<JobId>&);
+template std::string id_list(const std::vector<WorkerId>&);
+template Result<std::vector<JobId>> parse_id_list(std::string_view);
+template Result<std::vector<WorkerId>> parse_id_list(std::string_view);
+
+void NextIds::pass(const RowChanges& changes) {
+  if (!changes.jobs.empty()) job = std::max(job, changes.jobs.rbegin()->first.next());
+  if (!changes.workers.empty()) worker = std::max(worker, changes.workers.rbegin()->first.next());
+  if (!changes.submissions.empty()) {
+    submission = std::max(submission, changes.submissions.rbegin()->first.next());
+  }
+}
+
+Result<RowWriter> RowWriter::prepare(Connection& db) {
+  RowWriter w;
+  w.archive_ = TRY(db.prepare(kArchive));
+  w.update_job_ = TRY(db.prepare(kUpdateJob));
+  w.insert_job_ = TRY(db.prepare(kInsertJob));
+  w.insert_spec_ = TRY(db.prepare("INSERT OR REPLACE INTO specs VALUES (?,?)"));
+  w.put_task_ = TRY(db.prepare(kPutTask));
+  w.put_attempt_ = TRY(db.prepare(kPutAttempt));
+  w.delete_attempt_ =
+      TRY(db.prepare("DELETE FROM attempts WHERE job = ? AND task = ? AND attempt = ?"));
+  w.put_worker_ =
+      TRY(db.prepare("INSERT OR REPLACE INTO workers VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+  w.put_request_ = TRY(db.prepare("INSERT OR REPLACE INTO requests VALUES (?,?,?,?,?,?,?,?,?)"));
+  w.put_token_ = TRY(db.prepare("INSERT OR REPLACE INTO tokens VALUES (?,?,?,?,?,?)"));
+  w.update_submission_ =
+      TRY(db.prepare("UPDATE submissions SET parts = ?, inputs = ? WHERE id = ?"));
+  w.insert_submission_ = TRY(db.prepare("INSERT INTO submissions VALUES (?,?,?,?,?,?,?,?,?)"));
+  w.delete_submission_ = TRY(db.prepare("DELETE FROM submissions WHERE id = ?"));
+  w.put_inputs_ = TRY(db.prepare("INSERT OR REPLACE INTO inputs VALUES (?,?,?,?)"));
+  w.drop_inputs_ = TRY(db.prepare("DELETE FROM inputs WHERE submission = ?"));
+  return w;
+}
+
+Result<void> RowWriter::write(Connection& db, const RowChanges& changes) {
+  TRY(write_archived(changes));
+  for (const auto& [id, row] : changes.jobs) TRY(write_job(db, row));
+  for (const auto& [key, row] : changes.tasks) TRY(write_task(key, row));
+  for (const auto& [key, row] : changes.attempts) {
+    if (row) {
+      TRY(write_attempt(key, *row));
+      continue;
+    }
+    delete_attempt_.put(key.job.value).put(key.task.value).put(key.attempt.value);
+    TRY(delete_attempt_.run());
+  }
+  for (const auto& [id, row] : changes.workers) TRY(write_worker(id, row));
+  for (const auto& [asked, row] : changes.requests) TRY(write_request(asked, row));
+  for (const auto& [key, row] : changes.tokens) {
+    put_token_.text(key.first).text(key.second).put(row.job.value).blob(row.digest);
+    TRY(put_token_.put(row.tasks).put(row.at.us).run());
+  }
+  return write_staging(db, changes);
+}
+
+Result<void> RowWriter::write_archived(const RowChanges& changes) {
+  for (const auto& [job, span] : changes.archived) {
+    TRY(archive_.put(job.value).put(span.first).put(span.last).run());
+  }
+  return {};
+}
+
+Result<void> RowWriter::write_job(Connection& db, const JobRow& row) {
+  const std::string excluded = id_list(row.excluded);
+  put_changing(update_job_, row, excluded);
+  TRY(update_job_.run());
+  if (db.changes() != 0) return {};
+  return insert_job(row);
+}
+
+Result<void> RowWriter::insert_job(const JobRow& row) {
+  CHECK(row.spec != nullptr);
+  const JobSpec& spec = *row.spec;
+  const std::string excluded = id_list(row.excluded);
+  const std::string command = readable_command(spec);
+  const std::string cwd = printable(spec.cwd);
+  put_changing(insert_job_, row, excluded);
+  insert_job_.text(row.owner).text(spec.name).put(row.tasks).put(spec.priority).put(spec.cpus);
+  insert_job_.put_or_null(row.submitted_at.us).put_or_null(row.inputs.value);
+  TRY(insert_job_.text(row.token).text(command).text(cwd).run());
+  const std::string blob = encode_spec(spec);
+  return insert_spec_.put(row.id.value).blob(blob).run();
+}
+
+Result<void> RowWriter::write_task(const std::pair<JobId, TaskIndex>& key, const TaskRow& row) {
+  Statement& s = put_task_;
+  s.put(key.first.value).put(key.second.value).text(to_string(row.state));
+  s.put(row.attempt.value).put(row.attempts.value).put_or_null(row.worker.value);
+  put_instance(s, row.instance);
+  s.put(row.round).put(row.failures).put(row.losses);
+  s.put(row.cancelling).put(row.recalled).put(row.number_free);
+  s.put_or_null(row.ready_at.us).put_or_null(row.assigned_at.us);
+  s.put_or_null(row.started_at.us).put_or_null(row.finished_at.us);
+  if (row.ended)
+    s.text(to_string(row.end));
+  else
+    s.null();
+  s.put(row.exit_code).put(row.signal).put(row.wall.count()).put(row.cpu.count());
+  s.put(row.max_rss_bytes).put(row.stdout_bytes).put(row.stderr_bytes);
+  s.put_or_null(row.finished_seq.value).text(row.reason);
+  return s.blob(row.stdout_tail).blob(row.stderr_tail).run();
+}
+
+Result<void> RowWriter::write_attempt(const AttemptKey& key, const AttemptRow& row) {
+  Statement& s = put_attempt_;
+  s.put(key.job.value).put(key.task.value).put(key.attempt.value).put_or_null(row.worker.value);
+  put_instance(s, row.instance);
+  s.put(row.round).put_or_null(row.assigned_at.us).put_or_null(row.started_at.us);
+  s.put_or_null(row.ended_at.us).text(to_string(row.end)).put(row.late);
+  s.put(row.exit_code).put(row.signal).put(row.wall.count()).put(row.cpu.count());
+  s.put(row.max_rss_bytes).put(row.stdout_bytes).put(row.stderr_bytes).text(row.reason);
+  return s.blob(row.stdout_tail).blob(row.stderr_tail).run();
+}
+
+Result<void> RowWriter::write_worker(WorkerId id, const WorkerRow& row) {
+  Statement& s = put_worker_;
+  s.put(id.value).text(row.name).text(row.public_key);
+  put_instance(s, row.instance);
+  s.put(row.cpus).text(row.version).text(row.address).text(row.note);
+  s.put(row.present).put(row.leaving).put(row.disk_full);
+  s.put_or_null(row.joined_at.us).put_or_null(row.left_at.us).text(row.left_reason);
+  return s.run();
+}
+
+Result<void> RowWriter::write_request(const Asked& asked, const RequestRow& row) {
+  const std::string jobs = id_list(row.jobs);
+  Statement& s = put_request_;
+  s.text(asked.owner).blob(blob_of(asked.request)).put(row.at.us).put(row.steady_at.us);
+  s.put(static_cast<std::int64_t>(row.code)).text(row.reason).text(jobs);
+  return s.put(row.tasks).put(row.submission).run();
+}
+
+Result<void> RowWriter::write_submission(Connection& db, SubmissionId id,
+                                         const SubmissionRow& row) {
+  TRY(update_submission_.put(row.parts).put(row.inputs).put(id.value).run());
+  if (db.changes() != 0) return {};
+  const std::string spec = encode_spec(row.spec);
+  Statement& s = insert_submission_;
+  s.put(id.value).text(row.asked.owner).blob(blob_of(row.asked.request)).text(row.token);
+  s.blob(row.digest).put(row.opened_at.us).put(row.parts).put(row.inputs);
+  return s.blob(spec).run();
+}
+
+Result<void> RowWriter::write_staging(Connection& db, const RowChanges& changes) {
+  for (const auto& [id, row] : changes.submissions) {
+    if (row)
+      TRY(write_submission(db, id, *row));
+    else
+      TRY(delete_submission_.put(id.value).run());
+  }
+  for (const auto& [key, row] : changes.inputs) {
+    TRY(put_inputs_.put(key.first.value).put(key.second).put(row.count).blob(row.chunk).run());
+  }
+  for (const SubmissionId id : changes.inputs_dropped) TRY(drop_inputs_.put(id.value).run());
+  return {};
+}
+
+}  // namespace capstan::store

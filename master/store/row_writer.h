@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+//
+// Row changes to SQL: the statements, prepared once, and the order in which they run. Inside the
+// caller's transaction, on its connection. Loop thread.
+#pragma once
+
+#include <string_view>
+
+#include "common/base/error.h"
+#include "master/core/rows.h"
+#include "master/store/sqlite.h"
+
+namespace capstan::store {
+
+/// The ids that come next. Kept in `meta`, because ids are never used again, also when the rows
+/// that had them are gone.
+struct NextIds {
+  JobId job{1};
+  SubmissionId submission{1};
+  WorkerId worker{1};
+  bool operator==(const NextIds&) const = default;
+
+  /// Moves behind every id in `changes`.
+  void pass(const RowChanges& changes);
+};
+
+class RowWriter {
+ public:
+  static Result<RowWriter> prepare(Connection& connection);
+
+  /// Archives first, then every row; a job's template is written when its row is new.
+  /// REQUIRES: a transaction is open on the connection that prepare() was given.
+  Result<void> write(Connection& connection, const RowChanges& changes);
+
+ private:
+  RowWriter() = default;
+  Result<void> write_archived(const RowChanges& changes);
+  Result<void> write_job(Connection& connection, const JobRow& row);
+  Result<void> insert_job(const JobRow& row);
+  Result<void> write_task(const std::pair<JobId, TaskIndex>& key, const TaskRow& row);
+  Result<void> write_attempt(const AttemptKey& key, const AttemptRow& row);
+  Result<void> write_worker(WorkerId id, const WorkerRow& row);
+  Result<void> write_request(const Asked& asked, const RequestRow& row);
+  Result<void> write_submission(Connection& connection, SubmissionId id, const SubmissionRow& row);
+  Result<void> write_staging(Connection& connection, const RowChanges& changes);
+
+  Statement archive_, update_job_, insert_job_, insert_spec_;
+  Statement put_task_, put_attempt_, delete_attempt_, put_worker_, put_request_, put_token_;
+  Statement update_submission_, insert_submission_, delete_submission_;
+  Statement put_inputs_, drop_inputs_;
+};
+
+/// "3,7,12", "" for none; and back, Corrupt for anything else.
+template <class Id>
+std::string id_list(const std::vector<Id>& ids);
+template <class Id>
+Result<std::vector<Id>> parse_id_list(std::string_view text);
+
+}  // namespace capstan::store

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+#include "master/store/schema.h"
+
+#include <array>
+#include <string>
+
+#include "common/model/limits.h"
+
+namespace capstan::store {
+namespace {
+
+// Names of states and classes are text: people ask `select state, count(*) from tasks group by
+// state`. Times are µs: `_at_us` since 1970 (UTC) unless a comment says steady. NULL is "none".
+// Tails come last in a row, so that a scan does not touch their overflow pages.
+constexpr const char* kVersion1 = R"sql(
+CREATE TABLE meta (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  cluster TEXT NOT NULL,
+  db_uuid TEXT NOT NULL,
+  generation_began_us INTEGER NOT NULL,
+  generation_random INTEGER NOT NULL,
+  nonce INTEGER NOT NULL,
+  clean INTEGER NOT NULL,
+  applied_seq INTEGER NOT NULL,
+  applied_epoch INTEGER NOT NULL,
+  applied_at_us INTEGER NOT NULL,    -- steady: the entries' own "now"
+  last_seq INTEGER NOT NULL,
+  last_epoch INTEGER NOT NULL,
+  journal_chain BLOB NOT NULL,
+  journal_bytes INTEGER NOT NULL,    -- ever written
+  rows_chain BLOB NOT NULL,
+  next_job INTEGER NOT NULL,
+  next_submission INTEGER NOT NULL,
+  next_worker INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE jobs (
+  id INTEGER PRIMARY KEY,
+  owner TEXT NOT NULL,
+  name TEXT NOT NULL,
+  state TEXT NOT NULL,
+  tasks INTEGER NOT NULL,
+  waiting INTEGER NOT NULL,
+  ready INTEGER NOT NULL,
+  running INTEGER NOT NULL,
+  backoff INTEGER NOT NULL,
+  succeeded INTEGER NOT NULL,
+  failed INTEGER NOT NULL,
+  cancelled INTEGER NOT NULL,
+  skipped INTEGER NOT NULL,
+  paused INTEGER NOT NULL,
+  cancelling INTEGER NOT NULL,
+  priority INTEGER NOT NULL,
+  cpus INTEGER NOT NULL,
+  submitted_at_us INTEGER,
+  started_at_us INTEGER,
+  finished_at_us INTEGER,
+  mean_wall_us INTEGER NOT NULL,
+  launched INTEGER NOT NULL,
+  excluded TEXT NOT NULL,            -- ids of workers, with commas
+  inputs INTEGER,                    -- the submission whose chunks they are
+  token TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  command TEXT NOT NULL,             -- for people: printable, cut at 1000 bytes
+  cwd TEXT NOT NULL                  -- for people
+) STRICT;
+CREATE INDEX jobs_by_owner ON jobs (owner, id);
+CREATE INDEX jobs_live ON jobs (id) WHERE state NOT IN ('succeeded', 'failed', 'cancelled');
+
+CREATE TABLE specs (
+  job INTEGER PRIMARY KEY,
+  spec BLOB NOT NULL                 -- msgpack: the whole template, written once
+) STRICT;
+
+CREATE TABLE tasks (
+  job INTEGER NOT NULL,
+  task INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  attempt INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  worker INTEGER,
+  instance BLOB,
+  round INTEGER NOT NULL,
+  failures INTEGER NOT NULL,
+  losses INTEGER NOT NULL,
+  cancelling INTEGER NOT NULL,
+  recalled INTEGER NOT NULL,
+  number_free INTEGER NOT NULL,
+  ready_at_us INTEGER,               -- steady
+  assigned_at_us INTEGER,
+  started_at_us INTEGER,
+  finished_at_us INTEGER,
+  end_class TEXT,                    -- NULL: the attempt has not ended
+  exit_code INTEGER NOT NULL,
+  signal INTEGER NOT NULL,
+  wall_us INTEGER NOT NULL,
+  cpu_us INTEGER NOT NULL,
+  max_rss_bytes INTEGER NOT NULL,
+  stdout_bytes INTEGER NOT NULL,
+  stderr_bytes INTEGER NOT NULL,
+  finished_seq INTEGER,
+  reason TEXT NOT NULL,
+  stdout_tail BLOB NOT NULL,
+  stderr_tail BLOB NOT NULL,
+  PRIMARY KEY (job, task)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tasks_failed ON tasks (job, task) WHERE state = 'failed';
+
+CREATE TABLE attempts (
+  job INTEGER NOT NULL,
+  task INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  worker INTEGER,
+  instance BLOB,
+  round INTEGER NOT NULL,
+  assigned_at_us INTEGER,
+  started_at_us INTEGER,
+  ended_at_us INTEGER,
+  end_class TEXT NOT NULL,
+  late INTEGER NOT NULL,
+  exit_code INTEGER NOT NULL,
+  signal INTEGER NOT NULL,
+  wall_us INTEGER NOT NULL,
+  cpu_us INTEGER NOT NULL,
+  max_rss_bytes INTEGER NOT NULL,
+  stdout_bytes INTEGER NOT NULL,
+  stderr_bytes INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  stdout_tail BLOB NOT NULL,
+  stderr_tail BLOB NOT NULL,
+  PRIMARY KEY (job, task, attempt)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE workers (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL,
+  public_key TEXT NOT NULL,
+  instance BLOB,
+  cpus INTEGER NOT NULL,
+  version TEXT NOT NULL,
+  address TEXT NOT NULL,
+  note TEXT NOT NULL,
+  present INTEGER NOT NULL,
+  leaving INTEGER NOT NULL,
+  disk_full INTEGER NOT NULL,
+  joined_at_us INTEGER,
+  left_at_us INTEGER,
+  left_reason TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE requests (
+  owner TEXT NOT NULL,
+  request BLOB NOT NULL,
+  at_us INTEGER NOT NULL,
+  steady_at_us INTEGER NOT NULL,
+  code INTEGER NOT NULL,             -- 0: done; else the error's number
+  reason TEXT NOT NULL,
+  jobs TEXT NOT NULL,                -- ids, with commas
+  tasks INTEGER NOT NULL,
+  submission INTEGER NOT NULL,
+  PRIMARY KEY (owner, request)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX requests_by_age ON requests (steady_at_us);
+
+CREATE TABLE tokens (
+  owner TEXT NOT NULL,
+  token TEXT NOT NULL,
+  job INTEGER NOT NULL,
+  digest BLOB NOT NULL,
+  tasks INTEGER NOT NULL,
+  at_us INTEGER NOT NULL,
+  PRIMARY KEY (owner, token)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE submissions (
+  id INTEGER PRIMARY KEY,
+  owner TEXT NOT NULL,
+  request BLOB NOT NULL,
+  token TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  opened_at_us INTEGER NOT NULL,     -- steady
+  parts INTEGER NOT NULL,
+  inputs INTEGER NOT NULL,
+  spec BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE inputs (
+  submission INTEGER NOT NULL,
+  first INTEGER NOT NULL,            -- ordinal of its first input, from 0
+  count INTEGER NOT NULL,
+  chunk BLOB NOT NULL,               -- msgpack: an array of bin
+  PRIMARY KEY (submission, first)
+) STRICT;
+
+CREATE TABLE journal (
+  first_seq INTEGER PRIMARY KEY,
+  last_seq INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  wall_us INTEGER NOT NULL,          -- of its last entry
+  bytes_before INTEGER NOT NULL,     -- of all entries ever written before it
+  applied_seq INTEGER NOT NULL,      -- the tables were there when it was written
+  chain BLOB NOT NULL,               -- hash of the chain before it and its entries
+  rows_chain BLOB NOT NULL,          -- the same over the row changes up to applied_seq
+  entries BLOB NOT NULL              -- msgpack
+) STRICT;
+
+CREATE VIEW all_attempts AS
+  SELECT job, task, attempt, worker, round, assigned_at_us, started_at_us, ended_at_us, end_class,
+         late, exit_code, signal, wall_us, cpu_us, max_rss_bytes, reason
+    FROM attempts
+  UNION ALL
+  SELECT job, task, attempt, worker, round, assigned_at_us, started_at_us, finished_at_us,
+         end_class, 0, exit_code, signal, wall_us, cpu_us, max_rss_bytes, reason
+    FROM tasks WHERE end_class IS NOT NULL OR state = 'running';
+)sql";
+
+// Step i makes version i + 1 from version i.
+constexpr std::array<const char*, limits::kSchemaVersion> kSteps = {kVersion1};
+
+}  // namespace
+
+Result<void> configure_writer(Connection& connection) {
+  // auto_vacuum counts only before the first table, and must come before WAL. No wal_autocheckpoint
+  // here: 0 would remove the hook of Connection::open, which stands in its place.
+  return connection.exec(
+      "PRAGMA auto_vacuum=INCREMENTAL;"
+      "PRAGMA journal_mode=WAL;"
+      "PRAGMA synchronous=FULL;"
+      "PRAGMA secure_delete=OFF;"
+      "PRAGMA cache_size=-16384");
+}
+
+Result<std::uint32_t> schema_version(Connection& connection) {
+  const std::int64_t application = TRY(connection.read_int("PRAGMA application_id"));
+  const std::int64_t version = TRY(connection.read_int("PRAGMA user_version"));
+  const std::int64_t tables = TRY(connection.read_int("SELECT count(*) FROM sqlite_schema"));
+  if (application == 0 && version == 0 && tables == 0) return 0;
+  if (application != kApplicationId) {
+    return fail(Errc::Corrupt, "this is an SQLite database of another program");
+  }
+  if (version > limits::kSchemaVersion) {
+    return fail(Errc::TooNew, "its tables have version " + std::to_string(version) +
+                                  ", this program knows up to " +
+                                  std::to_string(limits::kSchemaVersion) +
+                                  ": start the newer capstan-master");
+  }
+  if (version < 1) return fail(Errc::Corrupt, "its version is " + std::to_string(version));
+  return static_cast<std::uint32_t>(version);
+}
+
+Result<void> migrate(Connection& connection, std::uint32_t version) {
+  for (std::size_t step = version; step < kSteps.size(); ++step) {
+    TRY(connection.exec(kSteps.at(step)));
+  }
+  TRY(connection.exec("PRAGMA application_id=" + std::to_string(kApplicationId)));
+  return connection.exec("PRAGMA user_version=" + std::to_string(limits::kSchemaVersion));
+}
+
+}  // namespace capstan::store

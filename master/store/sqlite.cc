@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+#include "master/store/sqlite.h"
+
+#include <sqlite3.h>
+
+#include <utility>
+
+#include "common/base/check.h"
+
+namespace capstan::store {
+namespace {
+
+// A reader and the writer never block each other in WAL mode; this covers recovery at the opening.
+constexpr int kBusyMs = 5000;
+
+Errc error_code(int code, bool writing) {
+  const int primary = code & 0xff;
+  if (primary == SQLITE_FULL) return Errc::DiskFull;
+  if (writing) return Errc::OutcomeUnknown;
+  if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) return Errc::Corrupt;
+  return Errc::Io;
+}
+
+Error describe(sqlite3* db, int code, bool writing) {
+  std::string what = writing ? "writing the database: " : "reading the database: ";
+  what += db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code);
+  if (db != nullptr && sqlite3_system_errno(db) != 0 && (code & 0xff) != SQLITE_CONSTRAINT) {
+    what += " (" + errno_text(sqlite3_system_errno(db)) + ")";
+  }
+  return Error{error_code(code, writing), std::move(what)};
+}
+
+}  // namespace
+
+struct Connection::Handle {
+  sqlite3* db = nullptr;
+  std::uint64_t wal_pages = 0;
+  ~Handle() { sqlite3_close_v2(db); }
+
+  static int on_commit(void* self, sqlite3* /*db*/, const char* /*name*/, int pages) {
+    static_cast<Handle*>(self)->wal_pages = static_cast<std::uint64_t>(pages);
+    return SQLITE_OK;
+  }
+};
+
+Connection::Connection(std::unique_ptr<Handle> handle) : handle_(std::move(handle)) {}
+Connection::Connection(Connection&&) noexcept = default;
+Connection& Connection::operator=(Connection&&) noexcept = default;
+Connection::~Connection() = default;
+
+Result<Connection> Connection::open(const std::string& path, Access access) {
+  const bool writer = access == Access::ReadWrite;
+  const int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
+                    (writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
+  auto handle = std::make_unique<Handle>();
+  const int code = sqlite3_open_v2(path.c_str(), &handle->db, flags, nullptr);
+  if (code != SQLITE_OK) {
+    Error error = describe(handle->db, code, false);
+    return fail(std::move(error), "opening " + path);
+  }
+  sqlite3_busy_timeout(handle->db, kBusyMs);
+  sqlite3_wal_hook(handle->db, &Handle::on_commit, handle.get());  // And no automatic checkpoints.
+  Connection connection(std::move(handle));
+  TRY(connection.exec(writer ? "PRAGMA foreign_keys=ON" : "PRAGMA query_only=ON"));
+  TRY(
+      connection.exec("PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
+                      "PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY"));
+  return connection;
+}
+
+Result<void> Connection::exec(const std::string& sql) {
+  const int code = sqlite3_exec(handle_->db, sql.c_str(), nullptr, nullptr, nullptr);
+  if (code != SQLITE_OK) return tl::unexpected(describe(handle_->db, code, true));
+  return {};
+}
+
+Result<std::int64_t> Connection::read_int(const std::string& sql) {
+  Statement statement = TRY(prepare(sql));
+  if (!TRY(statement.next())) return fail(Errc::NotFound, "no row for " + sql);
+  return statement.i64();
+}
+
+Result<std::string> Connection::read_text(const std::string& sql) {
+  Statement statement = TRY(prepare(sql));
+  if (!TRY(statement.next())) return fail(Errc::NotFound, "no row for " + sql);
+  return statement.str();
+}
+
+Result<Statement> Connection::prepare(std::string_view sql) {
+  sqlite3_stmt* statement = nullptr;
+  const int code = sqlite3_prepare_v3(handle_->db, sql.data(), static_cast<int>(sql.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  if (code != SQLITE_OK) return tl::unexpected(describe(handle_->db, code, false));
+  return Statement(handle_->db, statement);
+}
+
+std::uint64_t Connection::wal_pages() const {
+  return handle_->wal_pages;
+}
+
+std::int64_t Connection::changes() const {
+  return sqlite3_changes64(handle_->db);
+}
+
+Result<bool> Connection::checkpoint_passive() {
+  int frames = 0;
+  int copied = 0;
+  const int code =
+      sqlite3_wal_checkpoint_v2(handle_->db, nullptr, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
+  if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) {
+    return tl::unexpected(describe(handle_->db, code, true));
+  }
+  return code == SQLITE_OK && frames == copied;
+}
+
+Result<void> Connection::rollback() {
+  if (sqlite3_get_autocommit(handle_->db) != 0) return {};  // SQLite did it by itself.
+  return exec("ROLLBACK");
+}
+
+Result<ReadTransaction> ReadTransaction::begin(Connection& connection) {
+  Result<void> begun = connection.exec("BEGIN");
+  if (!begun) return fail(Errc::Io, begun.error().message);
+  return ReadTransaction(connection);
+}
+
+ReadTransaction::ReadTransaction(ReadTransaction&& other) noexcept
+    : connection_(std::exchange(other.connection_, nullptr)) {}
+
+ReadTransaction::~ReadTransaction() {
+  if (connection_ != nullptr) static_cast<void>(connection_->rollback());
+}
+
+Statement::Statement(Statement&& other) noexcept
+    : db_(other.db_),
+      statement_(std::exchange(other.statement_, nullptr)),
+      parameter_(other.parameter_),
+      column_(other.column_),
+      bind_error_(other.bind_error_) {}
+
+Statement& Statement::operator=(Statement&& other) noexcept {
+  std::swap(db_, other.db_);
+  std::swap(statement_, other.statement_);
+  std::swap(parameter_, other.parameter_);
+  std::swap(column_, other.column_);
+  std::swap(bind_error_, other.bind_error_);
+  return *this;
+}
+
+Statement::~Statement() {
+  sqlite3_finalize(statement_);
+}
+
+Statement& Statement::put(std::int64_t v) {
+  const int code = sqlite3_bind_int64(statement_, ++parameter_, v);
+  if (code != SQLITE_OK) bind_error_ = code;
+  return *this;
+}
+
+Statement& Statement::text(std::string_view v) {
+  const char* bytes = v.data() != nullptr ? v.data() : "";
+  const int code =
+      sqlite3_bind_text64(statement_, ++parameter_, bytes, v.size(), SQLITE_STATIC, SQLITE_UTF8);
+  if (code != SQLITE_OK) bind_error_ = code;
+  return *this;
+}
+
+Statement& Statement::blob(std::string_view v) {
+  const char* bytes = v.data() != nullptr ? v.data() : "";  // A null pointer would be NULL.
+  const int code = sqlite3_bind_blob64(statement_, ++parameter_, bytes, v.size(), SQLITE_STATIC);
+  if (code != SQLITE_OK) bind_error_ = code;
+  return *this;
+}
+
+Statement& Statement::null() {
+  const int code = sqlite3_bind_null(statement_, ++parameter_);
+  if (code != SQLITE_OK) bind_error_ = code;
+  return *this;
+}
+
+Error Statement::failure(int code, bool writing) {
+  Error error = describe(db_, code, writing);
+  rewind();
+  return error;
+}
+
+Result<void> Statement::run() {
+  if (bind_error_ != SQLITE_OK) return tl::unexpected(failure(bind_error_, true));
+  CHECK(parameter_ == sqlite3_bind_parameter_count(statement_));
+  int code = sqlite3_step(statement_);
+  while (code == SQLITE_ROW) code = sqlite3_step(statement_);
+  if (code != SQLITE_DONE) return tl::unexpected(failure(code, true));
+  rewind();
+  return {};
+}
+
+Result<bool> Statement::next() {
+  if (bind_error_ != SQLITE_OK) return tl::unexpected(failure(bind_error_, false));
+  CHECK(parameter_ == sqlite3_bind_parameter_count(statement_));
+  column_ = 0;
+  const int code = sqlite3_step(statement_);
+  if (code == SQLITE_ROW) return true;
+  if (code != SQLITE_DONE) return tl::unexpected(failure(code, false));
+  return false;
+}
+
+void Statement::rewind() {
+  sqlite3_reset(statement_);
+  parameter_ = column_ = bind_error_ = 0;
+}
+
+std::int64_t Statement::i64() {
+  return sqlite3_column_int64(statement_, column_++);
+}
+
+std::string_view Statement::bytes() {
+  const int column = column_++;
+  const void* data = sqlite3_column_blob(statement_, column);
+  const int size = sqlite3_column_bytes(statement_, column);
+  if (data == nullptr) return {};
+  return {static_cast<const char*>(data), static_cast<std::size_t>(size)};
+}
+
+bool Statement::is_null() const {
+  return sqlite3_column_type(statement_, column_) == SQLITE_NULL;
+}
+
+}  // namespace capstan::store

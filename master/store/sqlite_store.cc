@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: MIT
+#include "master/store/sqlite_store.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "common/base/check.h"
+#include "common/model/limits.h"
+#include "master/store/entry_codec.h"
+#include "master/store/files.h"
+#include "master/store/job_walk.h"
+#include "master/store/row_hash.h"
+#include "master/store/row_reader.h"
+#include "master/store/schema.h"
+
+namespace capstan::store {
+namespace {
+
+constexpr std::uint64_t kPageBytes = 4096;  // SQLite's default; never set otherwise.
+// A checkpoint that a reader held up is tried again when the WAL has grown by so much.
+constexpr std::uint64_t kCheckpointAgainPages = (16ULL << 20) / kPageBytes;
+// Between looks at the journal's age and the free pages.
+constexpr std::uint64_t kCommitsBetweenTrims = 256;
+constexpr int kBatchesTrimmed = 128;  // In one step: a few ms.
+constexpr int kBatchesKept = 64;      // Always: a start checks the chain over the last ones.
+constexpr std::int64_t kJournalKeptUs = 24LL * 3600 * 1'000'000;
+constexpr std::int64_t kFreePagesKept = 4096;  // 16 MiB: the journal takes them again.
+constexpr const char* kVacuumStep = "PRAGMA incremental_vacuum(256)";
+constexpr std::size_t kChunksBytes = 4 << 20;  // Decoded inputs: some 40 chunks.
+constexpr std::size_t kInputOverhead = sizeof(Bytes);
+
+std::string ballast_path(const std::string& dir) {
+  return dir + "/ballast";
+}
+
+}  // namespace
+
+std::string database_path(const std::string& dir) {
+  return dir + "/capstan.db";
+}
+
+Result<void> quick_check(const std::string& dir) {
+  Connection connection = TRY(Connection::open(database_path(dir), Access::ReadOnly));
+  const std::string said = TRY(connection.read_text("PRAGMA quick_check(1)"));
+  if (said != "ok") return fail(Errc::Corrupt, database_path(dir) + ": " + said);
+  return {};
+}
+
+Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const StoreOptions& options, Opened& out) {
+  const std::string path = database_path(options.dir);
+  const auto named = [&path](Error error) {
+    error.message = path + ": " + error.message;
+    return tl::unexpected(std::move(error));
+  };
+  Result<Connection> connection = Connection::open(path, Access::ReadWrite);
+  if (!connection) return tl::unexpected(std::move(connection).error());
+  ::chmod(path.c_str(), 0600);
+  std::unique_ptr<SqliteStore> store(new SqliteStore(options.dir, std::move(*connection)));
+  Result<void> begun = store->begin_start(options, out);
+  if (!begun) return named(std::move(begun).error());
+  make_ballast(ballast_path(options.dir), limits::kBallastBytes);
+  return store;
+}
+
+Result<void> SqliteStore::begin_start(const StoreOptions& options, Opened& out) {
+  const std::uint32_t version = TRY(schema_version(connection_));
+  TRY(configure_writer(connection_));
+  if (version == 0) {
+    TRY(create(options));
+  } else if (version < limits::kSchemaVersion) {
+    TRY(transaction([&] { return migrate(connection_, version); }));
+  }
+  LoadedMeta loaded = TRY(load_meta(connection_));
+  out.meta = loaded.meta;
+  out.meta.nonce = options.nonce;
+  out.clean = loaded.clean;
+  out.tail = TRY(load_tail(connection_, loaded.position));
+  out.state = TRY(load_state(connection_, loaded.position));
+  position_ = loaded.position;
+  for (const Entry& entry : out.tail) stamps_.push_back({entry.seq, entry.epoch, entry.at});
+  checkpoint_at_pages_ = limits::kWalCheckpointBytes / kPageBytes;
+  TRY(prepare());
+  return transaction([&] {
+    return connection_.exec("UPDATE meta SET clean = 0, nonce = " +
+                            std::to_string(static_cast<std::int64_t>(options.nonce)));
+  });
+}
+
+Result<void> SqliteStore::create(const StoreOptions& options) {
+  Result<void> made = transaction([&]() -> Result<void> {
+    TRY(migrate(connection_, 0));
+    Statement insert = TRY(connection_.prepare(
+        "INSERT INTO meta VALUES (1, ?, ?, ?, ?, ?, 1, 0, 0, 0, 0, 0, ?, 0, ?, 1, 1, 1)"));
+    const std::string cluster = options.cluster.hex();
+    const std::string db_uuid = options.db_uuid.hex();
+    const Digest none;
+    insert.text(cluster).text(db_uuid).put(options.generation.began_us);
+    insert.put(options.generation.random).put(options.nonce);
+    return insert.blob(blob_of(none)).blob(blob_of(none)).run();
+  });
+  if (!made) return made;
+  return sync_dir(dir_);
+}
+
+Result<void> SqliteStore::prepare() {
+  Connection& db = connection_;
+  rows_ = std::make_unique<RowWriter>(TRY(RowWriter::prepare(db)));
+  put_meta_ = TRY(db.prepare(
+      "UPDATE meta SET applied_seq = ?, applied_epoch = ?, applied_at_us = ?, last_seq = ?,"
+      " last_epoch = ?, journal_chain = ?, journal_bytes = ?, rows_chain = ?, next_job = ?,"
+      " next_submission = ?, next_worker = ?"));
+  put_journal_ = TRY(db.prepare("INSERT INTO journal VALUES (?,?,?,?,?,?,?,?,?)"));
+  oldest_ = TRY(db.prepare("SELECT wall_us, bytes_before FROM journal ORDER BY first_seq LIMIT 1"));
+  trim_ = TRY(db.prepare(
+      "DELETE FROM journal WHERE first_seq IN (SELECT first_seq FROM"
+      " (SELECT * FROM journal ORDER BY first_seq LIMIT ?)"
+      " WHERE last_seq < min(?, ifnull((SELECT first_seq FROM journal ORDER BY first_seq DESC"
+      " LIMIT 1 OFFSET ?), 0)) AND (bytes_before < ? OR wall_us < ?))"));
+  find_request_ = TRY(db.prepare(std::string("SELECT ") + kRequestColumns +
+                                 " FROM requests WHERE owner = ? AND request = ?"));
+  find_token_ = TRY(db.prepare(std::string("SELECT ") + kTokenColumns +
+                               " FROM tokens WHERE owner = ? AND token = ?"));
+  read_inputs_ =
+      TRY(db.prepare("SELECT first, count, chunk FROM inputs WHERE submission = ? AND first <= ?"
+                     " ORDER BY first DESC LIMIT 1"));
+  find_owner_ = TRY(db.prepare("SELECT owner FROM jobs WHERE id = ?"));
+  last_job_ = TRY(db.prepare("SELECT id FROM jobs WHERE owner = ? ORDER BY id DESC LIMIT 1"));
+  get_job_ = TRY(db.prepare(std::string("SELECT ") + kJobColumns +
+                            " FROM jobs JOIN specs ON job = id WHERE id = ?"));
+  return {};
+}
+
+/// All or nothing. A failure that is not DiskFull leaves it unknown which.
+Result<void> SqliteStore::transaction(const std::function<Result<void>()>& body) {
+  TRY(connection_.exec("BEGIN IMMEDIATE"));
+  Result<void> done = body();
+  if (done) done = connection_.exec("COMMIT");
+  if (done) return {};
+  Result<void> undone = connection_.rollback();
+  if (!undone) return fail(Errc::OutcomeUnknown, done.error().message);
+  return done;
+}
+
+void SqliteStore::pass_rows(const RowChanges& committed, Seq applied, Position& position) const {
+  position.rows_chain = hash_rows(position.rows_chain, committed, position.next.job);
+  position.next.pass(committed);
+  CHECK(applied >= position.applied && applied <= position.last);
+  position.applied = applied;
+  for (const Stamp& stamp : stamps_) {
+    if (stamp.seq != applied) continue;
+    position.applied_epoch = stamp.epoch;
+    position.applied_at = stamp.at;
+  }
+}
+
+void SqliteStore::drop_stamps() {
+  while (!stamps_.empty() && stamps_.front().seq <= position_.applied) stamps_.pop_front();
+}
+
+Result<void> SqliteStore::append(const Batch& batch, const RowChanges& committed, Seq applied) {
+  CHECK(!batch.empty() && batch.front().seq == position_.last.next());
+  const std::string entries = encode_entries(batch);
+  const std::size_t stamps_before = stamps_.size();
+  for (const Entry& entry : batch) stamps_.push_back({entry.seq, entry.epoch, entry.at});
+  Position next = position_;
+  next.last = batch.back().seq;
+  next.last_epoch = batch.back().epoch;
+  next.journal_chain = chained_digest(position_.journal_chain, entries);
+  next.journal_bytes += entries.size();
+  pass_rows(committed, applied, next);
+  Result<void> written = transaction([&]() -> Result<void> {
+    TRY(rows_->write(connection_, committed));
+    TRY(write_journal(batch, entries, next));
+    return write_meta(next);
+  });
+  if (!written) {
+    stamps_.resize(stamps_before);
+    return written;
+  }
+  position_ = next;
+  drop_stamps();
+  ++commits_;
+  return {};
+}
+
+Result<void> SqliteStore::flush(const RowChanges& committed, Seq applied) {
+  Position next = position_;
+  pass_rows(committed, applied, next);
+  Result<void> written = transaction([&]() -> Result<void> {
+    TRY(rows_->write(connection_, committed));
+    return write_meta(next);
+  });
+  if (!written) return written;
+  position_ = next;
+  drop_stamps();
+  ++commits_;
+  return {};
+}
+
+Result<void> SqliteStore::write_meta(const Position& p) {
+  Statement& s = put_meta_;
+  s.put(p.applied.value).put(p.applied_epoch.value).put(p.applied_at.us);
+  s.put(p.last.value).put(p.last_epoch.value).blob(blob_of(p.journal_chain));
+  s.put(p.journal_bytes).blob(blob_of(p.rows_chain));
+  return s.put(p.next.job.value).put(p.next.submission.value).put(p.next.worker.value).run();
+}
+
+Result<void> SqliteStore::write_journal(const Batch& batch, const std::string& entries,
+                                        const Position& p) {
+  Statement& s = put_journal_;
+  s.put(batch.front().seq.value).put(p.last.value).put(p.last_epoch.value);
+  s.put(batch.back().wall.us).put(p.journal_bytes - entries.size()).put(p.applied.value);
+  return s.blob(blob_of(p.journal_chain)).blob(blob_of(p.rows_chain)).blob(entries).run();
+}
+
+Result<void> SqliteStore::maintain() {
+  Result<void> done = tidy_up();
+  if (!done && done.error().code == Errc::DiskFull) return {};
+  return done;
+}
+
+Result<void> SqliteStore::tidy_up() {
+  TRY(checkpoint_if_due());
+  if (commits_ < kCommitsBetweenTrims) return {};
+  TRY(trim_journal());
+  return vacuum_if_due();
+}
+
+Result<void> SqliteStore::checkpoint_if_due() {
+  const std::uint64_t pages = connection_.wal_pages();
+  if (pages < checkpoint_at_pages_) {
+    // The WAL began anew after a complete checkpoint.
+    checkpoint_at_pages_ = std::min(
+        checkpoint_at_pages_, std::max<std::uint64_t>(limits::kWalCheckpointBytes / kPageBytes,
+                                                      pages + kCheckpointAgainPages));
+    return {};
+  }
+  // Complete or not: the WAL begins anew with the next write, or a reader still needs it, or the
+  // disk is full.
+  checkpoint_at_pages_ = pages + kCheckpointAgainPages;
+  TRY(connection_.checkpoint_passive());
+  return {};
+}
+
+/// Batches that are too old or too many, but never one behind the tables.
+Result<void> SqliteStore::trim_journal() {
+  const std::uint64_t kept = limits::kJournalBytesKept;
+  const std::uint64_t bytes_end =
+      position_.journal_bytes > kept ? position_.journal_bytes - kept : 0;
+  const std::int64_t newest_wall = TRY(connection_.read_int(
+      "SELECT ifnull((SELECT wall_us FROM journal ORDER BY first_seq DESC LIMIT 1), 0)"));
+  const std::int64_t wall_end = newest_wall - kJournalKeptUs;
+  {
+    const Rewind rewind(oldest_);
+    if (!TRY(oldest_.next())) return {};
+    const bool too_old = oldest_.i64() < wall_end;
+    if (!too_old && oldest_.u64() >= bytes_end) {
+      commits_ = 0;
+      return {};
+    }
+  }
+  TRY(transaction([&] {
+    trim_.put(kBatchesTrimmed).put(position_.applied.value).put(kBatchesKept);
+    return trim_.put(bytes_end).put(wall_end).run();
+  }));
+  if (connection_.changes() < kBatchesTrimmed) commits_ = 0;
+  return {};
+}
+
+Result<void> SqliteStore::vacuum_if_due() {
+  if (TRY(connection_.read_int("PRAGMA freelist_count")) <= kFreePagesKept) return {};
+  return connection_.exec(kVacuumStep);
+}
+
+bool SqliteStore::release_ballast() {
+  return ::unlink(ballast_path(dir_).c_str()) == 0;
+}
+
+Result<std::optional<RequestRow>> SqliteStore::find_request(const Asked& asked) {
+  const Rewind rewind(find_request_);
+  const std::string_view id(reinterpret_cast<const char*>(asked.request.bytes.data()),
+                            asked.request.bytes.size());
+  find_request_.text(asked.owner).blob(id);
+  if (!TRY(find_request_.next())) return std::optional<RequestRow>();
+  return std::optional<RequestRow>(TRY(read_request(find_request_)).second);
+}
+
+Result<std::optional<TokenRow>> SqliteStore::find_token(const std::string& owner,
+                                                        const std::string& token) {
+  const Rewind rewind(find_token_);
+  find_token_.text(owner).text(token);
+  if (!TRY(find_token_.next())) return std::optional<TokenRow>();
+  return std::optional<TokenRow>(read_token(find_token_));
+}
+
+Result<Store::InputChunk> SqliteStore::read_inputs(SubmissionId submission, std::uint64_t ordinal) {
+  for (auto it = chunks_.begin(); it != chunks_.end(); ++it) {
+    const InputChunk& chunk = it->chunk;
+    if (it->submission != submission || ordinal < chunk.first ||
+        ordinal - chunk.first >= chunk.inputs.size()) {
+      continue;
+    }
+    chunks_.splice(chunks_.begin(), chunks_, it);
+    return chunks_.front().chunk;
+  }
+  const Rewind rewind(read_inputs_);
+  read_inputs_.put(submission.value).put(ordinal);
+  const bool found = TRY(read_inputs_.next());
+  InputChunk chunk;
+  chunk.first = found ? read_inputs_.u64() : 0;
+  const std::uint64_t count = found ? read_inputs_.u64() : 0;
+  if (!found || ordinal - chunk.first >= count) {
+    return fail(Errc::NotFound, "input " + std::to_string(ordinal) + " of submission " +
+                                    std::to_string(submission.value));
+  }
+  chunk.inputs = TRY(decode_inputs(read_inputs_.bytes()));
+  if (chunk.inputs.size() != count) return fail(Errc::Corrupt, "a chunk of inputs is cut off");
+  keep_chunk(submission, chunk);
+  return chunk;
+}
+
+void SqliteStore::keep_chunk(SubmissionId submission, const InputChunk& chunk) {
+  std::size_t bytes = 0;
+  for (const Bytes& input : chunk.inputs) bytes += input.size() + kInputOverhead;
+  chunks_.push_front({submission, chunk, bytes});
+  chunks_bytes_ += bytes;
+  while (chunks_bytes_ > kChunksBytes && chunks_.size() > 1) {
+    chunks_bytes_ -= chunks_.back().bytes;
+    chunks_.pop_back();
+  }
+}
+
+Result<cmd::JobReopened> SqliteStore::read_finished_job(JobId id) {
+  const std::string name = "job " + std::to_string(id.value);
+  const Rewind rewind(get_job_);
+  get_job_.put(id.value);
+  if (!TRY(get_job_.next())) return fail(Errc::NotFound, name + " is not known");
+  const JobRow job = TRY(read_job(get_job_));
+  if (!is_finished(job.state)) return fail(Errc::Unavailable, name + " is not finished yet");
+  cmd::JobReopened reopened{job.id,         job.owner,    *job.spec,    job.submitted_at,
+                            job.started_at, {},           job.token,    job.inputs,
+                            job.cancelling, job.launched, job.mean_wall};
+  RunBuilder runs(job);
+  Statement tasks = TRY(connection_.prepare(std::string("SELECT ") + kTaskColumns +
+                                            " FROM tasks WHERE job = ? ORDER BY task"));
+  tasks.put(id.value);
+  while (TRY(tasks.next())) {
+    const ReadTask read = TRY(read_task(tasks));
+    TRY(runs.add(read.task, read.row));
+  }
+  TRY(runs.finish(reopened));
+  return reopened;
+}
+
+Result<std::optional<std::string>> SqliteStore::find_owner(JobId job) {
+  const Rewind rewind(find_owner_);
+  find_owner_.put(job.value);
+  if (!TRY(find_owner_.next())) return std::optional<std::string>();
+  return std::optional<std::string>(find_owner_.str());
+}
+
+Result<std::optional<JobId>> SqliteStore::last_job_of(const std::string& owner) {
+  const Rewind rewind(last_job_);
+  last_job_.text(owner);
+  if (!TRY(last_job_.next())) return std::optional<JobId>();
+  return std::optional<JobId>(JobId(last_job_.u64()));
+}
+
+std::uint64_t SqliteStore::database_bytes() const {
+  const std::string path = database_path(dir_);
+  return file_bytes(path) + file_bytes(path + "-wal");
+}
+
+std::uint64_t SqliteStore::disk_free_bytes() const {
+  return store::disk_free_bytes(dir_);
+}
+
+Result<void> SqliteStore::close() {
+  TRY(transaction([&] { return connection_.exec("UPDATE meta SET clean = 1"); }));
+  TRY(connection_.checkpoint_passive());
+  return {};
+}
+
+Result<void> SqliteStore::limit_pages(std::uint64_t pages) {
+  return connection_.exec("PRAGMA max_page_count=" + std::to_string(pages));
+}
+
+}  // namespace capstan::store

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+//
+// The store in a directory: capstan.db (SQLite, WAL), and a ballast file that is given up when the
+// disk is full. One connection does every write and every checkpoint (a bug of the WAL in SQLite
+// before 3.51.3 can meet two checkpointing connections). Loop thread only; wide reads have their
+// own connection (sqlite_tables.h).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "master/store/loader.h"
+#include "master/store/row_writer.h"
+#include "master/store/sqlite.h"
+#include "master/store/store.h"
+
+namespace capstan::store {
+
+/// The one *.db file of a directory.
+std::string database_path(const std::string& dir);
+
+/// PRAGMA quick_check on a connection of its own: for a reader thread after an unclean end, while
+/// the loop serves. Corrupt with what it found.
+Result<void> quick_check(const std::string& dir);
+
+/// What a start needs of the clock and of randomness, which the store has none of.
+struct StoreOptions {
+  std::string dir;          ///< Exists; nobody else has it open for writing.
+  std::uint64_t nonce = 0;  ///< Of this start: replaces the one in meta.
+  // For a directory without a database, where one is made:
+  Uuid cluster;
+  Uuid db_uuid;
+  Generation generation;
+};
+
+class SqliteStore final : public Store {
+ public:
+  /// Opens or creates, checks the end of the journal's hash chain, and loads.
+  /// Errors: TooNew; Corrupt; Io, OutcomeUnknown or DiskFull with the system's words.
+  static Result<std::unique_ptr<SqliteStore>> open(const StoreOptions& options, Opened& out);
+
+  Result<void> append(const Batch& batch, const RowChanges& committed, Seq applied) override;
+  Result<void> flush(const RowChanges& committed, Seq applied) override;
+  Result<void> maintain() override;
+  bool release_ballast() override;
+  Result<std::optional<RequestRow>> find_request(const Asked& asked) override;
+  Result<std::optional<TokenRow>> find_token(const std::string& owner,
+                                             const std::string& token) override;
+  Result<InputChunk> read_inputs(SubmissionId submission, std::uint64_t ordinal) override;
+  Result<cmd::JobReopened> read_finished_job(JobId job) override;
+  Result<std::optional<std::string>> find_owner(JobId job) override;
+  Result<std::optional<JobId>> last_job_of(const std::string& owner) override;
+  [[nodiscard]] std::uint64_t database_bytes() const override;
+  [[nodiscard]] std::uint64_t disk_free_bytes() const override;
+
+  /// Marks a clean end. REQUIRES: only destruction follows. Without it the next start says unclean.
+  Result<void> close();
+
+  /// Where the tables and the journal are, with their hashes.
+  [[nodiscard]] const Position& position() const { return position_; }
+  /// At most so many pages of 4 KiB: a full disk for tests.
+  Result<void> limit_pages(std::uint64_t pages);
+
+ private:
+  /// What `applied` needs of an entry that is in the journal and not yet in the tables.
+  struct Stamp {
+    Seq seq;
+    Epoch epoch;
+    TimePoint at;
+  };
+  struct CachedChunk {
+    SubmissionId submission;
+    InputChunk chunk;
+    std::size_t bytes = 0;
+  };
+
+  SqliteStore(std::string dir, Connection connection)
+      : dir_(std::move(dir)), connection_(std::move(connection)) {}
+  Result<void> create(const StoreOptions& options);
+  Result<void> begin_start(const StoreOptions& options, Opened& out);
+  Result<void> prepare();
+  Result<void> transaction(const std::function<Result<void>()>& body);
+  Result<void> write_meta(const Position& position);
+  Result<void> write_journal(const Batch& batch, const std::string& entries,
+                             const Position& position);
+  void pass_rows(const RowChanges& committed, Seq applied, Position& position) const;
+  void drop_stamps();
+  Result<void> tidy_up();
+  Result<void> checkpoint_if_due();
+  Result<void> trim_journal();
+  Result<void> vacuum_if_due();
+  void keep_chunk(SubmissionId submission, const InputChunk& chunk);
+
+  std::string dir_;
+  Connection connection_;
+  std::unique_ptr<RowWriter> rows_;
+  Statement put_meta_, put_journal_, trim_, oldest_;
+  Statement find_request_, find_token_, read_inputs_, find_owner_, last_job_, get_job_;
+  Position position_;
+  std::deque<Stamp> stamps_;       ///< Of the entries behind position_.applied, in order.
+  std::list<CachedChunk> chunks_;  ///< Newest use first.
+  std::size_t chunks_bytes_ = 0;
+  std::uint64_t checkpoint_at_pages_ = 0;
+  std::uint64_t commits_ = 0;  ///< Since the last trim or vacuum that found nothing to do.
+};
+
+}  // namespace capstan::store

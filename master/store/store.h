@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+//
+// Where the queue is kept. Two interfaces: Store is the one writer (loop thread), Tables is a
+// reader of what is committed (any one thread, its own connection). SqliteStore/SqliteTables are
+// real, tests/support/memory_store.h is the fake that can lose unsynced writes; one contract suite
+// holds both to this header.
+//
+// A transaction holds one journal row for the batch and the row changes of all batches up to the
+// last committed one; so the tables hold committed state only, and meta.applied_seq <=
+// meta.last_seq. With a single master both are the same batch.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/error.h"
+#include "common/base/ids.h"
+#include "common/model/member.h"
+#include "master/core/command.h"
+#include "master/core/queue.h"
+#include "master/core/rows.h"
+
+namespace capstan::store {
+
+/// Entries first … last without a gap, in order, one epoch.
+using Batch = std::vector<Entry>;
+
+/// What names this database: made once, by create.
+struct Meta {
+  Uuid cluster;
+  Uuid db_uuid;
+  Generation generation;
+  std::uint64_t nonce = 0;  ///< Drawn at each start as data node (failover.md).
+  Seq applied_seq;          ///< The tables are at this entry.
+  Seq last_seq;             ///< The journal ends here.
+  Epoch last_epoch;
+};
+
+/// Everything a start needs: the tables, and the journal behind them.
+struct Opened {
+  Meta meta;
+  LoadedState state;        ///< At meta.applied_seq.
+  std::vector<Entry> tail;  ///< applied_seq + 1 … last_seq: to be replayed.
+  bool clean = true;        ///< The last end was a close().
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  /// Makes `batch` durable (fsync done when this returns) together with `committed`, in one
+  /// transaction. `applied` is the seq that `committed` brings the tables to.
+  /// Errors: DiskFull: rolled back whole, the same batch may be retried once. Anything else is
+  /// OutcomeUnknown: the process must stop.
+  virtual Result<void> append(const Batch& batch, const RowChanges& committed, Seq applied) = 0;
+  /// Only rows (an idle loop writes what is outstanding).
+  virtual Result<void> flush(const RowChanges& committed, Seq applied) = 0;
+  /// Between batches: a passive checkpoint when the WAL is large, incremental vacuum, journal trim.
+  /// A full disk is no error here: it is tried again at a later call. On an error the process must
+  /// stop.
+  virtual Result<void> maintain() = 0;
+  /// Frees the ballast so that the batch that met DiskFull may be retried. False: there is none
+  /// left.
+  virtual bool release_ballast() = 0;
+
+  // Point reads for the loop, of committed rows.
+  virtual Result<std::optional<RequestRow>> find_request(const Asked& asked) = 0;
+  virtual Result<std::optional<TokenRow>> find_token(const std::string& owner,
+                                                     const std::string& token) = 0;
+  /// The chunk that holds input `ordinal` (0-based) of a submission: its first ordinal and the
+  /// inputs.
+  struct InputChunk {
+    std::uint64_t first = 0;
+    std::vector<Bytes> inputs;
+  };
+  virtual Result<InputChunk> read_inputs(SubmissionId submission, std::uint64_t ordinal) = 0;
+  /// A finished job as JobReopened carries it. NotFound; Invalid when it is too fragmented for one
+  /// entry (the message says what to do).
+  virtual Result<cmd::JobReopened> read_finished_job(JobId job) = 0;
+  /// Owner of a job, live or finished.
+  virtual Result<std::optional<std::string>> find_owner(JobId job) = 0;
+  /// The newest job of an owner (for `last`).
+  virtual Result<std::optional<JobId>> last_job_of(const std::string& owner) = 0;
+
+  [[nodiscard]] virtual std::uint64_t database_bytes() const = 0;
+  [[nodiscard]] virtual std::uint64_t disk_free_bytes() const = 0;
+};
+
+/// `chunk` of cmd::InputsStaged and back: a msgpack array of bin.
+std::string encode_inputs(const std::vector<Bytes>& inputs);
+Result<std::vector<Bytes>> decode_inputs(std::string_view chunk);
+
+/// Wide reads, on a thread of their own.
+class Tables {
+ public:
+  virtual ~Tables() = default;
+  /// The entry that the tables are at.
+  virtual Result<Seq> applied_seq() = 0;
+
+  struct JobFilter {
+    std::optional<std::string> owner{};  ///< None: everybody's.
+    JobId before{};                      ///< Newest first, below this id; 0: from the newest.
+    std::uint32_t limit = 100;
+    bool live_only = false;
+  };
+  virtual Result<std::vector<JobRow>> list_jobs(const JobFilter& filter) = 0;
+  virtual Result<std::optional<JobRow>> get_job(JobId job) = 0;
+
+  struct TaskFilter {
+    JobId job{};
+    std::uint32_t states = 0;  ///< A bit for each TaskState; 0: all.
+    bool from_start = true;
+    TaskIndex after{};               ///< Exclusive.
+    std::vector<IndexRange> only{};  ///< Empty: all.
+    std::uint32_t limit = 1000;
+  };
+  struct TaskEntry {
+    TaskIndex task;
+    TaskRow row;
+  };
+  struct TaskPage {
+    std::vector<TaskEntry> tasks;
+    bool more = false;
+  };
+  /// Ascending index; untouched tasks are listed too (state Ready, no attempt; Cancelled or Skipped
+  /// when the job ended without touching them). Output tails are left out: get_task has them.
+  virtual Result<TaskPage> list_tasks(const TaskFilter& filter) = 0;
+  /// Touched tasks that finished at an entry in (from, to], by ascending index after `after`.
+  struct EndedFilter {
+    JobId job{};
+    Seq from{}, to{};
+    bool from_start = true;
+    TaskIndex after{};
+    std::uint32_t limit = 256;
+  };
+  virtual Result<TaskPage> list_ended(const EndedFilter& filter) = 0;
+  virtual Result<std::optional<TaskEntry>> get_task(JobId job, TaskIndex task) = 0;
+  /// Earlier attempts of a task, ascending.
+  virtual Result<std::vector<std::pair<AttemptKey, AttemptRow>>> list_attempts(JobId job,
+                                                                               TaskIndex task) = 0;
+};
+
+}  // namespace capstan::store

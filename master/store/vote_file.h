@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+//
+// What a voter must never forget: the epoch that it promised and the register (docs/failover.md;
+// a single master is the leader of a one-voter cluster). A file of its own, not SQLite: a database
+// that is set aside must not roll votes back. Two slots, written in turn, each with a counter and a
+// CRC; durable before write() returns. A torn write damages one slot: the other is what was before.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/base/error.h"
+#include "common/base/ids.h"
+#include "common/base/unique_fd.h"
+
+namespace capstan::store {
+
+/// Who leads, and who has everything that was acknowledged.
+struct Register {
+  Epoch epoch;
+  std::uint64_t ver = 0;
+  std::uint8_t leader = 0;        ///< A node's id; 0: nobody yet.
+  std::vector<std::uint8_t> isr;  ///< Node ids, ascending; at most kVotersMax.
+  bool operator==(const Register&) const = default;
+};
+inline constexpr std::size_t kVotersMax = 16;
+
+struct Vote {
+  Epoch promised;
+  Register reg;
+  std::uint64_t nonce = 0;  ///< Of the data node's last start; also in its database.
+  bool fresh = true;        ///< Made by an init, nothing voted yet.
+  bool operator==(const Vote&) const = default;
+};
+
+class VoteFile {
+ public:
+  /// Makes the file, whole or not at all. Conflict when there is one.
+  static Result<VoteFile> create(const std::string& path, const Vote& vote);
+  /// NotFound when there is none; Corrupt when both slots are damaged.
+  static Result<VoteFile> open(const std::string& path);
+
+  [[nodiscard]] const Vote& vote() const { return vote_; }
+  /// Durable when it returns. Any error means that the process must stop.
+  Result<void> write(const Vote& vote);
+
+ private:
+  VoteFile(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  UniqueFd fd_;
+  std::string path_;
+  Vote vote_;
+  std::uint64_t counter_ = 0;  ///< Of the slot that vote_ is in.
+};
+
+struct Candidate {
+  std::uint8_t node_id = 1;  ///< 1 … 255.
+  Epoch above{};             ///< The database's last epoch: the new one exceeds it as well.
+  std::uint64_t nonce = 0;   ///< Of this start.
+};
+/// A single master's election: a new epoch (counter * 256 + node id) above everything promised,
+/// promised and registered durably. Makes the file when there is none.
+Result<Epoch> begin_reign(const std::string& path, const Candidate& candidate);
+
+}  // namespace capstan::store
