@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: MIT
+//
+// Submissions and answers. See client_api.h; steering is in client_control.cc.
+#include "master/api/client_api.h"
+
+#include <algorithm>
+
+#include "common/model/job.h"
+#include "common/model/limits.h"
+
+namespace capstan::api {
+namespace {
+
+constexpr std::size_t kDigestBytes = 16;
+constexpr const char* kDraining =
+    "the master's disk is full: no submissions until there is room; what runs goes on";
+
+/// validate() for a specification whose inputs are still to come.
+Result<void> validate_opening(const JobSpec& spec) {
+  if (!spec.has_inputs) return validate(spec);
+  if (!spec.indices.empty())
+    return fail(Errc::Invalid, "a job with inputs has no indices of its own");
+  JobSpec one = spec;
+  one.indices = {IndexRange{1, 1, 1}};
+  return validate(one);
+}
+
+Result<void> validate_inputs(const std::vector<Bytes>& inputs, std::uint64_t before) {
+  if (inputs.empty()) return fail(Errc::Invalid, "a part of the inputs is empty");
+  if (before + inputs.size() > limits::kTasksPerJob)
+    return fail(Errc::Invalid, "a job has at most " + std::to_string(limits::kTasksPerJob) +
+                                   " tasks: split the inputs");
+  for (const Bytes& input : inputs) {
+    if (input.size() > limits::kInputBytes)
+      return fail(Errc::Invalid,
+                  "an input is longer than " + std::to_string(limits::kInputBytes) + " bytes");
+    if (input.find('\0') != Bytes::npos)
+      return fail(Errc::Invalid, "an input has a NUL byte: no argument can");
+  }
+  return {};
+}
+
+}  // namespace
+
+bool ClientApi::may_act_for(const net::Identity& identity, const std::string& owner) {
+  return identity.role == Role::Admin || identity.name == owner;
+}
+
+Asked ClientApi::ask(const Session& session, const RequestId& request) {
+  Asked asked{session.identity.name, request};
+  waiting_[asked] = Waiting{session.id, ""};
+  return asked;
+}
+
+void ClientApi::settle(SessionId session, const RequestId& request) {
+  std::deque<RequestId>& kept = settled_[session];
+  kept.push_back(request);
+  if (kept.size() > kSettledKept) kept.pop_front();
+}
+
+bool ClientApi::is_settled(SessionId session, const RequestId& request) const {
+  const auto it = settled_.find(session);
+  return it != settled_.end() &&
+         std::find(it->second.begin(), it->second.end(), request) != it->second.end();
+}
+
+void ClientApi::deny(const Session& session, const RequestId& request, Errc code,
+                     std::string reason) {
+  waiting_.erase(Asked{session.identity.name, request});
+  settle(session.id, request);
+  ledger_.hold(session.id, msg::Denied{request, 0, code, std::move(reason)});
+}
+
+void ClientApi::on_hello(net::PeerId peer, const net::Identity& identity) {
+  Result<Session*> session = sessions_.open_client(peer, identity);
+  if (!session) return sessions_.refuse(peer, session.error().code, session.error().message);
+  ledger_.hold((*session)->id, sessions_.welcome(**session));
+}
+
+Result<bool> ClientApi::was_answered(const Session& session, const Asked& asked) {
+  std::optional<RequestRow> stored;
+  const RequestRow* row = ledger_.queue().find_request(asked);
+  if (row == nullptr) {
+    stored = TRY(store_.find_request(asked));
+    if (!stored) return false;
+    row = &*stored;
+  }
+  // Cut off by a crash between its parts: what is left of it is done now.
+  if (row->code == Errc::OutcomeUnknown) return false;
+  waiting_.erase(asked);
+  settle(session.id, asked.request);
+  answer(session.id, asked.request, *row, "");
+  return true;
+}
+
+void ClientApi::answer(SessionId session, const RequestId& request, const RequestRow& row,
+                       std::string note) {
+  if (row.code != Errc{}) {
+    ledger_.hold(session, msg::Denied{request, 0, row.code, row.reason});
+  } else if (row.submission && !row.jobs.empty()) {
+    ledger_.hold(session, msg::Submitted{request, row.jobs.front(), row.tasks,
+                                         warning_for(row.jobs.front())});
+  } else {
+    ledger_.hold(session, msg::Done{request, row.jobs, row.tasks, std::move(note)});
+  }
+}
+
+Result<std::optional<TokenRow>> ClientApi::find_token(const Asked& asked,
+                                                      const std::string& token) {
+  if (token.empty()) return std::optional<TokenRow>{};
+  const auto& pending = ledger_.rows().tokens;
+  if (const auto it = pending.find({asked.owner, token}); it != pending.end())
+    return std::optional<TokenRow>(it->second);
+  return store_.find_token(asked.owner, token);
+}
+
+Result<void> ClientApi::on_open(const Session& session, msg::SubmitOpen open) {
+  const Asked asked = ask(session, open.request);
+  if (const auto it = settled_.find(session.id); it != settled_.end())
+    std::erase(it->second, open.request);  // Tried again.
+  if (!open.request.is_set() || open.digest.size() != kDigestBytes) {
+    deny(session, open.request, Errc::Invalid, "a submission needs a request id and a digest");
+    return {};
+  }
+  if (TRY(was_answered(session, asked))) return {};
+  if (ledger_.queue().find_submission(asked)) return {};  // Said again; its parts follow.
+  if (const auto taken = TRY(find_token(asked, open.token))) {
+    if (taken->digest != open.digest) {
+      deny(session, open.request, Errc::Conflict,
+           "token " + open.token + " was used for other contents: job " +
+               std::to_string(taken->job.value));
+    } else {
+      waiting_.erase(asked);
+      settle(session.id, open.request);
+      ledger_.hold(session.id, msg::Submitted{open.request, taken->job, taken->tasks,
+                                              "submitted before, with the same token"});
+    }
+    return {};
+  }
+  if (ledger_.is_draining()) {
+    deny(session, open.request, Errc::Unavailable, kDraining);
+    return {};
+  }
+  if (const Result<void> valid = validate_opening(open.spec); !valid) {
+    deny(session, open.request, valid.error().code, valid.error().message);
+    return {};
+  }
+  const auto& staged = ledger_.queue().submissions();
+  const auto own = std::count_if(staged.begin(), staged.end(), [&](const auto& each) {
+    return each.second.asked.owner == asked.owner;
+  });
+  if (static_cast<std::size_t>(own) >= limits::kStagedPerOwner) {
+    deny(session, open.request, Errc::Unavailable,
+         "too many submissions of " + asked.owner + " stand open; try again later");
+    return {};
+  }
+  ledger_.commit(cmd::SubmissionOpened{asked, ledger_.queue().next_submission(),
+                                       std::move(open.token), std::move(open.digest),
+                                       std::move(open.spec)});
+  return {};
+}
+
+Result<void> ClientApi::on_inputs(const Session& session, const msg::SubmitInputs& inputs) {
+  if (is_settled(session.id, inputs.request)) return {};
+  const Asked asked = ask(session, inputs.request);
+  const auto id = ledger_.queue().find_submission(asked);
+  if (!id) {
+    if (TRY(was_answered(session, asked))) return {};
+    deny(session, inputs.request, Errc::NotFound,
+         "this submission is not open (any more): send it again from the beginning");
+    return {};
+  }
+  const SubmissionRow& row = ledger_.queue().submissions().at(*id);
+  if (inputs.part < row.parts) {  // Staged before a reconnection.
+    ledger_.hold(session.id, msg::Accepted{inputs.request, inputs.part});
+    return {};
+  }
+  if (inputs.part > row.parts || !row.spec.has_inputs) {
+    deny(session, inputs.request, Errc::Conflict,
+         "a part of the inputs is missing before this one");
+    return {};
+  }
+  if (ledger_.is_draining()) {
+    deny(session, inputs.request, Errc::Unavailable, kDraining);
+    return {};
+  }
+  if (const Result<void> valid = validate_inputs(inputs.inputs, row.inputs); !valid) {
+    deny(session, inputs.request, valid.error().code, valid.error().message);
+    return {};
+  }
+  ledger_.commit(cmd::InputsStaged{asked, *id, inputs.part, row.inputs, inputs.inputs.size(),
+                                   store::encode_inputs(inputs.inputs)});
+  return {};
+}
+
+Result<void> ClientApi::on_close(const Session& session, const msg::SubmitClose& close) {
+  if (is_settled(session.id, close.request)) return {};
+  const Asked asked = ask(session, close.request);
+  const auto id = ledger_.queue().find_submission(asked);
+  if (!id) {
+    if (TRY(was_answered(session, asked))) return {};
+    deny(session, close.request, Errc::NotFound,
+         "this submission is not open (any more): send it again from the beginning");
+    return {};
+  }
+  const SubmissionRow row = ledger_.queue().submissions().at(*id);
+  if (close.parts != row.parts || close.inputs != row.inputs) {
+    deny(session, close.request, Errc::Conflict, "parts of the inputs are missing");
+    return {};
+  }
+  if (row.spec.has_inputs && row.inputs == 0) {
+    ledger_.commit(cmd::SubmissionDropped{*id});
+    deny(session, close.request, Errc::Invalid, "there are no inputs: nothing to run");
+    return {};
+  }
+  if (const auto taken = TRY(find_token(asked, row.token))) {  // Another one was faster.
+    ledger_.commit(cmd::SubmissionDropped{*id});
+    if (taken->digest != row.digest) {
+      deny(session, close.request, Errc::Conflict,
+           "token " + row.token + " was used for other contents: job " +
+               std::to_string(taken->job.value));
+    } else {
+      waiting_.erase(asked);
+      ledger_.hold(session.id, msg::Submitted{close.request, taken->job, taken->tasks,
+                                              "submitted before, with the same token"});
+    }
+    return {};
+  }
+  if (ledger_.is_draining()) {
+    deny(session, close.request, Errc::Unavailable, kDraining);
+    return {};
+  }
+  ledger_.commit(cmd::JobSubmitted{asked, *id, ledger_.queue().next_job(), row.inputs});
+  return {};
+}
+
+void ClientApi::on_ended(SessionId session) {
+  settled_.erase(session);
+  std::erase_if(waiting_, [&](const auto& each) { return each.second.session == session; });
+}
+
+void ClientApi::tell(const effect::Answer& effect) {
+  const auto it = waiting_.find(effect.asked);
+  if (it == waiting_.end()) return;
+  const Waiting waiting = std::move(it->second);
+  waiting_.erase(it);
+  Session* session = sessions_.find(waiting.session);
+  if (session == nullptr) return;
+  const RequestId& request = effect.asked.request;
+  if (effect.code != Errc{}) {
+    sessions_.send(*session, msg::Denied{request, 0, effect.code, effect.reason});
+  } else if (effect.submission && !effect.jobs.empty()) {
+    sessions_.send(*session, msg::Submitted{request, effect.jobs.front(), effect.tasks,
+                                            warning_for(effect.jobs.front())});
+  } else {
+    sessions_.send(*session, msg::Done{request, effect.jobs, effect.tasks,
+                                       waiting.note.empty() ? effect.reason : waiting.note});
+  }
+}
+
+void ClientApi::tell(const effect::PartAccepted& effect) {
+  const auto it = waiting_.find(effect.asked);
+  if (it == waiting_.end()) return;
+  if (Session* session = sessions_.find(it->second.session))
+    sessions_.send(*session, msg::Accepted{effect.asked.request, effect.part});
+}
+
+std::string ClientApi::warning_for(JobId id) const {
+  const Job* job = ledger_.queue().find_job(id);
+  if (job == nullptr) return "";
+  std::uint32_t most = 0;
+  for (const auto& [worker_id, worker] : ledger_.queue().workers()) {
+    if (worker.row.present) most = std::max(most, worker.row.cpus);
+  }
+  if (most == 0) return "no worker is connected: the job waits for one";
+  if (most < job->spec->cpus)
+    return "no connected worker has " + std::to_string(job->spec->cpus) +
+           " cpus: the job waits for one";
+  return "";
+}
+
+Result<std::optional<JobId>> ClientApi::last_job_of(const std::string& owner) {
+  std::optional<JobId> last = TRY(store_.last_job_of(owner));
+  const auto& live = ledger_.queue().jobs();
+  for (auto it = live.rbegin(); it != live.rend() && (!last || it->first > *last); ++it) {
+    if (it->second.owner == owner) {
+      last = it->first;
+      break;
+    }
+  }
+  for (const auto& [id, row] : ledger_.rows().jobs) {  // Submitted and over in this very turn.
+    if (row.owner == owner && (!last || id > *last)) last = id;
+  }
+  return last;
+}
+
+Result<std::optional<std::string>> ClientApi::owner_of(JobId id) {
+  if (const Job* job = ledger_.queue().find_job(id)) return std::optional<std::string>(job->owner);
+  if (const auto it = ledger_.rows().jobs.find(id); it != ledger_.rows().jobs.end())
+    return std::optional<std::string>(it->second.owner);
+  return store_.find_owner(id);
+}
+
+}  // namespace capstan::api

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+//
+// The clients' mutations: submissions and steering. Each carries a request id and is answered once
+// in substance: a repetition is found in the queue (recent ones) or in the tables, and gets the
+// same answer. The owner is always the authenticated name. Loop thread only.
+//
+//   SubmitOpen -> SubmitInputs x N -> SubmitClose: staged, invisible, dropped by the planner after
+//   kStagingTtl
+//
+// A Result's error is the store's, and fatal; what is wrong with a request is a Denied.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/error.h"
+#include "common/base/ids.h"
+#include "common/wire/message.h"
+#include "master/api/ledger.h"
+#include "master/api/session.h"
+#include "master/core/command.h"
+#include "master/core/effect.h"
+#include "master/core/rows.h"
+#include "master/store/store.h"
+
+namespace capstan::api {
+
+class ClientApi {
+ public:
+  ClientApi(Ledger& ledger, Sessions& sessions, store::Store& store)
+      : ledger_(ledger), sessions_(sessions), store_(store) {}
+
+  void on_hello(net::PeerId peer, const net::Identity& identity);
+  [[nodiscard]] Result<void> on_open(const Session& session, msg::SubmitOpen open);
+  [[nodiscard]] Result<void> on_inputs(const Session& session, const msg::SubmitInputs& inputs);
+  [[nodiscard]] Result<void> on_close(const Session& session, const msg::SubmitClose& close);
+  [[nodiscard]] Result<void> on_control(const Session& session, const msg::Control& control);
+  /// Its session is over: nobody waits there any more.
+  void on_ended(SessionId session);
+
+  void tell(const effect::Answer& effect);
+  void tell(const effect::PartAccepted& effect);
+
+  /// May this peer see and steer what `owner` submitted?
+  [[nodiscard]] static bool may_act_for(const net::Identity& identity, const std::string& owner);
+  /// The newest job that `owner` submitted, also in this very turn.
+  [[nodiscard]] Result<std::optional<JobId>> last_job_of(const std::string& owner);
+  /// Live, finished, or finished in this very turn.
+  [[nodiscard]] Result<std::optional<std::string>> owner_of(JobId job);
+
+ private:
+  struct Waiting {
+    SessionId session;
+    std::string note;  ///< For a person, beside the answer.
+  };
+  struct Target {
+    JobId job;
+    std::vector<IndexSpan> spans;  ///< Empty: the whole job.
+    bool live = true;
+  };
+  /// What a Control's selectors name, or why it is refused.
+  struct Targets {
+    std::vector<Target> found;
+    std::vector<JobId> finished;  ///< Named, but there is nothing to steer any more.
+    std::optional<Error> refused;
+  };
+
+  Asked ask(const Session& session, const RequestId& request);
+  /// A submission that was answered before its close: what is still on its way is not answered
+  /// again.
+  void settle(SessionId session, const RequestId& request);
+  [[nodiscard]] bool is_settled(SessionId session, const RequestId& request) const;
+  void deny(const Session& session, const RequestId& request, Errc code, std::string reason);
+  /// True when this request was answered before, and is again now.
+  [[nodiscard]] Result<bool> was_answered(const Session& session, const Asked& asked);
+  [[nodiscard]] Result<std::optional<TokenRow>> find_token(const Asked& asked,
+                                                           const std::string& token);
+  void answer(SessionId session, const RequestId& request, const RequestRow& row, std::string note);
+  [[nodiscard]] std::string warning_for(JobId job) const;
+
+  [[nodiscard]] Result<Targets> resolve(const Session& session, const msg::Control& control);
+  [[nodiscard]] Result<void> resolve_one(const Session& session, const Selector& selector,
+                                         Targets& targets);
+  [[nodiscard]] Result<void> add_target(const net::Identity& identity, JobId job,
+                                        const Selector& selector, Targets& targets);
+  [[nodiscard]] Result<std::optional<Error>> retry(const Asked& asked, msg::Verb verb,
+                                                   const std::vector<Target>& targets);
+
+  Ledger& ledger_;
+  Sessions& sessions_;
+  store::Store& store_;
+  std::map<Asked, Waiting> waiting_;
+  std::map<SessionId, std::deque<RequestId>> settled_;  ///< At most kSettledKept each.
+  static constexpr std::size_t kSettledKept = 256;
+};
+
+/// "17", "17.1-100,200", "last", "all".
+[[nodiscard]] std::string selector_text(const Selector& selector);
+
+}  // namespace capstan::api

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+//
+// Steering: selectors to jobs, jobs to commands. See client_api.h. A request acts on everything
+// that it names or on nothing: all targets are looked up before the first command is made.
+#include <algorithm>
+
+#include "common/model/limits.h"
+#include "master/api/client_api.h"
+
+namespace capstan::api {
+namespace {
+
+/// A selector's ranges as spans. A stepped range is a span for each task: bounded.
+constexpr std::uint64_t kSpansMax = 16'384;
+
+std::optional<std::vector<IndexSpan>> spans_of(const std::vector<IndexRange>& ranges) {
+  std::vector<IndexSpan> spans;
+  for (const IndexRange& range : ranges) {
+    if (range.step == 1) {
+      spans.push_back({range.first, range.last});
+      continue;
+    }
+    if (range.step == 0 || range.last < range.first || range.count() > kSpansMax)
+      return std::nullopt;
+    for (std::uint64_t i = range.first; i <= range.last; i += range.step)
+      spans.push_back({static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(i)});
+  }
+  std::sort(spans.begin(), spans.end());
+  std::vector<IndexSpan> merged;
+  for (const IndexSpan& span : spans) {
+    if (!merged.empty() && std::uint64_t{merged.back().last} + 1 >= span.first)
+      merged.back().last = std::max(merged.back().last, span.last);
+    else
+      merged.push_back(span);
+  }
+  if (merged.size() > kSpansMax) return std::nullopt;
+  return merged;
+}
+
+constexpr unsigned bit(TaskState state) {
+  return 1U << static_cast<unsigned>(state);
+}
+
+unsigned states_of(msg::Verb verb) {
+  const unsigned failed = bit(TaskState::Failed) | bit(TaskState::Skipped);
+  return verb == msg::Verb::RetryFailed
+             ? failed
+             : failed | bit(TaskState::Succeeded) | bit(TaskState::Cancelled);
+}
+
+const char* verb_text(msg::Verb verb) {
+  switch (verb) {
+    case msg::Verb::Cancel:
+      return "cancel";
+    case msg::Verb::Pause:
+      return "pause";
+    case msg::Verb::Resume:
+      return "resume";
+    case msg::Verb::Retry:
+    case msg::Verb::RetryFailed:
+      break;
+  }
+  return "retry";
+}
+
+/// Would the retry of a reopened job find anything? Otherwise it would only be opened and closed.
+bool has_any(const cmd::JobReopened& job, unsigned states) {
+  return std::any_of(job.runs.begin(), job.runs.end(), [&](const cmd::JobReopened::Run& run) {
+    return (states & bit(run.state)) != 0;
+  });
+}
+
+std::string names_of(const std::vector<Selector>& selectors) {
+  std::string names;
+  for (const Selector& selector : selectors)
+    names += (names.empty() ? "" : " ") + selector_text(selector);
+  return names;
+}
+
+std::string list_of(const std::vector<JobId>& jobs) {
+  std::string list;
+  for (const JobId job : jobs) list += (list.empty() ? "" : ", ") + std::to_string(job.value);
+  return list;
+}
+
+}  // namespace
+
+std::string selector_text(const Selector& selector) {
+  if (selector.kind == Selector::Kind::All) return "all";
+  std::string text =
+      selector.kind == Selector::Kind::Last ? "last" : std::to_string(selector.job.value);
+  char mark = '.';
+  for (const IndexRange& range : selector.tasks) {
+    text += mark + std::to_string(range.first);
+    if (range.last != range.first) text += '-' + std::to_string(range.last);
+    if (range.step > 1) text += ':' + std::to_string(range.step);
+    mark = ',';
+  }
+  return text;
+}
+
+Result<void> ClientApi::on_control(const Session& session, const msg::Control& control) {
+  const Asked asked = ask(session, control.request);
+  if (!control.request.is_set()) {
+    deny(session, control.request, Errc::Invalid, "a request needs an id");
+    return {};
+  }
+  if (TRY(was_answered(session, asked))) return {};
+  const Targets targets = TRY(resolve(session, control));
+  if (targets.refused) {
+    deny(session, control.request, targets.refused->code, targets.refused->message);
+    return {};
+  }
+  if (!targets.finished.empty())
+    waiting_[asked].note = "finished already: " + list_of(targets.finished);
+  if (control.verb == msg::Verb::Retry || control.verb == msg::Verb::RetryFailed) {
+    if (const auto refused = TRY(retry(asked, control.verb, targets.found)))
+      deny(session, control.request, refused->code, refused->message);
+    return {};
+  }
+  for (std::size_t i = 0; i < targets.found.size(); ++i) {
+    const Target& target = targets.found[i];
+    const bool last = i + 1 == targets.found.size();
+    switch (control.verb) {
+      case msg::Verb::Cancel:
+        ledger_.commit(cmd::JobCancelled{asked, target.job, target.spans, last});
+        break;
+      case msg::Verb::Pause:
+        ledger_.commit(cmd::JobPaused{asked, target.job, last});
+        break;
+      case msg::Verb::Resume:
+        ledger_.commit(cmd::JobResumed{asked, target.job, last});
+        break;
+      case msg::Verb::Retry:
+      case msg::Verb::RetryFailed:
+        break;
+    }
+  }
+  return {};
+}
+
+Result<ClientApi::Targets> ClientApi::resolve(const Session& session, const msg::Control& control) {
+  Targets targets;
+  if (control.targets.empty()) targets.refused = Error{Errc::Invalid, "name a job"};
+  for (const Selector& selector : control.targets) {
+    if (targets.refused) return targets;
+    TRY(resolve_one(session, selector, targets));
+  }
+  if (targets.refused) return targets;
+  const bool whole = control.verb == msg::Verb::Pause || control.verb == msg::Verb::Resume;
+  const bool retry = control.verb == msg::Verb::Retry || control.verb == msg::Verb::RetryFailed;
+  for (const Target& target : targets.found) {
+    if (whole && !target.spans.empty())
+      targets.refused =
+          Error{Errc::Invalid, std::string("only whole jobs: ") + verb_text(control.verb) + " " +
+                                   std::to_string(target.job.value)};
+    if (!retry && !target.live) targets.finished.push_back(target.job);
+  }
+  if (!retry) std::erase_if(targets.found, [](const Target& target) { return !target.live; });
+  if (targets.refused || !targets.found.empty()) return targets;
+  const std::string names = names_of(control.targets);
+  targets.refused = Error{
+      Errc::NotFound, targets.finished.empty()
+                          ? names + ": you have no live jobs"
+                          : names + ": finished already, nothing to " + verb_text(control.verb)};
+  return targets;
+}
+
+Result<void> ClientApi::resolve_one(const Session& session, const Selector& selector,
+                                    Targets& targets) {
+  const std::string& owner = session.identity.name;
+  switch (selector.kind) {
+    case Selector::Kind::Job:
+      TRY(add_target(session.identity, selector.job, selector, targets));
+      break;
+    case Selector::Kind::Last: {
+      const auto last = TRY(last_job_of(owner));
+      if (!last)
+        targets.refused = Error{Errc::NotFound, "last: " + owner + " has submitted no job"};
+      else
+        TRY(add_target(session.identity, *last, selector, targets));
+      break;
+    }
+    case Selector::Kind::All:
+      for (const auto& [id, job] : ledger_.queue().jobs()) {
+        if (job.owner == owner) targets.found.push_back({id, {}, true});
+      }
+      break;
+  }
+  return {};
+}
+
+Result<void> ClientApi::add_target(const net::Identity& identity, JobId job,
+                                   const Selector& selector, Targets& targets) {
+  const auto owner = TRY(owner_of(job));
+  const auto spans = spans_of(selector.tasks);
+  const std::string name = selector_text(selector);
+  if (!owner)
+    targets.refused = Error{Errc::NotFound, "no job " + name};
+  else if (!may_act_for(identity, *owner))
+    targets.refused = Error{Errc::NotAllowed, "job " + name + " belongs to " + *owner};
+  else if (!spans)
+    targets.refused = Error{Errc::Invalid, name + ": too many single tasks; name a range"};
+  else
+    targets.found.push_back({job, *spans, ledger_.queue().find_job(job) != nullptr});
+  return {};
+}
+
+Result<std::optional<Error>> ClientApi::retry(const Asked& asked, msg::Verb verb,
+                                              const std::vector<Target>& targets) {
+  const unsigned states = states_of(verb);
+  std::map<JobId, cmd::JobReopened> reopened;
+  for (const Target& target : targets) {
+    if (target.live || reopened.contains(target.job)) continue;
+    Result<cmd::JobReopened> read = store_.read_finished_job(target.job);
+    if (!read && (read.error().code == Errc::NotFound || read.error().code == Errc::Invalid))
+      return std::optional<Error>(read.error());
+    cmd::JobReopened job = TRY(std::move(read));
+    if (!has_any(job, states))
+      return std::optional<Error>(Error{
+          Errc::NotFound, "job " + std::to_string(target.job.value) + " has no failed tasks"});
+    reopened.emplace(target.job, std::move(job));
+  }
+  for (auto& [id, job] : reopened) ledger_.commit(std::move(job));
+  for (std::size_t i = 0; i < targets.size(); ++i)
+    ledger_.commit(cmd::TasksRetried{asked, targets[i].job, targets[i].spans, states,
+                                     i + 1 == targets.size()});
+  return std::optional<Error>{};
+}
+
+}  // namespace capstan::api

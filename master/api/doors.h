@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+//
+// The doors of the master's loop to what is slow or belongs to the system, besides store::Store and
+// net::Listener. The real ones stand on threads (read_thread.h, master/daemon.cc), those of tests
+// and of tests/sim answer at once. Everything here is called on the loop thread, and every
+// completion runs on the loop thread, possibly before the call returns.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "common/base/bytes.h"
+#include "common/base/error.h"
+#include "common/base/ids.h"
+#include "common/model/task.h"
+#include "common/net/transport.h"
+#include "master/store/store.h"
+
+namespace capstan::api {
+
+/// Wide reads of committed tables.
+class Reads {
+ public:
+  virtual ~Reads() = default;
+  /// What the loop does with what was read.
+  using Completion = std::function<void()>;
+  /// Runs where the tables are; touches nothing of the loop.
+  using Question = std::function<Completion(store::Tables&)>;
+  /// Questions are asked in order; their completions run on the loop in that order.
+  virtual void post(Question question) = 0;
+};
+
+/// The delivered output of attempts: one append-only pack for each job.
+class Logs {
+ public:
+  virtual ~Logs() = default;
+
+  struct Chunk {
+    AttemptKey key;
+    Stream stream = Stream::Stdout;
+    std::uint64_t offset = 0;  ///< In the original stream.
+    Bytes data;
+    bool last = false;  ///< Nothing follows on this stream.
+  };
+  /// Appends; a chunk that is there already is no error. `done` with no error: durable. With
+  /// Unavailable: too much is waiting to be written, not taken.
+  virtual void append(Chunk chunk, std::function<void(Result<void>)> done) = 0;
+
+  struct Part {
+    std::uint64_t offset = 0;  ///< Of `data`: behind a hole it is larger than asked for.
+    Bytes data;                ///< Empty: nothing there from the asked offset on (yet).
+    bool end = false;          ///< Nothing comes after `data`, ever.
+    std::uint64_t total = 0;   ///< Of the stream, as far as it was delivered.
+  };
+  /// Bytes of one stream from `offset` on, at most kLogChunkBytes. A stream of which nothing was
+  /// delivered is an empty Part, no error.
+  virtual void read(const AttemptKey& key, Stream stream, std::uint64_t offset,
+                    std::function<void(Result<Part>)> done) = 0;
+};
+
+/// The keys that the authenticator knows.
+class Keys {
+ public:
+  virtual ~Keys() = default;
+  virtual void add(const net::Identity& identity) = 0;
+  virtual void remove(const std::string& public_key) = 0;
+  /// Somebody has this key already.
+  [[nodiscard]] virtual bool is_taken(const std::string& public_key) const = 0;
+};
+
+/// What the process knows of itself and its peers, for people. Each has a plain default.
+class Host {
+ public:
+  virtual ~Host() = default;
+  [[nodiscard]] virtual std::string address_of(net::PeerId /*peer*/) const { return ""; }
+  [[nodiscard]] virtual std::uint64_t refused_connections() const { return 0; }
+  [[nodiscard]] virtual std::uint64_t memory_bytes() const { return 0; }
+};
+
+}  // namespace capstan::api

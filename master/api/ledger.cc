@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+//
+// Stamping, applying, writing. See ledger.h.
+#include "master/api/ledger.h"
+
+#include <algorithm>
+
+#include "common/model/limits.h"
+
+namespace capstan::api {
+namespace {
+
+/// Keys and small integers in msgpack: job 5, task 5, attempt 2, array head 1.
+constexpr std::size_t kKeyBytes = 13;
+constexpr std::size_t kHeadBytes = 64;    ///< seq, epoch, times, level, type, one id.
+constexpr std::size_t kResultBytes = 64;  ///< A result's numbers.
+
+std::size_t spec_bytes(const JobSpec& spec) {
+  std::size_t bytes = spec.name.size() + spec.cwd.size() + 48 + spec.indices.size() * 15;
+  for (const Bytes& arg : spec.argv) bytes += arg.size() + 5;
+  for (const EnvVar& var : spec.env) bytes += var.name.size() + var.value.size() + 10;
+  return bytes;
+}
+
+struct CommandBytes {
+  std::size_t operator()(const cmd::SubmissionOpened& c) const { return spec_bytes(c.spec); }
+  std::size_t operator()(const cmd::InputsStaged& c) const { return c.chunk.size(); }
+  std::size_t operator()(const cmd::JobCancelled& c) const { return c.spans.size() * 11; }
+  std::size_t operator()(const cmd::TasksRetried& c) const { return c.spans.size() * 11; }
+  std::size_t operator()(const cmd::JobReopened& c) const {
+    return spec_bytes(c.spec) + c.runs.size() * 12;
+  }
+  std::size_t operator()(const cmd::WorkerJoined& c) const {
+    return (c.held.size() + c.spooled.size()) * (kKeyBytes + 2) + 256;
+  }
+  std::size_t operator()(const cmd::TasksAssigned& c) const { return c.tasks.size() * 5; }
+  std::size_t operator()(const cmd::TasksRecalled& c) const { return c.keys.size() * kKeyBytes; }
+  std::size_t operator()(const cmd::TasksReturned& c) const { return c.keys.size() * kKeyBytes; }
+  std::size_t operator()(const cmd::TasksStarted& c) const {
+    return c.started.size() * (kKeyBytes + 6);
+  }
+  std::size_t operator()(const cmd::ResultsReported& c) const {
+    std::size_t bytes = 0;
+    for (const AttemptResult& r : c.results)
+      bytes += kResultBytes + r.reason.size() + r.stdout_tail.size() + r.stderr_tail.size();
+    return bytes;
+  }
+  std::size_t operator()(const cmd::BackoffsOver& c) const { return c.tasks.size() * 5; }
+  template <class Other>
+  std::size_t operator()(const Other&) const {
+    return 256;  // Names, reasons, a key.
+  }
+};
+
+}  // namespace
+
+std::size_t approximate_bytes(const Command& command) {
+  return kHeadBytes + std::visit(CommandBytes{}, command);
+}
+
+Ledger::Ledger(Queue queue, Epoch epoch, const Clock& clock)
+    : queue_(std::move(queue)),
+      epoch_(epoch),
+      clock_(clock),
+      steady_began_(clock.now()),
+      at_began_(std::max(queue_.last_at(), TimePoint{clock.wall().us})),
+      at_(at_began_),
+      wall_(clock.wall()),
+      durable_(queue_.last_seq()),
+      applied_(queue_.last_seq()) {}
+
+void Ledger::begin_turn() {
+  at_ = std::max(at_, at_began_ + (clock_.now() - steady_began_));
+  wall_ = clock_.wall();
+}
+
+TimePoint Ledger::steady(TimePoint at) const {
+  if (at == TimePoint::never()) return at;
+  return steady_began_ + (at - at_began_);
+}
+
+void Ledger::commit(Command command) {
+  batch_bytes_ += approximate_bytes(command);
+  batch_.push_back(Entry{.seq = queue_.last_seq().next(),
+                         .epoch = epoch_,
+                         .at = at_,
+                         .wall = wall_,
+                         .level = limits::kEntryLevel,
+                         .command = std::move(command)});
+  queue_.apply(batch_.back(), effects_, rows_);
+  for (Effect& effect : effects_) held_.emplace_back(std::move(effect));
+  effects_.clear();
+}
+
+void Ledger::hold(SessionId session, msg::Body body) {
+  held_.emplace_back(Reply{session, std::move(body)});
+}
+
+void Ledger::hold(net::PeerId peer, msg::Body body) {
+  held_.emplace_back(PeerReply{peer, std::move(body)});
+}
+
+bool Ledger::is_full() const {
+  return batch_.size() >= limits::kEntriesPerBatch / 2 || batch_bytes_ >= limits::kBatchBytes / 4;
+}
+
+Result<void> Ledger::append(store::Store& store, const store::Batch& part, const RowChanges& rows,
+                            Seq applied) {
+  Result<void> written = store.append(part, rows, applied);
+  if (written || written.error().code != Errc::DiskFull) return written;
+  if (!store.release_ballast())
+    return fail(std::move(written.error()), "the disk is full and the ballast is gone");
+  draining_ = true;
+  written = store.append(part, rows, applied);
+  if (!written) return fail(std::move(written.error()), "the disk is full, second attempt");
+  return written;
+}
+
+Result<Ledger::Written> Ledger::write(store::Store& store) {
+  std::size_t begin = 0;
+  while (begin < batch_.size()) {
+    std::size_t end = begin;
+    std::size_t bytes = 0;
+    while (end < batch_.size() && end - begin < limits::kEntriesPerBatch) {
+      const std::size_t more = approximate_bytes(batch_[end].command);
+      if (end > begin && bytes + more > limits::kBatchBytes) break;
+      bytes += more;
+      ++end;
+    }
+    const bool last = end == batch_.size();
+    if (last) applied_ = batch_.back().seq;
+    if (begin == 0 && last) {  // Nearly always: no copy.
+      TRY(append(store, batch_, rows_, applied_));
+    } else {
+      const store::Batch part(batch_.begin() + static_cast<std::ptrdiff_t>(begin),
+                              batch_.begin() + static_cast<std::ptrdiff_t>(end));
+      TRY(append(store, part, last ? rows_ : RowChanges{}, applied_));
+    }
+    durable_ = batch_[end - 1].seq;
+    begin = end;
+  }
+  Written written{std::exchange(batch_, {}), std::exchange(rows_, {}), std::exchange(held_, {}),
+                  durable_};
+  batch_bytes_ = 0;
+  return written;
+}
+
+}  // namespace capstan::api

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+//
+// The queue together with the batch in the making: commands come in, are stamped and applied at
+// once, and everything that must be told because of them is held until the batch is durable. So
+// the handlers of one turn see each other's decisions, and nobody outside sees any of them early.
+// Loop thread only.
+//
+// Time: `at` begins a reign at the larger of the queue's last `at` and the wall clock and goes on
+// by steady time; it stands still within a turn.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/ids.h"
+#include "common/net/transport.h"
+#include "common/wire/message.h"
+#include "master/core/command.h"
+#include "master/core/effect.h"
+#include "master/core/queue.h"
+#include "master/core/rows.h"
+#include "master/store/store.h"
+
+namespace capstan::api {
+
+/// An answer for a session, held until what it depends on is durable.
+struct Reply {
+  SessionId session;
+  msg::Body body;
+};
+/// The same for a peer without a session (Enrolled, Refused).
+struct PeerReply {
+  net::PeerId peer;
+  msg::Body body;
+};
+using Held = std::variant<Effect, Reply, PeerReply>;
+
+class Ledger {
+ public:
+  Ledger(Queue queue, Epoch epoch, const Clock& clock);
+
+  /// Fixes "now" for everything until the next call.
+  void begin_turn();
+  /// Now, as entries and the planner count it.
+  [[nodiscard]] TimePoint at() const { return at_; }
+  [[nodiscard]] WallTime wall() const { return wall_; }
+  /// When the steady clock will show `at`.
+  [[nodiscard]] TimePoint steady(TimePoint at) const;
+
+  /// Stamps and applies; its effects are held. The state of queue() includes it from here on.
+  void commit(Command command);
+  /// Holds an answer behind everything committed so far.
+  void hold(SessionId session, msg::Body body);
+  void hold(net::PeerId peer, msg::Body body);
+
+  [[nodiscard]] const Queue& queue() const { return queue_; }
+  [[nodiscard]] Epoch epoch() const { return epoch_; }
+  /// What the batch in the making changes: newer than the tables.
+  [[nodiscard]] const RowChanges& rows() const { return rows_; }
+  [[nodiscard]] bool empty() const { return batch_.empty(); }
+  /// No more messages in this turn: the planner needs what is left of the bounds.
+  [[nodiscard]] bool is_full() const;
+  /// Everything up to here is durable.
+  [[nodiscard]] Seq durable() const { return durable_; }
+
+  /// What a write made durable.
+  struct Written {
+    std::vector<Entry> entries;
+    RowChanges rows;
+    std::vector<Held> held;  ///< May be told now, in this order.
+    Seq upto;
+  };
+  /// Writes the batch (in parts of at most kBatchBytes). A full disk: the ballast goes, the same
+  /// part is tried once more, and is_draining() from then on. Any error is the end of the process.
+  [[nodiscard]] Result<Written> write(store::Store& store);
+
+  [[nodiscard]] bool is_draining() const { return draining_; }
+  void set_draining(bool draining) { draining_ = draining; }
+
+ private:
+  [[nodiscard]] Result<void> append(store::Store& store, const store::Batch& part,
+                                    const RowChanges& rows, Seq applied);
+
+  Queue queue_;
+  Epoch epoch_;
+  const Clock& clock_;
+  TimePoint steady_began_;
+  TimePoint at_began_;
+  TimePoint at_;
+  WallTime wall_;
+  std::vector<Entry> batch_;
+  std::size_t batch_bytes_ = 0;
+  RowChanges rows_;
+  std::vector<Effect> effects_;
+  std::vector<Held> held_;
+  Seq durable_;
+  Seq applied_;
+  bool draining_ = false;
+};
+
+/// About what a command takes in the journal: to cut batches, not to allocate.
+[[nodiscard]] std::size_t approximate_bytes(const Command& command);
+
+}  // namespace capstan::api

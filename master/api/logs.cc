@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+//
+// Chunks in, bytes out. See logs.h.
+#include "master/api/logs.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "common/base/log.h"
+#include "common/model/limits.h"
+
+namespace capstan::api {
+
+void LogsApi::on_chunk(Session& session, msg::LogChunk chunk) {
+  if (session.log_chunks >= limits::kLogChunksInFlight ||
+      chunk.key.job >= ledger_.queue().next_job()) {
+    // A worker of ours does neither: whatever it is, it begins anew.
+    if (sessions_.count_refused())
+      log::warn("message.refused", {{"worker", session.identity.name},
+                                    {"attempt", to_string(chunk.key)},
+                                    {"reason", "output beyond its credit or of no job"}});
+    const net::PeerId peer = session.peer;
+    const SessionId over = session.id;
+    sessions_.end(over);
+    return sessions_.need_hello(peer, over, "output beyond the credit, or of no job");
+  }
+  ++session.log_chunks;
+  append({chunk.key, chunk.stream, chunk.offset, std::move(chunk.data), chunk.last}, session.id);
+}
+
+void LogsApi::append(Logs::Chunk chunk, SessionId session) {
+  Logs::Chunk kept = chunk;
+  logs_.append(std::move(chunk), [this, session, kept = std::move(kept)](Result<void> written) {
+    if (!written) {
+      // Not acknowledged, so not forgotten by the worker; its credit bounds what waits here.
+      const bool busy = written.error().code == Errc::Unavailable;
+      if (refused_.empty()) retry_at_ = ledger_.at() + (busy ? kRetryBusy : kRetryFailed);
+      if (refused_.empty() && !busy)
+        log::error("output.not_written",
+                   {{"attempt", to_string(kept.key)}, {"reason", written.error().message}});
+      refused_.push_back({kept, session});
+      return;
+    }
+    const std::uint64_t upto = kept.offset + kept.data.size();
+    if (Session* worker = sessions_.find(session)) {
+      --worker->log_chunks;
+      sessions_.send(*worker, msg::LogAck{kept.key, kept.stream, upto, kept.last});
+    }
+    if (kept.last) awaited_.erase({kept.key, kept.stream});
+    watches_.on_output(kept.key, kept.stream, upto);
+  });
+}
+
+void LogsApi::retry(TimePoint at) {
+  if (at < retry_at_) return;
+  retry_at_ = TimePoint::never();
+  std::deque<Refused> again = std::exchange(refused_, {});
+  for (Refused& one : again) {
+    // Of a session that is over: the worker sends it again by itself.
+    if (sessions_.find(one.session) != nullptr) append(std::move(one.chunk), one.session);
+  }
+}
+
+TimePoint LogsApi::next_retry() const {
+  return retry_at_;
+}
+
+// --- Reading -------------------------------------------------------------------------------------
+
+void LogsApi::on_read(const Session& session, const msg::ReadLog& question) {
+  const Asked asked{session.id, question.query, question.stream, question.offset};
+  reads_.ask(
+      session, question.query,
+      [question, identity = session.identity](store::Tables& tables) -> Result<Attempt> {
+        TRY(visible_job(tables, question.job, identity));
+        return find_attempt(tables, question);
+      },
+      [this, asked](Session& asker, const Attempt& attempt) { answer(asker, asked, attempt); });
+}
+
+Result<LogsApi::Attempt> LogsApi::find_attempt(store::Tables& tables,
+                                               const msg::ReadLog& question) {
+  const auto entry = TRY(tables.get_task(question.job, question.task));
+  if (!entry) return fail(Errc::NotFound, "no task " + task_name(question.job, question.task));
+  const bool out = question.stream == Stream::Stdout;
+  const TaskRow& row = entry->row;
+  Attempt attempt;
+  attempt.key = {question.job, question.task, question.attempt ? question.attempt : row.attempt};
+  if (attempt.key.attempt == row.attempt) {
+    // A task that is over without an attempt has no output.
+    attempt.ended = row.ended || (is_finished(row.state) && !row.attempt);
+    attempt.worker = row.worker;
+    attempt.instance = row.instance;
+    attempt.end = row.end;
+    attempt.total = out ? row.stdout_bytes : row.stderr_bytes;
+    attempt.tail = out ? row.stdout_tail : row.stderr_tail;
+    return attempt;
+  }
+  for (const auto& [key, earlier] : TRY(tables.list_attempts(question.job, question.task))) {
+    if (key.attempt != attempt.key.attempt) continue;
+    attempt.ended = true;
+    attempt.worker = earlier.worker;
+    attempt.instance = earlier.instance;
+    attempt.end = earlier.end;
+    attempt.total = out ? earlier.stdout_bytes : earlier.stderr_bytes;
+    attempt.tail = out ? earlier.stdout_tail : earlier.stderr_tail;
+    return attempt;
+  }
+  return fail(Errc::NotFound, "no attempt " + to_string(attempt.key));
+}
+
+bool LogsApi::is_gone(const Attempt& attempt) const {
+  const Worker* worker = ledger_.queue().find_worker(attempt.worker);
+  if (worker == nullptr || !worker->row.present) return true;
+  // Its worker lives, but as somebody who never ran it.
+  return attempt.end == EndClass::WorkerLost && worker->row.instance != attempt.instance;
+}
+
+void LogsApi::answer(Session& asker, const Asked& asked, const Attempt& attempt) {
+  msg::LogData data;
+  data.query = asked.query;
+  data.attempt = attempt.key.attempt;
+  data.offset = asked.offset;
+  data.total = attempt.total;
+  const bool whole =
+      attempt.ended && attempt.end != EndClass::WorkerLost && attempt.total == attempt.tail.size();
+  if (whole) {
+    if (asked.offset < attempt.tail.size()) data.data = attempt.tail.substr(asked.offset);
+    data.end = true;
+    return sessions_.send(asker, std::move(data));
+  }
+  if (!attempt.key.attempt) return sessions_.send(asker, std::move(data));  // Not begun.
+  logs_.read(attempt.key, asked.stream, asked.offset,
+             [this, asked, attempt](const Result<Logs::Part>& part) {
+               Session* session = sessions_.find(asked.session);
+               if (session == nullptr) return;
+               if (!part) return reads_.deny(*session, asked.query, part.error());
+               answer_from_pack(asked, attempt, *part);
+             });
+}
+
+void LogsApi::answer_from_pack(const Asked& asked, const Attempt& attempt, const Logs::Part& part) {
+  msg::LogData data;
+  data.query = asked.query;
+  data.attempt = attempt.key.attempt;
+  data.offset = part.data.empty() ? asked.offset : part.offset;
+  data.data = part.data;
+  data.total = std::max(attempt.total, part.total);
+  data.end = part.end;
+  if (part.data.empty() && !part.end && attempt.ended && is_gone(attempt)) {
+    // The rest stays undelivered; the end of it is in the result.
+    const std::uint64_t begin =
+        attempt.total - std::min<std::uint64_t>(attempt.total, attempt.tail.size());
+    data.offset = std::max(asked.offset, begin);
+    if (data.offset < attempt.total) data.data = attempt.tail.substr(data.offset - begin);
+    data.end = true;
+  }
+  if (data.data.empty() && !data.end && awaited_.size() < limits::kWatchBacklog)
+    awaited_[{attempt.key, asked.stream}] = attempt.worker;
+  if (Session* session = sessions_.find(asked.session)) sessions_.send(*session, std::move(data));
+}
+
+void LogsApi::on_worker_gone(WorkerId worker) {
+  std::vector<StreamKey> awaited;
+  for (const auto& [key, from] : awaited_) {
+    if (from == worker) awaited.push_back(key);
+  }
+  for (const StreamKey& key : awaited) {
+    awaited_.erase(key);
+    watches_.on_output(key.first, key.second, 0);
+  }
+}
+
+}  // namespace capstan::api

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+//
+// Rows as people see them. See views.h.
+#include "master/api/views.h"
+
+#include "common/base/bytes.h"
+
+namespace capstan::api {
+namespace {
+
+constexpr std::size_t kJobNumbers = 128;  ///< Ids, counts, times of a JobView in msgpack.
+constexpr std::size_t kTaskNumbers = 112;
+
+}  // namespace
+
+Bytes command_line(const JobSpec& spec, std::size_t bytes) {
+  Bytes line;
+  for (const Bytes& arg : spec.argv) {
+    if (!line.empty()) line += ' ';
+    // A long argument need not be quoted whole to be cut.
+    line += spec.shell ? arg : shell_quoted(std::string_view(arg).substr(0, bytes + 1));
+    if (line.size() > bytes) break;
+  }
+  if (line.size() <= bytes) return line;
+  std::size_t kept = bytes - 3;
+  while (kept > 0 && (static_cast<unsigned char>(line[kept]) & 0xC0U) == 0x80U) --kept;
+  return line.substr(0, kept) + "...";
+}
+
+msg::JobView job_view(const JobRow& row, std::size_t command_bytes) {
+  msg::JobView view;
+  view.id = row.id;
+  view.owner = row.owner;
+  view.state = row.state;
+  view.tasks = row.tasks;
+  view.counts = row.counts;
+  view.submitted_at = row.submitted_at;
+  view.started_at = row.started_at;
+  view.finished_at = row.finished_at;
+  view.reason = row.reason;
+  if (row.spec != nullptr) {
+    view.name = row.spec->name;
+    view.priority = row.spec->priority;
+    view.cpus = row.spec->cpus;
+    view.command = command_line(*row.spec, command_bytes);
+  }
+  return view;
+}
+
+msg::TaskView task_view(TaskIndex task, const TaskRow& row,
+                        const std::map<WorkerId, Worker>& workers) {
+  msg::TaskView view;
+  view.task = task;
+  view.state = row.state;
+  view.attempt = row.attempt;
+  if (const auto it = workers.find(row.worker); it != workers.end())
+    view.worker = it->second.row.name;
+  view.end = row.end;
+  view.ended = row.ended;
+  view.exit_code = row.exit_code;
+  view.signal = row.signal;
+  view.reason = row.reason;
+  view.cancelling = row.cancelling;
+  view.started_at = row.started_at;
+  view.finished_at = row.finished_at;
+  view.wall = row.wall;
+  view.cpu = row.cpu;
+  view.max_rss_bytes = row.max_rss_bytes;
+  view.stdout_bytes = row.stdout_bytes;
+  view.stderr_bytes = row.stderr_bytes;
+  return view;
+}
+
+msg::TaskEnded task_ended(TaskIndex task, const TaskRow& row,
+                          const std::map<WorkerId, Worker>& workers) {
+  return {task_view(task, row, workers), row.stdout_tail, row.stderr_tail};
+}
+
+std::size_t approximate_bytes(const msg::JobView& view) {
+  return kJobNumbers + view.name.size() + view.owner.size() + view.command.size() +
+         view.reason.size();
+}
+
+std::size_t approximate_bytes(const msg::TaskView& view) {
+  return kTaskNumbers + view.worker.size() + view.reason.size();
+}
+
+std::size_t approximate_bytes(const msg::TaskEnded& ended) {
+  return approximate_bytes(ended.view) + ended.stdout_tail.size() + ended.stderr_tail.size();
+}
+
+}  // namespace capstan::api

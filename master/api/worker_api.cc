@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+//
+// Messages of workers to commands, effects to messages. See worker_api.h.
+#include "master/api/worker_api.h"
+
+#include <algorithm>
+
+#include "common/base/bytes.h"
+#include "common/base/log.h"
+#include "common/model/limits.h"
+#include "common/net/keys.h"
+
+namespace capstan::api {
+namespace {
+
+/// A Start is cut here: room for one more input below kReplyBytes.
+constexpr std::size_t kStartBytes = limits::kReplyBytes - limits::kInputBytes - 1024;
+constexpr std::size_t kStartOverhead = 16;  ///< A task's index and its input's head.
+
+bool is_good_name(const std::string& name) {
+  if (name.empty() || name.size() > limits::kNameBytes || !is_utf8(name)) return false;
+  return std::none_of(name.begin(), name.end(), [](char c) {
+    return static_cast<unsigned char>(c) <= ' ' || c == '/' || c == 0x7f;
+  });
+}
+
+/// What a clock of the worker's says is a duration, or nothing.
+Micros not_negative(Micros d) {
+  return std::max(d, Micros(0));
+}
+
+}  // namespace
+
+void WorkerApi::on_enrol(net::PeerId peer, const msg::Enrol& enrol) {
+  const auto refuse = [&](Errc code, std::string reason) {
+    log::warn("worker.enrol_refused", {{"worker", printable(enrol.name)}, {"reason", reason}});
+    ledger_.hold(peer, msg::Refused{code, std::move(reason)});
+  };
+  if (!net::is_z85_key(enrol.public_key))
+    return refuse(Errc::Invalid, "the public key is not a key");
+  if (const Worker* known = ledger_.queue().find_worker_by_key(enrol.public_key))
+    return ledger_.hold(peer, msg::Enrolled{known->row.name});
+  if (keys_.is_taken(enrol.public_key))
+    return refuse(Errc::Conflict, "this key belongs to somebody else");
+  if (!is_good_name(enrol.name))
+    return refuse(Errc::Invalid,
+                  "a worker's name is 1 to 255 bytes of UTF-8 without spaces and slashes: --name");
+  if (ledger_.queue().workers().size() >= limits::kWorkers)
+    return refuse(Errc::Unavailable, "this master has as many workers as it can hold");
+  const std::string name = free_name(enrol.name);
+  ledger_.commit(cmd::WorkerEnrolled{ledger_.queue().next_worker(), name, enrol.public_key});
+  ledger_.hold(peer, msg::Enrolled{name});
+}
+
+std::string WorkerApi::free_name(const std::string& wanted) const {
+  std::string name = wanted;
+  for (unsigned number = 2; ledger_.queue().find_worker_by_name(name) != nullptr; ++number) {
+    const std::string suffix = "-" + std::to_string(number);
+    std::size_t kept = std::min(wanted.size(), limits::kNameBytes - suffix.size());
+    while (kept > 0 && (static_cast<unsigned char>(wanted[kept]) & 0xC0U) == 0x80U) --kept;
+    name = wanted.substr(0, kept) + suffix;
+  }
+  return name;
+}
+
+void WorkerApi::on_hello(net::PeerId peer, const net::Identity& identity, msg::WorkerHello hello) {
+  const Worker* worker = ledger_.queue().find_worker_by_key(identity.public_key);
+  if (worker == nullptr)
+    return sessions_.refuse(peer, Errc::NotFound, "this key is not enrolled here");
+  if (!hello.instance.is_set() || hello.cpus == 0)
+    return sessions_.refuse(peer, Errc::Invalid, "a HELLO names an instance and at least one cpu");
+  const WorkerId id = worker->id;
+  const std::string name = worker->row.name;
+  const Instance before = worker->row.instance;
+  if (sessions_.is_superseded(id, hello.instance)) {
+    log::warn("worker.refused", {{"worker", name}, {"reason", "an older instance"}});
+    return sessions_.refuse(peer, Errc::Conflict,
+                            "another process with the key of worker " + name +
+                                " took over; each worker needs a directory of its own: --dir");
+  }
+  if (before.is_set() && before != hello.instance) sessions_.supersede(id, before);
+  if (hello.highest_epoch > ledger_.epoch())
+    log::error(
+        "epoch.behind",
+        {{"worker", name}, {"epoch", ledger_.epoch().value}, {"seen", hello.highest_epoch.value}});
+  // What it holds from another life of the cluster is not ours: its ids mean other tasks.
+  const Generation& ours = sessions_.cluster().generation;
+  if (hello.generation != Generation{} && hello.generation != ours) {
+    hello.held.clear();
+    hello.spooled.clear();
+  }
+  cmd::WorkerJoined joined;
+  joined.worker = id;
+  joined.instance = hello.instance;
+  joined.cpus = hello.cpus;
+  joined.version = std::move(hello.version);
+  joined.address = host_.address_of(peer);
+  joined.note = std::move(hello.containment);
+  for (const msg::HeldAttempt& held : hello.held) joined.held.push_back({held.key, held.started});
+  joined.spooled = std::move(hello.spooled);
+  joined.leaving = hello.leaving;
+  joined.disk_full = hello.disk_full;
+  sessions_.open_worker(peer, identity, id, hello.instance);
+  ledger_.commit(std::move(joined));
+}
+
+void WorkerApi::on_started(const Session& session, const msg::Started& started) {
+  cmd::TasksStarted command{session.worker, session.instance, {}};
+  for (const msg::Started::One& one : started.started)
+    command.started.push_back({one.key, not_negative(one.ago)});
+  if (!command.started.empty()) ledger_.commit(std::move(command));
+}
+
+void WorkerApi::on_results(const Session& session, msg::Results results) {
+  for (AttemptResult& result : results.results) {
+    result.ended_ago = not_negative(result.ended_ago);
+    result.wall = not_negative(result.wall);
+    result.cpu = not_negative(result.cpu);
+  }
+  if (results.results.empty()) return;
+  ledger_.commit(
+      cmd::ResultsReported{session.worker, session.instance, std::move(results.results)});
+}
+
+void WorkerApi::on_returned(const Session& session, msg::Returned returned) {
+  if (returned.keys.empty()) return;
+  ledger_.commit(cmd::TasksReturned{session.worker, session.instance, std::move(returned.keys)});
+}
+
+void WorkerApi::on_notice(const Session& session, const msg::WorkerNotice& notice) {
+  ledger_.commit(
+      cmd::WorkerNoticed{session.worker, session.instance, notice.leaving, notice.disk_full});
+}
+
+void WorkerApi::on_goodbye(const Session& session) {
+  ledger_.commit(cmd::WorkerLeft{session.worker, session.instance});
+}
+
+Session* WorkerApi::welcomed(WorkerId worker) {
+  Session* session = sessions_.of_worker(worker);
+  return session != nullptr && session->welcomed ? session : nullptr;
+}
+
+void WorkerApi::tell(const effect::OpenSession& effect) {
+  Session* session = sessions_.of_worker(effect.worker);
+  // A second HELLO in the same turn has opened another session: the first one's peer is gone.
+  if (session == nullptr || session->instance != effect.instance || session->welcomed) return;
+  session->welcomed = true;
+  sessions_.send(*session, sessions_.welcome(*session));
+}
+
+Result<void> WorkerApi::tell(const effect::StartTasks& effect) {
+  Session* session = welcomed(effect.worker);
+  const Job* job = ledger_.queue().find_job(effect.job);
+  if (session == nullptr || job == nullptr) return {};
+  if (session->templates.insert(effect.job).second)
+    sessions_.send(*session, msg::JobTemplate{effect.job, *job->spec});
+  msg::Start start{effect.job, effect.attempt, {}};
+  std::size_t bytes = 0;
+  for (const TaskIndex task : effect.tasks) {
+    msg::Start::One one{task, {}};
+    if (const auto ordinal = job->ordinal_of(task); job->inputs && ordinal)
+      one.input = TRY(input(job->inputs, *ordinal));
+    bytes += one.input.size() + kStartOverhead;
+    start.tasks.push_back(std::move(one));
+    if (bytes >= kStartBytes) {
+      sessions_.send(*session, std::exchange(start, {effect.job, effect.attempt, {}}));
+      bytes = 0;
+    }
+  }
+  if (!start.tasks.empty()) sessions_.send(*session, std::move(start));
+  return {};
+}
+
+Result<Bytes> WorkerApi::input(SubmissionId inputs, std::uint32_t ordinal) {
+  const auto holds = [&](const auto& kept) {
+    return kept.first == inputs && ordinal >= kept.second.first &&
+           ordinal - kept.second.first < kept.second.inputs.size();
+  };
+  auto it = std::find_if(chunks_.begin(), chunks_.end(), holds);
+  if (it == chunks_.end()) {
+    chunks_.emplace_front(inputs, TRY(store_.read_inputs(inputs, ordinal)));
+    if (chunks_.size() > kChunksKept) chunks_.pop_back();
+    it = chunks_.begin();
+    if (!holds(*it)) return fail(Errc::Corrupt, "an input is not in the chunk that should have it");
+  }
+  return it->second.inputs[ordinal - it->second.first];
+}
+
+void WorkerApi::tell(const effect::CancelAttempts& effect) {
+  if (Session* session = welcomed(effect.worker))
+    sessions_.send(*session, msg::Cancel{effect.why, effect.keys});
+}
+
+void WorkerApi::tell(const effect::RecallAttempts& effect) {
+  if (Session* session = welcomed(effect.worker))
+    sessions_.send(*session, msg::Recall{effect.keys});
+}
+
+void WorkerApi::tell(const effect::AckResults& effect) {
+  if (Session* session = welcomed(effect.worker))
+    sessions_.send(*session, msg::ResultAck{effect.keys});
+}
+
+void WorkerApi::tell(const effect::CloseSession& effect) {
+  sessions_.end_worker(effect.worker, effect.instance);
+}
+
+void WorkerApi::tell(const effect::KeyAdded& effect) {
+  keys_.add(net::Identity{Role::Worker, effect.name, effect.public_key});
+}
+
+void WorkerApi::tell(const effect::JobFinished& effect) {
+  for (Session* session : sessions_.worker_sessions()) session->templates.erase(effect.job);
+}
+
+void WorkerApi::follow(const std::set<JobId>& jobs) {
+  for (Session* session : sessions_.worker_sessions()) {
+    if (!session->welcomed || session->follows == jobs) continue;
+    std::set<JobId> before = std::exchange(session->follows, jobs);
+    for (const JobId job : jobs) {
+      if (before.erase(job) == 0) sessions_.send(*session, msg::Follow{job, true});
+    }
+    for (const JobId job : before) sessions_.send(*session, msg::Follow{job, false});
+  }
+}
+
+}  // namespace capstan::api

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+//
+// The workers' side of the master: what they say becomes commands, effects become what they are
+// told. A job's template travels once for each session; a Start is rendered with the inputs of just
+// its tasks when it leaves. Loop thread only.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/base/ids.h"
+#include "common/wire/message.h"
+#include "master/api/doors.h"
+#include "master/api/ledger.h"
+#include "master/api/session.h"
+#include "master/core/effect.h"
+#include "master/store/store.h"
+
+namespace capstan::api {
+
+class WorkerApi {
+ public:
+  struct Parts {
+    Ledger& ledger;
+    Sessions& sessions;
+    store::Store& store;
+    Keys& keys;
+    const Host& host;
+  };
+  explicit WorkerApi(Parts parts)
+      : ledger_(parts.ledger),
+        sessions_(parts.sessions),
+        store_(parts.store),
+        keys_(parts.keys),
+        host_(parts.host) {}
+
+  // What arrives. Roles and sessions are checked before.
+  void on_enrol(net::PeerId peer, const msg::Enrol& enrol);
+  void on_hello(net::PeerId peer, const net::Identity& identity, msg::WorkerHello hello);
+  void on_started(const Session& session, const msg::Started& started);
+  void on_results(const Session& session, msg::Results results);
+  void on_returned(const Session& session, msg::Returned returned);
+  void on_notice(const Session& session, const msg::WorkerNotice& notice);
+  void on_goodbye(const Session& session);
+
+  // What leaves, once committed. A worker without a session is told by its next HELLO.
+  void tell(const effect::OpenSession& effect);
+  /// The error is the store's: fatal.
+  [[nodiscard]] Result<void> tell(const effect::StartTasks& effect);
+  void tell(const effect::CancelAttempts& effect);
+  void tell(const effect::RecallAttempts& effect);
+  void tell(const effect::AckResults& effect);
+  void tell(const effect::CloseSession& effect);
+  void tell(const effect::KeyAdded& effect);
+  void tell(const effect::JobFinished& effect);
+
+  /// Makes every worker deliver the output of just these jobs live.
+  void follow(const std::set<JobId>& jobs);
+
+ private:
+  /// A name that no worker has: NAME, NAME-2, NAME-3 …
+  [[nodiscard]] std::string free_name(const std::string& wanted) const;
+  [[nodiscard]] Session* welcomed(WorkerId worker);
+  /// Input of an ordinal; from the last chunks read, when it is there.
+  [[nodiscard]] Result<Bytes> input(SubmissionId inputs, std::uint32_t ordinal);
+
+  static constexpr std::size_t kChunksKept = 8;  ///< 64 KiB each.
+
+  Ledger& ledger_;
+  Sessions& sessions_;
+  store::Store& store_;
+  Keys& keys_;
+  const Host& host_;
+  std::deque<std::pair<SubmissionId, store::Store::InputChunk>> chunks_;  ///< Newest first.
+};
+
+}  // namespace capstan::api

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+//
+// The process around a Server: its directory, store, sockets, threads and signals, wired together.
+// It runs until SIGTERM or SIGINT, or until a write fails.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/model/limits.h"
+
+namespace capstan {
+
+struct DaemonOptions {
+  std::string dir;
+  std::string listen = "127.0.0.1:7741";
+  std::vector<std::string> advertise;
+  std::string http = "127.0.0.1:7742";
+  Micros suspect_after{limits::kSuspectAfter};
+  Micros lost_after{limits::kLostAfter};
+  Micros closed_grace{limits::kClosedGrace};
+};
+
+/// Returns when it was told to end. Errors: Invalid (an option or the directory), Locked (another
+/// master has it), anything else is a failure of the machine.
+[[nodiscard]] Result<void> run_master(const DaemonOptions& options);
+
+}  // namespace capstan

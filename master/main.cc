@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+//
+// capstan-master: options to run_master(), errors to exit codes.
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/config.h"
+#include "common/base/dirs.h"
+#include "common/base/log.h"
+#include "common/model/parse.h"
+#include "common/wire/version.h"
+#include "master/daemon.h"
+
+namespace capstan {
+namespace {
+
+constexpr int kExitUsage = 2;    ///< The command line, or the directory, is wrong.
+constexpr int kExitRefused = 3;  ///< Another master has the directory.
+constexpr int kExitFailed = 70;  ///< A write failed or is in doubt; the machine refused something.
+
+constexpr Micros kSuspectAfterMin = std::chrono::seconds(1);
+
+struct CommandLine {
+  DaemonOptions daemon;
+  std::string advertise;
+  log::Level log_level = log::Level::Info;
+  log::Format log_format = log::Format::Text;
+  bool help = false;
+  bool version = false;
+};
+
+config::po::options_description describe(CommandLine& line) {
+  namespace po = config::po;
+  po::options_description options;
+  DaemonOptions& daemon = line.daemon;
+  options.add_options()("dir", po::value(&daemon.dir)->value_name("DIR"),
+                        "Where the queue and the keys are kept; made when it is missing. Default: "
+                        "$XDG_STATE_HOME/capstan/HOSTNAME/master.")(
+      "listen", po::value(&daemon.listen)->value_name("HOST:PORT"),
+      "Where clients and workers connect (default 127.0.0.1:7741). 0.0.0.0:7741 lets other "
+      "machines in; port 0 takes any free one.")(
+      "advertise", po::value(&line.advertise)->value_name("HOST,..."),
+      "What the access files tell others to dial, tried in turn. Default: the listen address; "
+      "when that is every address, the host's name and its global addresses.")(
+      "http", po::value(&daemon.http)->value_name("HOST:PORT"),
+      "Serves /healthz and /readyz (default 127.0.0.1:7742).")(
+      "suspect-after",
+      config::parsed("suspect-after", &daemon.suspect_after, parse_duration)
+          ->value_name("DURATION"),
+      "A worker that was silent for so long gets no new work (default 10s).")(
+      "lost-after",
+      config::parsed("lost-after", &daemon.lost_after, parse_duration)->value_name("DURATION"),
+      "A worker that was silent for so long is lost: its tasks run again elsewhere (default "
+      "30s).")(
+      "closed-grace",
+      config::parsed("closed-grace", &daemon.closed_grace, parse_duration)->value_name("DURATION"),
+      "A worker whose connection closed is lost when it is not back within this (default 5s).")(
+      "log-format",
+      config::parsed("log-format", &line.log_format, log::parse_format)->value_name("text|json"),
+      "How events are written on stderr, one a line (default text).")(
+      "log-level",
+      config::parsed("log-level", &line.log_level, log::parse_level)
+          ->value_name("debug|info|warn|error"),
+      "From which level on (default info).")("version", po::bool_switch(&line.version),
+                                             "Print the version and leave.")(
+      "help", po::bool_switch(&line.help), "Print this and leave.");
+  return options;
+}
+
+config::Page manual() {
+  config::Page page;
+  page.name = "capstan-master";
+  page.summary = "keep the job queue and hand its tasks to workers";
+  page.synopsis = {"capstan-master [OPTIONS]"};
+  page.description =
+      "Runs in the foreground until SIGTERM or Ctrl-C, logs to stderr, and prints one line when "
+      "it is ready. What it acknowledged survives a kill -9 at any moment.\n\n"
+      "The first start in an empty directory makes the keys. DIR/admin.access is what 'capstan' "
+      "needs (on this machine it finds it by itself), DIR/worker.access is the invitation of "
+      "workers: copy it to their machines. Whoever has one of these files may come in, so keep "
+      "them private.";
+  page.sections = {{"EXIT STATUS",
+                    " 0   it was told to end\n"
+                    " 2   a wrong option, or a directory that is none of a master's\n"
+                    " 3   another master has the directory\n"
+                    " 70  a write failed or is in doubt, or the machine refused something"},
+                   {"EXAMPLES",
+                    " capstan-master\n"
+                    " capstan-master --listen 0.0.0.0:7741 --advertise node7.example.org\n"
+                    " capstan-master --dir /var/lib/capstan --lost-after 2m --log-format json"}};
+  return page;
+}
+
+std::vector<std::string> split_commas(std::string_view text) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    const std::size_t comma = std::min(text.find(','), text.size());
+    if (comma > 0) parts.emplace_back(text.substr(0, comma));
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return parts;
+}
+
+int exit_code(Errc code) {
+  switch (code) {
+    case Errc::Invalid:
+      return kExitUsage;
+    case Errc::Locked:
+    case Errc::NotAllowed:
+    case Errc::TooNew:
+      return kExitRefused;
+    default:
+      return kExitFailed;
+  }
+}
+
+int complain(const Error& error) {
+  fmt::print(stderr, "capstan-master: {}\n", error.message);
+  return exit_code(error.code);
+}
+
+Result<void> check(const DaemonOptions& daemon) {
+  if (daemon.suspect_after > daemon.lost_after)
+    return fail(Errc::Invalid,
+                "--suspect-after is more than --lost-after: a worker would be lost "
+                "before it is suspect");
+  if (daemon.suspect_after < kSuspectAfterMin)
+    return fail(Errc::Invalid, "--suspect-after must be at least " +
+                                   duration_text(kSuspectAfterMin) +
+                                   ": a busy machine is silent for a moment");
+  return {};
+}
+
+int run(const std::vector<std::string>& args) {
+  CommandLine line;
+  const config::po::options_description options = describe(line);
+  if (const auto parsed = config::parse(options, args); !parsed) return complain(parsed.error());
+  if (line.help) {
+    fmt::print("{}", config::help_text(manual(), options));
+    return 0;
+  }
+  if (line.version) {
+    fmt::print("capstan-master {}\n", kVersion);
+    return 0;
+  }
+  log::configure(line.log_level, line.log_format);
+  line.daemon.advertise = split_commas(line.advertise);
+  if (const auto valid = check(line.daemon); !valid) return complain(valid.error());
+  if (line.daemon.dir.empty()) {
+    Result<std::string> dir = default_state_dir("master");
+    if (!dir) return complain(dir.error());
+    line.daemon.dir = *dir;
+  }
+  if (const auto ended = run_master(line.daemon); !ended) return complain(ended.error());
+  return 0;
+}
+
+}  // namespace
+}  // namespace capstan
+
+int main(int argc, char** argv) {
+  ::umask(077);  // Keys, the queue and its output are nobody else's.
+  return capstan::run(std::vector<std::string>(argv + 1, argv + argc));
+}

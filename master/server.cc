@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: MIT
+//
+// One turn of the master. See server.h.
+#include "master/server.h"
+
+#include <algorithm>
+#include <deque>
+#include <set>
+#include <utility>
+#include <variant>
+
+#include "common/base/bytes.h"
+#include "common/base/check.h"
+#include "common/base/log.h"
+#include "common/wire/codec.h"
+#include "common/wire/version.h"
+#include "master/api/client_api.h"
+#include "master/api/ledger.h"
+#include "master/api/logs.h"
+#include "master/api/reads.h"
+#include "master/api/session.h"
+#include "master/api/watch.h"
+#include "master/api/worker_api.h"
+#include "master/events.h"
+
+namespace capstan {
+namespace {
+
+/// The queue at the end of the journal: the tables' state, and what was written behind them.
+Queue replay(store::Opened& opened, QueueMutant mutant) {
+  Queue queue = Queue::load(std::move(opened.state));
+  queue.set_mutant(mutant);
+  std::vector<Effect> effects;  // Whoever they were for has been told or will say HELLO.
+  RowChanges rows;
+  for (const Entry& entry : opened.tail) {
+    queue.apply(entry, effects, rows);
+    effects.clear();
+  }
+  return queue;
+}
+
+bool is_retry(const msg::Body& body) {
+  const auto* control = std::get_if<msg::Control>(&body);
+  return control != nullptr &&
+         (control->verb == msg::Verb::Retry || control->verb == msg::Verb::RetryFailed);
+}
+
+std::string protocol_reason(std::uint32_t protocol) {
+  const bool newer = protocol > kProtocol;
+  return "protocol " + std::to_string(protocol) + " is not spoken by this master (version " +
+         kVersion + ", protocols " + std::to_string(kProtocolOldest) + " to " +
+         std::to_string(kProtocol) + "): upgrade the " + (newer ? "master" : "other side");
+}
+
+std::string role_reason(Role role, const msg::Body& body) {
+  std::string reason = "a key with the role " + std::string(to_string(role)) + " may not say " +
+                       wire::type_name(body);
+  if (std::holds_alternative<msg::WorkerHello>(body) || std::holds_alternative<msg::Enrol>(body))
+    reason += "; a worker enrols with the master's worker.access";
+  if (std::holds_alternative<msg::ClientHello>(body))
+    reason += "; a command line needs an access file like the master's admin.access";
+  return reason;
+}
+
+}  // namespace
+
+struct Server::Impl {
+  struct Frame {
+    net::PeerId peer;
+    net::Identity identity;
+    msg::Message message;
+    bool closed = false;  ///< No message: the connection closed.
+  };
+
+  Options options;
+  Doors doors;
+  api::Ledger ledger;
+  api::Sessions sessions;
+  api::WorkerApi workers;
+  api::ClientApi clients;
+  api::ReadsApi reads;
+  api::Watches watches;
+  api::LogsApi logs;
+
+  std::deque<Frame> inbox;
+  std::set<WorkerId> suspects;
+  TimePoint began_at;
+  TimePoint turned_at;  // All times here are those of entries.
+  TimePoint beat_at;
+  TimePoint plan_at;
+  TimePoint suspect_at = TimePoint::never();
+  TimePoint steady_turned_at;  // But this one.
+  bool began = false;
+
+  Impl(Options o, Doors d, store::Opened opened, Epoch epoch)
+      : options(std::move(o)),
+        doors(d),
+        ledger(replay(opened, options.mutant), epoch, d.clock),
+        sessions(d.listener,
+                 api::Cluster{opened.meta.cluster, opened.meta.generation, options.node,
+                              options.members, options.members_version, options.heartbeat_every},
+                 epoch),
+        workers(api::WorkerApi::Parts{ledger, sessions, d.store, d.keys, d.host}),
+        clients(ledger, sessions, d.store),
+        reads(api::ReadsApi::Parts{ledger, sessions, clients, d.reads, options.silence}),
+        watches(ledger, sessions, d.reads),
+        logs(api::LogsApi::Parts{ledger, sessions, d.logs, reads, watches}),
+        began_at(ledger.at()),
+        turned_at(ledger.at()),
+        beat_at(ledger.at()),
+        plan_at(ledger.at()) {
+    CHECK(ledger.queue().last_epoch() < epoch);
+    sessions.assume_present(ledger.queue(), ledger.at());
+  }
+
+  Result<void> turn();
+  void forgive_sleep();
+  Result<void> take_messages();
+  Result<void> dispatch(Frame& frame);
+  Result<void> dispatch_hello(Frame& frame);
+  void refuse_role(const Frame& frame);
+  void plan();
+  Result<void> write_and_tell();
+  Result<void> tell(api::Held& held);
+  Result<void> tell_effect(const Effect& effect);
+  void keep_time();
+  void check_disk();
+  void note_suspects();
+  void sweep();
+  [[nodiscard]] std::vector<std::string> alarms() const;
+  [[nodiscard]] msg::StatusReply own_status(std::uint64_t query) const;
+};
+
+// --- What arrives --------------------------------------------------------------------------------
+
+namespace {
+
+/// A message inside a session, to the part of the api that it is for.
+struct InSession {
+  api::WorkerApi& workers;
+  api::ClientApi& clients;
+  api::ReadsApi& reads;
+  api::Watches& watches;
+  api::LogsApi& logs;
+  api::Session& session;
+  msg::StatusReply status;
+
+  using Done = Result<void>;
+  Done operator()(msg::Heartbeat&) { return {}; }
+  Done operator()(msg::Started& m) { return workers.on_started(session, m), Done{}; }
+  Done operator()(msg::Results& m) { return workers.on_results(session, std::move(m)), Done{}; }
+  Done operator()(msg::Returned& m) { return workers.on_returned(session, std::move(m)), Done{}; }
+  Done operator()(msg::WorkerNotice& m) { return workers.on_notice(session, m), Done{}; }
+  Done operator()(msg::Goodbye&) { return workers.on_goodbye(session), Done{}; }
+  Done operator()(msg::LogChunk& m) { return logs.on_chunk(session, std::move(m)), Done{}; }
+  Done operator()(msg::SubmitOpen& m) { return clients.on_open(session, std::move(m)); }
+  Done operator()(msg::SubmitInputs& m) { return clients.on_inputs(session, m); }
+  Done operator()(msg::SubmitClose& m) { return clients.on_close(session, m); }
+  Done operator()(msg::Control& m) { return clients.on_control(session, m); }
+  Done operator()(msg::ListJobs& m) { return reads.on_list_jobs(session, m), Done{}; }
+  Done operator()(msg::GetJob& m) { return reads.on_get_job(session, m); }
+  Done operator()(msg::ListTasks& m) { return reads.on_list_tasks(session, m), Done{}; }
+  Done operator()(msg::ListWorkers& m) { return reads.on_list_workers(session, m), Done{}; }
+  Done operator()(msg::GetStatus& m) {
+    status.query = m.query;
+    return reads.on_status(session, std::move(status)), Done{};
+  }
+  Done operator()(msg::ReadLog& m) { return logs.on_read(session, m), Done{}; }
+  Done operator()(msg::Watch& m) { return watches.on_watch(session, m), Done{}; }
+  Done operator()(msg::Unwatch& m) { return watches.on_unwatch(session, m), Done{}; }
+  Done operator()(msg::WatchCredit& m) { return watches.on_credit(session, m), Done{}; }
+  template <class Other>
+  Done operator()(Other&) {
+    CHECK(false);  // message_rule() lets nothing else through.
+  }
+};
+
+}  // namespace
+
+void Server::on_frame(net::PeerId peer, const net::Identity& identity, std::string_view frame) {
+  Impl& s = *impl_;
+  if (const auto foreign = api::foreign_protocol(frame)) {
+    log::warn("peer.refused", {{"name", identity.name},
+                               {"address", s.doors.host.address_of(peer)},
+                               {"reason", protocol_reason(*foreign)}});
+    return s.sessions.refuse(peer, Errc::Protocol, protocol_reason(*foreign));
+  }
+  Result<msg::Message> message = wire::decode(frame);
+  if (!message) {
+    if (s.sessions.count_refused())
+      log::warn("message.refused", {{"name", identity.name},
+                                    {"address", s.doors.host.address_of(peer)},
+                                    {"bytes", frame.size()},
+                                    {"reason", message.error().message}});
+    return;
+  }
+  s.inbox.push_back({peer, identity, std::move(*message), false});
+}
+
+void Server::on_closed(net::PeerId peer) {
+  impl_->inbox.push_back({peer, {}, {}, true});
+}
+
+Result<void> Server::Impl::take_messages() {
+  for (std::size_t taken = 0; taken < limits::kMessagesPerTurn && !inbox.empty(); ++taken) {
+    if (ledger.is_full()) break;
+    // It moves rows that are in the tables: what this batch changed must be there first.
+    if (is_retry(inbox.front().message.body) && !ledger.empty()) break;
+    Frame frame = std::move(inbox.front());
+    inbox.pop_front();
+    if (frame.closed)
+      sessions.on_closed(frame.peer);
+    else
+      TRY(dispatch(frame));
+  }
+  return {};
+}
+
+void Server::Impl::refuse_role(const Frame& frame) {
+  const std::string reason = role_reason(frame.identity.role, frame.message.body);
+  if (sessions.count_refused())
+    log::warn("message.refused", {{"name", frame.identity.name},
+                                  {"address", doors.host.address_of(frame.peer)},
+                                  {"reason", reason}});
+  sessions.refuse(frame.peer, Errc::NotAllowed, reason);
+}
+
+Result<void> Server::Impl::dispatch(Frame& frame) {
+  const api::MessageRule& rule = api::message_rule(frame.message.body);
+  if ((rule.roles & api::role_bit(frame.identity.role)) == 0) {
+    refuse_role(frame);
+    return {};
+  }
+  if (!rule.in_session) return dispatch_hello(frame);
+  api::Session* session = sessions.accept(frame.peer, frame.message);
+  if (session == nullptr) return {};
+  InSession handler{workers, clients, reads, watches, logs, *session, {}};
+  if (std::holds_alternative<msg::GetStatus>(frame.message.body)) handler.status = own_status(0);
+  return std::visit(handler, frame.message.body);
+}
+
+Result<void> Server::Impl::dispatch_hello(Frame& frame) {
+  if (auto* hello = std::get_if<msg::WorkerHello>(&frame.message.body))
+    workers.on_hello(frame.peer, frame.identity, std::move(*hello));
+  else if (const auto* enrol = std::get_if<msg::Enrol>(&frame.message.body))
+    workers.on_enrol(frame.peer, *enrol);
+  else if (std::holds_alternative<msg::ClientHello>(frame.message.body))
+    clients.on_hello(frame.peer, frame.identity);
+  return {};
+}
+
+// --- The turn ------------------------------------------------------------------------------------
+
+Result<void> Server::Impl::turn() {
+  ledger.begin_turn();
+  sessions.set_now(ledger.at());
+  forgive_sleep();
+  if (!std::exchange(began, true)) ledger.commit(cmd::ReignBegan{options.node});
+  TRY(take_messages());
+  plan();
+  TRY(write_and_tell());
+  workers.follow(watches.followed());
+  reads.post_pending();
+  logs.retry(ledger.at());
+  watches.pump(ledger.at());
+  keep_time();
+  sweep();
+  steady_turned_at = doors.clock.now();
+  return {};
+}
+
+/// A master that was stopped, or stuck in a write, heard nobody: that is not their silence.
+void Server::Impl::forgive_sleep() {
+  const Micros slept = ledger.at() - std::exchange(turned_at, ledger.at());
+  if (slept <= 2 * options.heartbeat_every) return;
+  log::warn("loop.slept", {{"seconds", static_cast<double>(slept.count()) / 1e6}});
+  sessions.forgive(slept);
+}
+
+void Server::Impl::plan() {
+  planner::Plan plan =
+      planner::plan(ledger.queue(), sessions.presence(), options.silence, ledger.at());
+  for (Command& command : plan.commands) ledger.commit(std::move(command));
+  plan_at = plan.deadline;
+}
+
+Result<void> Server::Impl::write_and_tell() {
+  const bool was_draining = ledger.is_draining();
+  const bool wrote = !ledger.empty();
+  api::Ledger::Written written = TRY(ledger.write(doors.store));
+  if (ledger.is_draining() && !was_draining)
+    log::error("disk.full", {{"reason", "the ballast is used up: no more submissions"}});
+  if (wrote) {
+    log_written(written, ledger.queue());
+    watches.on_committed(written.rows, written.upto);
+  }
+  for (api::Held& held : written.held) TRY(tell(held));
+  if (wrote) TRY(doors.store.maintain());
+  return {};
+}
+
+Result<void> Server::Impl::tell(api::Held& held) {
+  if (const auto* effect = std::get_if<Effect>(&held)) return tell_effect(*effect);
+  if (auto* reply = std::get_if<api::Reply>(&held)) {
+    if (api::Session* session = sessions.find(reply->session))
+      sessions.send(*session, std::move(reply->body));
+  } else if (auto* answer = std::get_if<api::PeerReply>(&held)) {
+    sessions.send_to(answer->peer, std::move(answer->body));
+  }
+  return {};
+}
+
+namespace {
+
+struct Teller {
+  api::WorkerApi& workers;
+  api::ClientApi& clients;
+  api::LogsApi& logs;
+
+  Result<void> operator()(const effect::StartTasks& e) { return workers.tell(e); }
+  Result<void> operator()(const effect::Answer& e) { return clients.tell(e), Result<void>{}; }
+  Result<void> operator()(const effect::PartAccepted& e) { return clients.tell(e), Result<void>{}; }
+  Result<void> operator()(const effect::CloseSession& e) {
+    workers.tell(e);
+    logs.on_worker_gone(e.worker);
+    return {};
+  }
+  template <class ForWorker>
+  Result<void> operator()(const ForWorker& e) {
+    return workers.tell(e), Result<void>{};
+  }
+};
+
+}  // namespace
+
+Result<void> Server::Impl::tell_effect(const Effect& effect) {
+  return std::visit(Teller{workers, clients, logs}, effect);
+}
+
+void Server::Impl::keep_time() {
+  if (ledger.at() >= beat_at) {
+    sessions.beat();
+    sessions.expire_clients(ledger.at() - options.silence.lost_after);
+    check_disk();
+    beat_at = ledger.at() + options.heartbeat_every;
+  }
+  note_suspects();
+}
+
+void Server::Impl::check_disk() {
+  const std::uint64_t free = doors.store.disk_free_bytes();
+  // Leaving needs clearly more than entering: or it would go to and fro.
+  const std::uint64_t enough =
+      2 * std::max<std::uint64_t>(options.disk_low_bytes, 4 * limits::kBallastBytes);
+  if (!ledger.is_draining() && free < options.disk_low_bytes) {
+    ledger.set_draining(true);
+    log::error("disk.low", {{"free_bytes", free}, {"reason", "no more submissions"}});
+  } else if (ledger.is_draining() && free >= enough) {
+    ledger.set_draining(false);
+    log::info("disk.has_room", {{"free_bytes", free}});
+  }
+}
+
+void Server::Impl::note_suspects() {
+  suspect_at = TimePoint::never();
+  for (const auto& [id, presence] : sessions.presence()) {
+    const Worker* worker = ledger.queue().find_worker(id);
+    if (worker == nullptr || !worker->row.present) {
+      suspects.erase(id);
+      continue;
+    }
+    if (!planner::is_suspect(presence, options.silence, ledger.at())) {
+      suspect_at = std::min(suspect_at, presence.last_heard + options.silence.suspect_after);
+      if (suspects.erase(id) != 0) log::info("worker.heard", {{"worker", worker->row.name}});
+    } else if (suspects.insert(id).second) {
+      log::warn("worker.suspect",
+                {{"worker", worker->row.name},
+                 {"reason", presence.closed ? "its connection closed" : "silent"}});
+    }
+  }
+}
+
+void Server::Impl::sweep() {
+  for (const api::Session& session : sessions.sweep()) {
+    if (session.worker) continue;
+    clients.on_ended(session.id);
+    reads.on_ended(session.id);
+    watches.on_ended(session.id);
+  }
+}
+
+std::vector<std::string> Server::Impl::alarms() const {
+  std::vector<std::string> alarms;
+  if (ledger.is_draining())
+    alarms.emplace_back("the disk is full or nearly so: submissions are refused");
+  return alarms;
+}
+
+msg::StatusReply Server::Impl::own_status(std::uint64_t query) const {
+  msg::StatusReply reply;
+  reply.query = query;
+  reply.version = kVersion;
+  reply.master = options.node;
+  reply.cluster = sessions.cluster().id;
+  reply.epoch = ledger.epoch();
+  reply.seq = ledger.queue().last_seq();
+  reply.uptime = ledger.at() - began_at;
+  reply.refused_messages = sessions.refused_messages();
+  reply.refused_connections = doors.host.refused_connections();
+  reply.memory_bytes = doors.host.memory_bytes();
+  reply.database_bytes = doors.store.database_bytes();
+  reply.disk_free_bytes = doors.store.disk_free_bytes();
+  reply.alarms = alarms();
+  return reply;
+}
+
+// --- The rest ------------------------------------------------------------------------------------
+
+Server::Server(Options options, Doors doors, store::Opened opened, Epoch epoch)
+    : impl_(std::make_unique<Impl>(std::move(options), doors, std::move(opened), epoch)) {}
+Server::~Server() = default;
+
+Result<void> Server::turn() {
+  return impl_->turn();
+}
+
+TimePoint Server::next_deadline() const {
+  const Impl& s = *impl_;
+  if (!s.inbox.empty() || !s.began) return s.doors.clock.now();
+  return s.ledger.steady(
+      std::min({s.beat_at, s.plan_at, s.suspect_at, s.watches.next_due(), s.logs.next_retry()}));
+}
+
+std::size_t Server::inbox_size() const {
+  return impl_->inbox.size();
+}
+const Queue& Server::queue() const {
+  return impl_->ledger.queue();
+}
+Epoch Server::epoch() const {
+  return impl_->ledger.epoch();
+}
+Seq Server::committed() const {
+  return impl_->ledger.durable();
+}
+bool Server::is_draining() const {
+  return impl_->ledger.is_draining();
+}
+
+web::StatusSnapshot Server::status() const {
+  const Impl& s = *impl_;
+  const api::Overview all =
+      api::overview(s.ledger.queue(), s.sessions, s.options.silence, s.ledger.at());
+  web::StatusSnapshot snapshot;
+  snapshot.turned_at = s.steady_turned_at;
+  snapshot.primary = s.began;
+  snapshot.store_ok = !s.ledger.is_draining();
+  snapshot.node = s.options.node;
+  snapshot.epoch = s.ledger.epoch();
+  snapshot.seq = s.ledger.durable();
+  snapshot.workers_up = all.workers_up;
+  snapshot.workers_away = all.workers_away;
+  snapshot.cpus = all.cpus;
+  snapshot.cpus_running = all.cpus_running;
+  snapshot.jobs_live = all.jobs_live;
+  snapshot.tasks = all.tasks;
+  snapshot.alarms = s.alarms();
+  return snapshot;
+}
+
+}  // namespace capstan

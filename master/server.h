@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+//
+// The master's shell around the pure queue: one turn of the loop takes what arrived, makes commands
+// of it, lets the planner add its own, writes the batch, and only then speaks. It has no socket, no
+// thread and no clock of its own: all of these are references, so that tests and tests/sim run
+// this very class. Loop thread only.
+//
+//   on_frame -> inbox -> turn(): api -> ledger (stamp, apply, hold) -> planner -> store.append
+//                                     -> outbox: messages, watches, reads
+//
+// Invariant: nothing that depends on an entry leaves before that entry is durable.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/ids.h"
+#include "common/model/limits.h"
+#include "common/model/member.h"
+#include "common/net/transport.h"
+#include "master/api/doors.h"
+#include "master/core/planner.h"
+#include "master/core/queue.h"
+#include "master/store/store.h"
+#include "master/web/status.h"
+
+namespace capstan {
+
+class Server {
+ public:
+  struct Options {
+    std::string node = "a";       ///< This master's name.
+    std::vector<Member> members;  ///< Told to everybody in Welcome.
+    std::uint64_t members_version = 1;
+    Micros heartbeat_every{limits::kHeartbeatEvery};
+    planner::Limits silence{Micros(limits::kSuspectAfter), Micros(limits::kLostAfter),
+                            Micros(limits::kClosedGrace)};
+    /// Free disk below which submissions are refused; 0: only after a write met a full disk.
+    std::uint64_t disk_low_bytes = 0;
+    QueueMutant mutant = QueueMutant::None;  ///< tests/sim only.
+  };
+  /// All outlive the server. `reads`, `logs`: their completions must not run after its end.
+  struct Doors {
+    store::Store& store;
+    net::Listener& listener;
+    api::Reads& reads;
+    api::Logs& logs;
+    api::Keys& keys;
+    const api::Host& host;
+    const Clock& clock;
+  };
+
+  /// Takes the queue over as it was opened and replays the journal's tail. The first turn() writes
+  /// the first entry of the reign `epoch`; until then nobody may be let in.
+  Server(Options options, Doors doors, store::Opened opened, Epoch epoch);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  /// A frame from an authenticated peer. Only queued here; turn() handles it.
+  void on_frame(net::PeerId peer, const net::Identity& identity, std::string_view frame);
+  /// A peer's connection was seen to close.
+  void on_closed(net::PeerId peer);
+
+  /// One turn, as above. An error is the end: the caller leaves at once (exit 70), without
+  /// sending anything more; what was not acknowledged may have happened or not.
+  [[nodiscard]] Result<void> turn();
+  /// Call turn() then, or when a frame or completion arrived. Steady time of `clock`.
+  [[nodiscard]] TimePoint next_deadline() const;
+
+  /// More frames in one turn than this are kept for the next.
+  [[nodiscard]] std::size_t inbox_size() const;
+  [[nodiscard]] const Queue& queue() const;
+  [[nodiscard]] Epoch epoch() const;
+  /// Everything up to here is durable.
+  [[nodiscard]] Seq committed() const;
+  /// Submissions are refused because the disk is (nearly) full.
+  [[nodiscard]] bool is_draining() const;
+  [[nodiscard]] web::StatusSnapshot status() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace capstan

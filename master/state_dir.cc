@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+//
+// Keys and access files. See state_dir.h.
+#include "master/state_dir.h"
+
+#include <pwd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+
+#include "common/base/bytes.h"
+#include "common/net/addresses.h"
+
+namespace capstan {
+namespace {
+
+constexpr const char* kKeyFile = "/master.key";
+constexpr const char* kLockFile = "/master.lock";
+
+bool exists(const std::string& path) {
+  return ::access(path.c_str(), F_OK) == 0;
+}
+
+/// A first start that was cut short may leave the first four (whole, or while they were written); a
+/// new file system brings the last.
+bool is_ours(std::string_view name) {
+  constexpr std::array<std::string_view, 5> kOurs = {"master.lock", "master.key", "admin.access",
+                                                     "worker.access", "lost+found"};
+  return std::any_of(kOurs.begin(), kOurs.end(),
+                     [&](std::string_view ours) { return name.starts_with(ours); });
+}
+
+Result<void> require_new(const std::string& path) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(path, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (name == "capstan.db")
+      return fail(Errc::Invalid, path +
+                                     " has a database but its master.key is missing: put the "
+                                     "key file back (workers and users know no other key)");
+    if (!is_ours(name))
+      return fail(Errc::Invalid, path + " is not empty (" + printable(name) +
+                                     ") and is no master's directory: give another one with --dir");
+  }
+  if (error) return fail(Errc::Io, "cannot list " + path + ": " + error.message());
+  return {};
+}
+
+}  // namespace
+
+std::string user_name() {
+  const passwd* entry = ::getpwuid(::getuid());
+  const std::string name = entry != nullptr && entry->pw_name != nullptr ? entry->pw_name : "";
+  return name.empty() || !is_utf8(name) ? "admin" : name;
+}
+
+Result<StateDir> StateDir::open(const std::string& path) {
+  const bool was_there = exists(path);
+  TRY(prepare_state_dir(path));
+  // Before the lock file is made: somebody else's directory is left as it is.
+  if (was_there && !exists(path + kKeyFile)) TRY(require_new(path));
+  StateDir dir(path, TRY(DirLock::take(path + kLockFile)));
+  if (exists(path + kKeyFile))
+    TRY(dir.load());
+  else
+    TRY(dir.make());
+  return dir;
+}
+
+Result<void> StateDir::make() {
+  server_.cluster = Uuid::random();
+  server_.role = Role::Master;
+  server_.name = "a";
+  server_.keys = net::make_key_pair();
+  // The address is not known before the listener is up: tell_addresses() puts it right.
+  server_.masters = {Member{server_.name, {"localhost:0"}, server_.keys.public_key}};
+  TRY(net::write_access(path_ + kKeyFile, server_));
+  return load();
+}
+
+Result<void> StateDir::load() {
+  server_ = TRY(net::read_access(path_ + kKeyFile));
+  if (server_.role != Role::Master)
+    return fail(Errc::Invalid, path_ + kKeyFile + " is not the key of a master");
+  admin_ = TRY(load_access(admin_access(), Role::Admin, user_name()));
+  invitation_ = TRY(load_access(worker_access(), Role::Enrolment, "invitation"));
+  return {};
+}
+
+Result<net::Access> StateDir::load_access(const std::string& file, Role role,
+                                          const std::string& name) {
+  if (exists(file)) {
+    net::Access access = TRY(net::read_access(file));
+    if (access.role != role || access.cluster != server_.cluster)
+      return fail(Errc::Invalid, file +
+                                     " is not of this cluster or has another role: remove it, "
+                                     "and a new one is made");
+    return access;
+  }
+  net::Access access;
+  access.cluster = server_.cluster;
+  access.role = role;
+  access.name = name;
+  access.keys = net::make_key_pair();
+  return access;
+}
+
+Result<void> StateDir::tell_addresses(const std::vector<Member>& masters) {
+  const auto tell = [&](net::Access& access, const std::string& file) -> Result<void> {
+    if (access.masters == masters && exists(file)) return {};
+    access.masters = masters;
+    return net::write_access(file, access);
+  };
+  TRY(tell(server_, path_ + kKeyFile));
+  TRY(tell(admin_, admin_access()));
+  return tell(invitation_, worker_access());
+}
+
+Result<std::vector<std::string>> addresses_to_dial(const DialOptions& options) {
+  const net::HostPort bound = TRY(net::parse_address(options.bound));
+  std::vector<std::string> addresses;
+  const auto add = [&](const std::string& host, std::uint16_t port) {
+    const std::string address = net::to_string(net::HostPort{host, port});
+    if (std::find(addresses.begin(), addresses.end(), address) == addresses.end())
+      addresses.push_back(address);
+  };
+  for (const std::string& advertised : options.advertised) {
+    // HOST alone: also an IPv6 address without brackets has no port.
+    Result<net::HostPort> with_port = net::parse_address(advertised);
+    if (with_port && with_port->port != 0)
+      add(with_port->host, with_port->port);
+    else
+      add(advertised, bound.port);
+  }
+  if (!addresses.empty()) return addresses;
+  if (!net::is_any_host(bound.host)) {
+    add(bound.host, bound.port);
+    return addresses;
+  }
+  add(net::host_name(), bound.port);
+  for (const std::string& global : net::global_addresses()) add(global, bound.port);
+  return addresses;
+}
+
+}  // namespace capstan

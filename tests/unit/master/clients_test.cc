@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+//
+// Requests: never twice, only by those who may, and on what their selectors mean.
+#include "master/server.h"
+#include "tests/unit/master/server_fixture.h"
+
+namespace capstan::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+Selector job_selector(std::uint64_t job) {
+  return {Selector::Kind::Job, JobId(job), {}};
+}
+Selector all_selector() {
+  return {Selector::Kind::All, {}, {}};
+}
+Selector last_selector() {
+  return {Selector::Kind::Last, {}, {}};
+}
+
+/// Submits a job of one task for each request number.
+void submit_jobs(Bench& bench, Peer& client, std::vector<std::uint64_t> numbers) {
+  for (const std::uint64_t n : numbers) submit(client, an_id(n), a_job().with_tasks(3).spec());
+  bench.turn();
+  for (std::size_t i = 0; i < numbers.size(); ++i) client.expect<msg::Submitted>();
+}
+
+TEST_SUITE_BEGIN("master/clients");
+
+TEST_CASE("the same request never makes two jobs, over reconnections and restarts") {
+  Bench bench;
+  Peer client = bench.client();
+  submit(client, an_id(1), a_job().spec());
+  submit(client, an_id(1), a_job().spec());
+  bench.turn();
+  CHECK(client.expect<msg::Submitted>().job == JobId(1));
+
+  Peer again = bench.client();
+  submit(again, an_id(1), a_job().spec());
+  bench.turn();
+  CHECK(again.expect<msg::Submitted>().job == JobId(1));
+
+  bench.restart();
+  Peer later = bench.client();
+  submit(later, an_id(1), a_job().spec());
+  bench.turn();
+  CHECK(later.expect<msg::Submitted>().job == JobId(1));
+
+  // Long after: it is found in the table.
+  bench.pass(120s);
+  Peer last = bench.client();
+  submit(last, an_id(1), a_job().spec());
+  bench.turn();
+  CHECK(last.expect<msg::Submitted>().job == JobId(1));
+  CHECK(bench.server->queue().jobs().size() == 1);
+
+  // The same id of another user is another request.
+  Peer bob = bench.client("bob");
+  submit(bob, an_id(1), a_job().spec());
+  bench.turn();
+  CHECK(bob.expect<msg::Submitted>().job == JobId(2));
+}
+
+TEST_CASE("a submission that was cut off goes on where it was, or is begun again") {
+  Bench bench;
+  Peer client = bench.client();
+  const auto open = [&](Peer& by) {
+    by.send(msg::SubmitOpen{an_id(1), "t", Bytes(16, 'x'), a_job().with_inputs().spec()});
+  };
+  open(client);
+  client.send(msg::SubmitInputs{an_id(1), 0, {"a"}});
+  bench.turn();
+  client.close();
+  bench.turn();
+  Peer again = bench.client();
+  open(again);
+  again.send(msg::SubmitInputs{an_id(1), 0, {"a"}});
+  again.send(msg::SubmitInputs{an_id(1), 1, {"b"}});
+  again.send(msg::SubmitClose{an_id(1), 2, 2});
+  bench.turn();
+  CHECK(again.expect<msg::Submitted>().tasks == 2);
+
+  // All of it once more: one answer, the same.
+  open(again);
+  bench.turn();
+  CHECK(again.expect<msg::Submitted>().job == JobId(1));
+}
+
+TEST_CASE("a token: the same contents give the same job, others a conflict") {
+  Bench bench;
+  Peer client = bench.client();
+  submit(client, an_id(1), a_job().spec(), "nightly", Bytes(16, 'a'));
+  submit(client, an_id(2), a_job().spec(), "nightly", Bytes(16, 'a'));
+  bench.turn();
+  CHECK(client.expect<msg::Submitted>().job == JobId(1));
+  const auto second = client.expect<msg::Submitted>();
+  CHECK(second.request == an_id(2));
+  CHECK(second.job == JobId(1));
+
+  submit(client, an_id(3), a_job().spec(), "nightly", Bytes(16, 'b'));
+  bench.turn();
+  CHECK(client.expect<msg::Denied>().code == Errc::Conflict);
+
+  // Two submissions with one token stand open at once: the first close wins.
+  client.send(msg::SubmitOpen{an_id(4), "once", Bytes(16, 'a'), a_job().spec()});
+  client.send(msg::SubmitOpen{an_id(5), "once", Bytes(16, 'a'), a_job().spec()});
+  client.send(msg::SubmitClose{an_id(5), 0, 0});
+  client.send(msg::SubmitClose{an_id(4), 0, 0});
+  bench.turn();
+  const auto won = client.expect<msg::Submitted>();
+  CHECK(won.request == an_id(5));
+  CHECK(client.expect<msg::Submitted>().job == won.job);
+  CHECK(bench.server->queue().jobs().size() == 2);
+  CHECK(bench.server->queue().submissions().empty());
+
+  // Tokens belong to their owner.
+  Peer bob = bench.client("bob");
+  submit(bob, an_id(6), a_job().spec(), "nightly", Bytes(16, 'z'));
+  bench.turn();
+  CHECK(bob.expect<msg::Submitted>().job == JobId(3));
+}
+
+TEST_CASE("users act on their own jobs, an admin on all") {
+  Bench bench;
+  Peer ann = bench.client("ann");
+  Peer bob = bench.client("bob");
+  Peer root = bench.client("root", Role::Admin);
+  submit_jobs(bench, ann, {1});
+  bob.send(msg::Control{an_id(2), msg::Verb::Cancel, {job_selector(1)}});
+  bob.send(msg::GetJob{3, job_selector(1)});
+  bob.send(msg::ListTasks{4, JobId(1), 0, true, {}, {}, 10});
+  bob.send(msg::ReadLog{5, JobId(1), TaskIndex(1), {}, Stream::Stdout, 0});
+  bob.send(msg::Watch{6, JobId(1), {}, {}, false, false});
+  bob.send(msg::ListJobs{7, {}, 10, false});
+  bench.turn();
+  for (int i = 0; i < 5; ++i) CHECK(bob.expect<msg::Denied>().code == Errc::NotAllowed);
+  bob.send(msg::ListJobs{7, {}, 10, false});
+  root.send(msg::ListJobs{8, {}, 10, false});
+  root.send(msg::Control{an_id(9), msg::Verb::Cancel, {job_selector(1)}});
+  bench.turn();
+  CHECK(bob.expect<msg::JobList>().jobs.empty());
+  CHECK(root.expect<msg::Done>().jobs == std::vector<JobId>{JobId(1)});
+  CHECK(root.expect<msg::JobList>().jobs.size() == 1);
+}
+
+TEST_CASE("selectors: last, all, numbers, and what they do not name") {
+  Bench bench;
+  Peer ann = bench.client("ann");
+  Peer bob = bench.client("bob");
+  const auto control = [&](Peer& peer, std::uint64_t n, msg::Verb verb, Selector selector) {
+    peer.send(msg::Control{an_id(n), verb, {std::move(selector)}});
+    bench.turn();
+  };
+  control(ann, 100, msg::Verb::Cancel, last_selector());
+  CHECK(ann.expect<msg::Denied>().code == Errc::NotFound);
+  control(ann, 101, msg::Verb::Cancel, all_selector());
+  const auto none = ann.expect<msg::Denied>();
+  CHECK(none.code == Errc::NotFound);
+  CHECK(none.reason.starts_with("all:"));
+  control(ann, 102, msg::Verb::Cancel, job_selector(17));
+  CHECK(ann.expect<msg::Denied>().reason == "no job 17");
+
+  submit_jobs(bench, ann, {1, 2});
+  submit_jobs(bench, bob, {3});
+  control(ann, 103, msg::Verb::Pause, last_selector());
+  CHECK(ann.expect<msg::Done>().jobs == std::vector<JobId>{JobId(2)});
+  control(ann, 104, msg::Verb::Pause, {Selector::Kind::Job, JobId(2), {{1, 1, 1}}});
+  CHECK(ann.expect<msg::Denied>().code == Errc::Invalid);
+  control(ann, 105, msg::Verb::Resume, job_selector(2));
+  CHECK(ann.expect<msg::Done>().jobs.size() == 1);
+  control(ann, 106, msg::Verb::Cancel, {Selector::Kind::Job, JobId(1), {{1, 3, 2}}});
+  CHECK(ann.expect<msg::Done>().tasks == 2);
+  control(ann, 107, msg::Verb::Cancel, all_selector());
+  const auto done = ann.expect<msg::Done>();
+  CHECK(done.jobs == std::vector<JobId>{JobId(1), JobId(2)});
+  CHECK(done.tasks == 4);
+  CHECK(bench.server->queue().jobs().size() == 1);
+  // Finished now; together with a live one that is only a note.
+  control(ann, 108, msg::Verb::Cancel, job_selector(1));
+  CHECK(ann.expect<msg::Denied>().reason.find("finished already") != std::string::npos);
+  submit_jobs(bench, ann, {4});
+  ann.send(msg::Control{an_id(109), msg::Verb::Cancel, {job_selector(1), last_selector()}});
+  bench.turn();
+  CHECK(ann.expect<msg::Done>().note == "finished already: 1");
+  // The same request again: the same answer, though nothing is left to cancel.
+  control(ann, 107, msg::Verb::Cancel, all_selector());
+  CHECK(ann.expect<msg::Done>().tasks == 4);
+}
+
+TEST_CASE("retry brings a finished job back for the tasks that are asked for") {
+  Bench bench;
+  Peer worker = bench.enrolled("w1");
+  worker.hello(msg::WorkerHello{});
+  Peer client = bench.client();
+  submit(client, an_id(1), a_job().with_tasks(3).spec());
+  bench.turn();
+  client.expect<msg::Submitted>();
+  while (auto start = worker.take<msg::Start>()) {
+    msg::Results results;
+    for (const auto& one : start->tasks)
+      results.results.push_back(
+          a_result({start->job, one.task, start->attempt},
+                   one.task == TaskIndex(2) ? EndClass::Exit : EndClass::Success));
+    worker.send(results);
+    bench.turn();
+  }
+  CHECK(bench.server->queue().jobs().empty());
+
+  client.send(msg::Control{an_id(2), msg::Verb::RetryFailed, {job_selector(1)}});
+  bench.turn();
+  const auto done = client.expect<msg::Done>();
+  CHECK(done.jobs == std::vector<JobId>{JobId(1)});
+  CHECK(done.tasks == 1);
+  const auto start = worker.expect<msg::Start>();
+  CHECK(start.attempt == AttemptNo(2));
+  REQUIRE(start.tasks.size() == 1);
+  CHECK(start.tasks.front().task == TaskIndex(2));
+  worker.send(
+      msg::Results{{a_result({start.job, TaskIndex(2), start.attempt}, EndClass::Success)}});
+  // In the same turn: it must wait for the write of this result.
+  client.send(msg::Control{an_id(3), msg::Verb::RetryFailed, {job_selector(1)}});
+  bench.turn();
+  CHECK(bench.server->inbox_size() == 1);
+  CHECK(bench.server->next_deadline() <= bench.clock.now());
+  bench.turn();
+  CHECK(client.expect<msg::Denied>().code == Errc::NotFound);
+  client.send(msg::Control{an_id(4), msg::Verb::Retry, {job_selector(1)}});
+  bench.turn();
+  CHECK(client.expect<msg::Done>().tasks == 3);
+  client.send(msg::Control{an_id(5), msg::Verb::Retry, {job_selector(99)}});
+  bench.turn();
+  CHECK(client.expect<msg::Denied>().code == Errc::NotFound);
+}
+
+TEST_CASE("lists come in pages") {
+  Bench bench;
+  Peer client = bench.client();
+  submit_jobs(bench, client, {1, 2, 3});
+  client.send(msg::ListJobs{1, {}, 2, false});
+  bench.turn();
+  const auto first = client.expect<msg::JobList>();
+  REQUIRE(first.jobs.size() == 2);
+  CHECK(first.more);
+  CHECK(first.jobs[0].id == JobId(3));
+  client.send(msg::ListJobs{2, JobId(2), 2, false});
+  client.send(msg::ListTasks{3, JobId(1), 0, true, {}, {}, 2});
+  client.send(msg::ListTasks{4, JobId(1), 0, false, TaskIndex(2), {}, 2});
+  client.send(msg::GetJob{5, all_selector()});
+  bench.turn();
+  CHECK(client.expect<msg::Denied>().query == 5);
+  const auto second = client.expect<msg::JobList>();
+  CHECK(second.jobs.size() == 1);
+  CHECK(!second.more);
+  const auto tasks = client.expect<msg::TaskList>();
+  CHECK(tasks.tasks.size() == 2);
+  CHECK(tasks.more);
+  const auto rest = client.expect<msg::TaskList>();
+  CHECK(rest.tasks.size() == 1);
+  CHECK(rest.tasks.front().task == TaskIndex(3));
+  CHECK(!rest.more);
+}
+
+TEST_CASE("too many questions at once are denied, the answers of the others come") {
+  Bench bench;
+  Peer client = bench.client();
+  bench.reads.held.emplace();
+  for (std::uint64_t i = 1; i <= limits::kQuestionsPerClient + 1; ++i)
+    client.send(msg::ListJobs{i, {}, 10, false});
+  bench.turn();
+  CHECK(client.expect<msg::Denied>().query == limits::kQuestionsPerClient + 1);
+  for (auto& completion : *bench.reads.held) completion();
+  CHECK(client.count<msg::JobList>() == limits::kQuestionsPerClient);
+}
+
+TEST_SUITE_END();
+
+}  // namespace
+}  // namespace capstan::test

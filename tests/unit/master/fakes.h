@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+//
+// The doors of a master on a bench: they answer at once or when they are told to, and remember what
+// went through.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/net/transport.h"
+#include "common/wire/codec.h"
+#include "master/api/doors.h"
+#include "master/store/store.h"
+#include "tests/support/memory_store.h"
+
+namespace capstan::test {
+
+class FakeClock final : public Clock {
+ public:
+  [[nodiscard]] TimePoint now() const override { return {steady_us}; }
+  [[nodiscard]] WallTime wall() const override { return {1'700'000'000'000'000 + steady_us}; }
+  void advance(Micros d) { steady_us += d.count(); }
+  std::int64_t steady_us = 5'000'000;
+};
+
+class FakeListener final : public net::Listener {
+ public:
+  bool send(net::PeerId peer, std::string frame) override {
+    if (full.contains(peer)) return false;
+    auto message = wire::decode(frame);
+    REQUIRE_MESSAGE(message, message.error().message);
+    sent[peer].push_back(std::move(*message));
+    return true;
+  }
+  void drop(net::PeerId peer) override { sent.erase(peer); }
+  [[nodiscard]] std::size_t total() const {
+    std::size_t count = 0;
+    for (const auto& [peer, messages] : sent) count += messages.size();
+    return count;
+  }
+  std::map<net::PeerId, std::deque<msg::Message>> sent;
+  std::set<net::PeerId> full;
+};
+
+/// Tells what had been sent when a batch was written.
+class ObservedStore final : public store::Store {
+ public:
+  ObservedStore(MemoryStore& behind, FakeListener& listener)
+      : behind_(behind), listener_(listener) {}
+  std::vector<std::size_t> sent_at_append;
+
+  Result<void> append(const store::Batch& batch, const RowChanges& rows, Seq applied) override {
+    sent_at_append.push_back(listener_.total());
+    return behind_.append(batch, rows, applied);
+  }
+  Result<void> flush(const RowChanges& rows, Seq applied) override {
+    return behind_.flush(rows, applied);
+  }
+  Result<void> maintain() override { return behind_.maintain(); }
+  bool release_ballast() override { return behind_.release_ballast(); }
+  Result<std::optional<RequestRow>> find_request(const Asked& asked) override {
+    return behind_.find_request(asked);
+  }
+  Result<std::optional<TokenRow>> find_token(const std::string& o, const std::string& t) override {
+    return behind_.find_token(o, t);
+  }
+  Result<InputChunk> read_inputs(SubmissionId submission, std::uint64_t ordinal) override {
+    return behind_.read_inputs(submission, ordinal);
+  }
+  Result<cmd::JobReopened> read_finished_job(JobId job) override {
+    return behind_.read_finished_job(job);
+  }
+  Result<std::optional<std::string>> find_owner(JobId job) override {
+    return behind_.find_owner(job);
+  }
+  Result<std::optional<JobId>> last_job_of(const std::string& owner) override {
+    return behind_.last_job_of(owner);
+  }
+  [[nodiscard]] std::uint64_t database_bytes() const override { return 0; }
+  [[nodiscard]] std::uint64_t disk_free_bytes() const override { return free_bytes; }
+  std::uint64_t free_bytes = UINT64_MAX;
+
+ private:
+  MemoryStore& behind_;
+  FakeListener& listener_;
+};
+
+class InlineReads final : public api::Reads {
+ public:
+  explicit InlineReads(store::Tables& tables) : tables_(tables) {}
+  void post(Question question) override {
+    ++posted;
+    Completion completion = question(tables_);
+    if (held)
+      held->push_back(std::move(completion));
+    else
+      completion();
+  }
+  int posted = 0;
+  std::optional<std::deque<Completion>> held;  ///< Set: completions wait here.
+
+ private:
+  store::Tables& tables_;
+};
+
+class FakeLogs final : public api::Logs {
+ public:
+  using StreamKey = std::pair<AttemptKey, Stream>;
+  struct Kept {
+    Bytes data;
+    bool last = false;
+  };
+  void append(Chunk chunk, std::function<void(Result<void>)> done) override {
+    const auto write = [this, chunk, done] {
+      if (fault) return done(fail(*fault, "the log cannot be written"));
+      Kept& kept = streams[{chunk.key, chunk.stream}];
+      if (chunk.offset == kept.data.size()) kept.data += chunk.data;
+      kept.last = kept.last || chunk.last;
+      done({});
+    };
+    if (hold)
+      held.emplace_back(write);
+    else
+      write();
+  }
+  void read(const AttemptKey& key, Stream stream, std::uint64_t offset,
+            std::function<void(Result<Part>)> done) override {
+    Part part;
+    part.offset = offset;
+    if (const auto it = streams.find({key, stream}); it != streams.end()) {
+      if (offset < it->second.data.size()) part.data = it->second.data.substr(offset, 65536);
+      part.total = it->second.data.size();
+      part.end = it->second.last && offset + part.data.size() >= it->second.data.size();
+    }
+    done(part);
+  }
+  std::map<StreamKey, Kept> streams;
+  bool hold = false;
+  std::deque<std::function<void()>> held;
+  std::optional<Errc> fault;
+};
+
+class FakeKeys final : public api::Keys {
+ public:
+  void add(const net::Identity& identity) override { known[identity.public_key] = identity; }
+  void remove(const std::string& key) override { known.erase(key); }
+  [[nodiscard]] bool is_taken(const std::string& key) const override { return known.contains(key); }
+  std::map<std::string, net::Identity> known;
+};
+
+}  // namespace capstan::test

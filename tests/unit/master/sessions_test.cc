@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT
+//
+// Who may come in, in which session, saying what.
+#include "master/server.h"
+#include "tests/unit/master/server_fixture.h"
+
+namespace capstan::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST_SUITE_BEGIN("master/sessions");
+
+TEST_CASE("a gap, a repeat or an unknown session asks for a HELLO") {
+  Bench bench;
+  Peer client = bench.client();
+  SUBCASE("gap") {
+    client.end.next_out();
+  }
+  SUBCASE("repeat") {
+    client.send(msg::Heartbeat{});
+    client.send_frame({client.end.id(), 1, Epoch(0), msg::Heartbeat{}});
+  }
+  SUBCASE("unknown") {
+    client.end = wire::SessionEnd(SessionId(12345));
+  }
+  client.send(msg::GetStatus{1});
+  bench.turn();
+  CHECK(client.count<msg::StatusReply>() == 0);
+  CHECK(client.take<msg::NeedHello>().has_value());
+  client.hello();
+  client.send(msg::GetStatus{2});
+  bench.turn();
+  CHECK(client.expect<msg::StatusReply>().query == 2);
+}
+
+TEST_CASE("session ids only grow, also over a restart") {
+  Bench bench;
+  const SessionId first = bench.client().end.id();
+  const SessionId second = bench.client().end.id();
+  CHECK(second > first);
+  bench.restart();
+  CHECK(bench.client().end.id() > second);
+}
+
+TEST_CASE("a session of another peer is unknown") {
+  Bench bench;
+  Peer client = bench.client("ann");
+  Peer thief = bench.client("bob");
+  thief.end = client.end;
+  thief.send(msg::GetStatus{1});
+  bench.turn();
+  CHECK(thief.take<msg::NeedHello>().has_value());
+  client.send(msg::GetStatus{2});
+  bench.turn();
+  CHECK(client.expect<msg::StatusReply>().query == 2);
+}
+
+TEST_CASE("roles: every key says only what its role may") {
+  Bench bench;
+  const auto refused = [&](Role role, msg::Body body) {
+    Peer peer = bench.peer(role, "someone");
+    peer.send_bare(std::move(body));
+    bench.turn();
+    const auto answer = peer.take<msg::Refused>();
+    return answer && answer->code == Errc::NotAllowed;
+  };
+  msg::WorkerHello hello;
+  hello.protocol = kProtocol;
+  CHECK(refused(Role::Admin, hello));
+  CHECK(refused(Role::User, hello));
+  CHECK(refused(Role::Enrolment, hello));
+  CHECK(refused(Role::Worker, msg::ClientHello{kProtocol, "", Epoch(0)}));
+  CHECK(refused(Role::Enrolment, msg::ClientHello{kProtocol, "", Epoch(0)}));
+  CHECK(refused(Role::Admin, msg::Enrol{kProtocol, Bench::key_of("x"), "x"}));
+  CHECK(refused(Role::Worker, msg::Enrol{kProtocol, Bench::key_of("x"), "x"}));
+  CHECK(refused(Role::Enrolment, msg::GetStatus{1}));
+  CHECK(refused(Role::Worker, msg::Control{an_id(1), msg::Verb::Cancel, {}}));
+  CHECK(refused(Role::User, msg::Results{}));
+  CHECK(refused(Role::Master, msg::GetStatus{1}));
+  // What only masters say.
+  CHECK(refused(Role::Worker, msg::Welcome{}));
+  CHECK(refused(Role::Admin, msg::Start{}));
+  Peer client = bench.client();
+  client.send(msg::GetStatus{1});
+  bench.turn();
+  CHECK(client.expect<msg::StatusReply>().refused_messages == 13);
+}
+
+TEST_CASE("garbage is counted and changes nothing") {
+  Bench bench;
+  Peer client = bench.client();
+  bench.server->on_frame(client.id(), client.identity(), "\xff\xfe garbage");
+  bench.server->on_frame(client.id(), client.identity(), "");
+  client.send(msg::GetStatus{1});
+  bench.turn();
+  CHECK(client.expect<msg::StatusReply>().refused_messages == 2);
+}
+
+TEST_CASE("a protocol that is not spoken is refused in words, whatever its HELLO looks like") {
+  Bench bench;
+  Peer worker = bench.enrolled("w1");
+  // [type, session, n, epoch, [protocol, and fields that we know nothing of]]
+  std::string frame;
+  wire::Writer w(frame);
+  w.array(5);
+  w.u64(msg::Body(msg::WorkerHello{}).index() + 1);
+  w.u64(0);
+  w.u64(0);
+  w.u64(0);
+  w.array(3);
+  w.u64(99);
+  w.text("0.9");
+  w.text("new");
+  bench.server->on_frame(worker.id(), worker.identity(), frame);
+  bench.turn();
+  const auto refused = worker.expect<msg::Refused>();
+  CHECK(refused.code == Errc::Protocol);
+  CHECK(refused.reason.find("protocol 99") != std::string::npos);
+  CHECK(refused.reason.find("upgrade the master") != std::string::npos);
+}
+
+TEST_CASE("enrolment: names are unique, the same key gets the same answer") {
+  Bench bench;
+  CHECK(bench.enrolled("node").identity().name == "node");
+  Peer invited = bench.peer(Role::Enrolment, "invitation");
+  const auto enrol = [&](const std::string& key, const std::string& name) {
+    invited.send_bare(msg::Enrol{kProtocol, Bench::key_of(key), name});
+    bench.turn();
+    return invited.take<msg::Enrolled>();
+  };
+  CHECK(enrol("second", "node")->name == "node-2");
+  CHECK(enrol("third", "node")->name == "node-3");
+  CHECK(enrol("second", "node")->name == "node-2");
+  CHECK(enrol("node", "other")->name == "node");
+  CHECK(bench.server->queue().workers().size() == 3);
+  bench.restart();
+  CHECK(enrol("third", "node")->name == "node-3");
+  CHECK(!enrol("fourth", "two words"));
+  CHECK(!enrol("fifth", ""));
+}
+
+TEST_CASE("enrolment cannot take a key that belongs to somebody else") {
+  Bench bench;
+  bench.keys.add({Role::Admin, "ann", Bench::key_of("ann")});
+  Peer invited = bench.peer(Role::Enrolment, "invitation");
+  invited.send_bare(msg::Enrol{kProtocol, Bench::key_of("ann"), "ann"});
+  bench.turn();
+  CHECK(invited.expect<msg::Refused>().code == Errc::Conflict);
+  CHECK(bench.keys.known.at(Bench::key_of("ann")).role == Role::Admin);
+}
+
+TEST_CASE("two processes with one key: the newer instance wins, the older is told") {
+  Bench bench;
+  Peer one = bench.enrolled("w1");
+  msg::WorkerHello first;
+  first.instance = an_id(1);
+  one.hello(first);
+  Peer two(bench, net::PeerId(500), one.identity());
+  msg::WorkerHello second;
+  second.instance = an_id(2);
+  two.hello(second);
+
+  one.send(msg::Heartbeat{});
+  bench.turn();
+  CHECK(one.take<msg::NeedHello>().has_value());
+  first.protocol = kProtocol;
+  first.cpus = 1;
+  one.send_bare(first);
+  bench.turn();
+  const auto refused = one.expect<msg::Refused>();
+  CHECK(refused.code == Errc::Conflict);
+  CHECK(refused.reason.find("--dir") != std::string::npos);
+  two.send(msg::Heartbeat{});
+  bench.turn();
+  CHECK(two.count<msg::NeedHello>() == 0);
+  CHECK(bench.server->queue().workers().begin()->second.row.instance == an_id(2));
+}
+
+TEST_CASE("the same instance over another connection replaces its session") {
+  Bench bench;
+  Peer one = bench.enrolled("w1");
+  msg::WorkerHello hello;
+  hello.instance = an_id(1);
+  one.hello(hello);
+  Peer again(bench, net::PeerId(500), one.identity());
+  again.hello(hello);
+  CHECK(again.end.id() > one.end.id());
+  // The old connection's close comes late: it is not this session's.
+  one.close();
+  bench.turn();
+  CHECK(bench.server->status().workers_up == 1);
+}
+
+TEST_CASE("a send that fails ends the session: the next message would be a gap") {
+  Bench bench;
+  Peer worker = bench.enrolled("w1");
+  worker.hello(msg::WorkerHello{});
+  bench.listener.full.insert(worker.id());
+  bench.pass(3s);
+  bench.listener.full.clear();
+  worker.send(msg::Heartbeat{});
+  bench.turn();
+  CHECK(worker.take<msg::NeedHello>().has_value());
+  CHECK(bench.server->status().workers_up == 1);
+}
+
+TEST_CASE("heartbeats go to everybody, with what was seen") {
+  Bench bench;
+  Peer client = bench.client();
+  client.send(msg::Heartbeat{});
+  client.send(msg::Heartbeat{});
+  bench.turn();
+  bench.pass(2100ms);
+  CHECK(client.expect<msg::Heartbeat>().seen == 2);
+}
+
+TEST_CASE("a client that falls silent is forgotten") {
+  Bench bench;
+  Peer client = bench.client();
+  bench.pass(33s);
+  client.send(msg::Heartbeat{});
+  bench.turn();
+  CHECK(client.take<msg::NeedHello>().has_value());
+}
+
+TEST_CASE("what a worker holds from another life of the cluster is not believed") {
+  Bench bench;
+  Peer worker = bench.enrolled("w1");
+  worker.hello(msg::WorkerHello{});
+  Peer client = bench.client();
+  submit(client, an_id(1), a_job().spec());
+  bench.turn();
+  const auto start = worker.expect<msg::Start>();
+  msg::WorkerHello hello;
+  hello.instance = an_id(1000 + worker.id().value);
+  hello.generation = Generation{77, 77};
+  hello.held = {{{start.job, start.tasks.front().task, start.attempt}, true}};
+  worker.hello(hello);
+  CHECK(worker.expect<msg::Start>().job == start.job);
+}
+
+TEST_CASE("a worker that says goodbye is drained at once") {
+  Bench bench;
+  Peer one = bench.enrolled("w1");
+  one.hello(msg::WorkerHello{});
+  one.send(msg::Goodbye{});
+  bench.turn();
+  CHECK(!bench.server->queue().workers().begin()->second.row.present);
+  Peer client = bench.client();
+  client.send(msg::ListWorkers{1});
+  submit(client, an_id(1), a_job().spec());
+  bench.turn();
+  CHECK(client.expect<msg::WorkerList>().workers.front().state == msg::WorkerState::Left);
+  CHECK(client.expect<msg::Submitted>().warning.find("no worker") != std::string::npos);
+}
+
+TEST_SUITE_END();
+
+}  // namespace
+}  // namespace capstan::test
