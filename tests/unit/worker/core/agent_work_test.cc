@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+#include <doctest/doctest.h>
+
+#include "common/model/limits.h"
+#include "common/wire/codec.h"
+#include "tests/unit/worker/core/agent_bench.h"
+
+namespace capstan {
+namespace {
+
+using namespace std::chrono_literals;
+using test::an_item;
+using test::key_of;
+using Bench = test::AgentBench;
+
+TEST_SUITE("worker/core/agent work") {
+  TEST_CASE("a start becomes a command with its environment") {
+    Bench bench({.version = "t", .name = "w", .environment = {{"PATH", "/bin"}, {"LANG", "C"}}});
+    bench.sync();
+    bench.say(agent::Connected{0});
+    bench.welcome(1);
+    JobSpec spec;
+    spec.cwd = "/data";
+    spec.argv = {"convert", "{}", "{.}.png"};
+    spec.has_inputs = true;
+    spec.env = {{"LANG", "de"}, {"X", "1"}, {"CAPSTAN_JOB_ID", "99"}};
+    spec.cpus = 2;
+    spec.time_limit = 5s;
+    bench.master_says(msg::JobTemplate{JobId(1), spec});
+    bench.start(4, "a b.jpg");
+    const auto runs = bench.told<pair::Run>();
+    REQUIRE(runs.size() == 1);
+    CHECK(runs[0].key == key_of(4));
+    CHECK(runs[0].argv == std::vector<Bytes>{"convert", "a b.jpg", "a b.png"});
+    CHECK(runs[0].cwd == "/data");
+    CHECK(runs[0].cpus == 2);
+    CHECK(runs[0].time_limit == 5s);
+    std::map<Bytes, Bytes> env;
+    for (const EnvVar& each : runs[0].env) {
+      CHECK(env.emplace(each.name, each.value).second);  // Each name once.
+    }
+    CHECK(env == std::map<Bytes, Bytes>{{"PATH", "/bin"},
+                                        {"LANG", "de"},
+                                        {"X", "1"},
+                                        {"CAPSTAN_JOB_ID", "1"},
+                                        {"CAPSTAN_TASK_INDEX", "4"},
+                                        {"CAPSTAN_ATTEMPT", "1"},
+                                        {"CAPSTAN_CPUS", "2"},
+                                        {"CAPSTAN_INPUT", "a b.jpg"},
+                                        {"CAPSTAN_WORKER", "w"}});
+  }
+
+  TEST_CASE("an input that execve would refuse in the environment is left out there") {
+    JobSpec spec;
+    spec.has_inputs = true;
+    const std::size_t room = limits::kArgumentBytes - sizeof("CAPSTAN_INPUT=") + 1;
+    const auto has_input = [&spec](std::size_t size) {
+      for (const EnvVar& each : task_environment({}, spec, key_of(1), Bytes(size, 'x'))) {
+        if (each.name == "CAPSTAN_INPUT") return true;
+      }
+      return false;
+    };
+    CHECK(has_input(room));
+    CHECK_FALSE(has_input(room + 1));
+    spec.has_inputs = false;
+    CHECK_FALSE(has_input(1));
+  }
+
+  TEST_CASE("what cannot be rendered is told as such and still a held attempt until it ended") {
+    Bench bench;
+    bench.open();
+    bench.start(1, Bytes("nul\0", 4));
+    CHECK(bench.told<pair::Unrunnable>().size() == 1);
+    CHECK(bench.agent.held_count() == 1);
+  }
+
+  TEST_CASE("a Start is idempotent, across sessions and against the spool") {
+    Bench bench;
+    bench.open();
+    bench.start(1);
+    bench.start(1);
+    CHECK(bench.told<pair::Run>().size() == 1);
+    bench.shepherd(pair::Ended{{an_item(1)}});
+    bench.start(1);
+    CHECK(bench.told<pair::Run>().empty());
+    bench.master_says(msg::ResultAck{{key_of(1)}});
+    CHECK(bench.agent.unacknowledged_count() == 0);
+  }
+
+  TEST_CASE("a Start without its template asks for a new session") {
+    Bench bench;
+    bench.open();
+    bench.master_says(msg::Start{JobId(2), AttemptNo(1), {{TaskIndex(1), ""}}});
+    CHECK_FALSE(bench.agent.is_open());
+    bench.tick(limits::kHelloRetry);
+    CHECK(bench.sent<msg::WorkerHello>().size() == 1);
+  }
+
+  TEST_CASE("cancel and recall go to the shepherd for what is held") {
+    Bench bench;
+    bench.open();
+    bench.start(1);
+    bench.master_says(msg::Cancel{CancelWhy::Superseded, {key_of(1), key_of(2)}});
+    const auto cancels = bench.told<pair::Cancel>();
+    REQUIRE(cancels.size() == 1);
+    CHECK(cancels[0].keys == std::vector{key_of(1)});
+    CHECK(cancels[0].why == CancelWhy::Superseded);
+    bench.master_says(msg::Recall{{key_of(1), key_of(2)}});
+    CHECK(bench.told<pair::Recall>().at(0).keys == std::vector{key_of(1)});
+    bench.shepherd(pair::Returned{{key_of(1)}});
+    CHECK(bench.sent<msg::Returned>().at(0).keys == std::vector{key_of(1)});
+    CHECK(bench.agent.held_count() == 0);
+  }
+
+  TEST_CASE("recalled and started crossed: the start wins, nothing is returned") {
+    Bench bench;
+    bench.open();
+    bench.start(1);
+    bench.shepherd(pair::StartedAt{key_of(1), bench.now - 60ms});
+    bench.master_says(msg::Recall{{key_of(1)}});
+    bench.tick();
+    const auto started = bench.sent<msg::Started>();
+    REQUIRE(started.size() == 1);
+    CHECK(started[0].started[0].key == key_of(1));
+    CHECK(started[0].started[0].ago == 60ms);
+    CHECK(bench.agent.held_count() == 1);
+  }
+
+  TEST_CASE("a start that was heard between HELLO and Welcome is told") {
+    Bench bench;
+    bench.sync({{key_of(1), false, {}}});
+    bench.say(agent::Connected{0});
+    bench.shepherd(pair::StartedAt{key_of(1), bench.now});
+    bench.tick();
+    CHECK(bench.sent<msg::Started>().empty());
+    bench.welcome(1);
+    bench.tick();
+    CHECK(bench.sent<msg::Started>().size() == 1);
+    bench.reconnect();
+    bench.welcome(2);
+    bench.tick();
+    CHECK(bench.sent<msg::Started>().empty());
+  }
+
+  TEST_CASE("thousands of results leave in messages within the limit, a window at a time") {
+    Bench bench;
+    bench.open();
+    pair::Ended ended;
+    for (std::uint32_t task = 1; task <= 2000; ++task) {
+      ended.items.push_back(an_item(task));
+      ended.items.back().result.stdout_tail = Bytes(limits::kTailBytes, 'x');
+      ended.items.back().result.stderr_tail = Bytes(limits::kTailBytes, 'y');
+    }
+    bench.shepherd(ended);
+    std::size_t acknowledged = 0;
+    for (int round = 0; round < 100 && acknowledged < 2000; ++round) {
+      bench.tick();
+      std::size_t bytes = 0;
+      for (const auto& send : bench.taken<agent::Send>()) {
+        const std::size_t size = wire::encode(send.message).size();
+        CHECK(size <= limits::kMessageBytes);
+        bytes += size;
+        msg::ResultAck ack;
+        for (const auto& result : std::get<msg::Results>(send.message.body).results) {
+          ack.keys.push_back(result.key);
+        }
+        acknowledged += ack.keys.size();
+        bench.master_says(ack);
+      }
+      CHECK(bytes <= limits::kResultsInFlightBytes + limits::kMessageBytes);
+    }
+    CHECK(acknowledged == 2000);
+    CHECK(bench.agent.unacknowledged_count() == 0);
+  }
+
+  TEST_CASE("long output is delivered in chunks under credit, then its file may go") {
+    Bench bench;
+    bench.open();
+    bench.start(1);
+    pair::SpoolItem item = an_item(1);
+    item.result.stdout_bytes = 3 * limits::kLogChunkBytes;
+    item.delivered = {false, true};
+    bench.shepherd(pair::Ended{{item}});
+    std::uint64_t upto = 0;
+    for (int i = 0; i < 3; ++i) {
+      bench.tick();
+      const auto reads = bench.taken<agent::ReadOutput>();
+      REQUIRE(reads.size() == 1);
+      CHECK(reads[0].offset == upto);
+      bench.say(
+          agent::OutputRead{reads[0].output, reads[0].offset, Bytes(limits::kLogChunkBytes, 'x')});
+      upto += limits::kLogChunkBytes;
+      const auto chunks = bench.sent<msg::LogChunk>();
+      REQUIRE(chunks.size() == 1);
+      CHECK(chunks[0].last == (i == 2));
+      CHECK(bench.told<pair::Delivered>().empty());
+      bench.master_says(msg::LogAck{key_of(1), Stream::Stdout, upto, i == 2});
+    }
+    const auto delivered = bench.told<pair::Delivered>();
+    REQUIRE(delivered.size() == 1);
+    CHECK(delivered[0].last);
+  }
+
+  TEST_CASE("short output of a followed job that nobody read live needs no delivery") {
+    Bench bench;
+    bench.open();
+    bench.master_says(msg::Follow{JobId(1), true});
+    CHECK(bench.told<pair::Follow>().size() == 1);
+    bench.start(1);
+    pair::SpoolItem item = an_item(1);
+    item.result.stdout_bytes = 10;
+    item.delivered = {false, false};
+    bench.shepherd(pair::Ended{{item}});
+    bench.tick();
+    CHECK(bench.taken<agent::ReadOutput>().empty());
+    CHECK(bench.told<pair::Delivered>().size() == 2);
+  }
+
+  TEST_CASE("leaving: a notice, and at the end a goodbye") {
+    Bench bench;
+    bench.open();
+    bench.shepherd(pair::Notice{true, false});
+    CHECK(bench.sent<msg::WorkerNotice>().at(0).leaving);
+    bench.shepherd(pair::AllDone{});
+    CHECK(bench.sent<msg::Goodbye>().size() == 1);
+    CHECK(bench.taken<agent::Stop>().at(0).exit_code == 0);
+  }
+}
+
+}  // namespace
+}  // namespace capstan

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+#include "worker/core/pair_codec.h"
+
+#include <doctest/doctest.h>
+
+#include "common/model/limits.h"
+
+namespace capstan {
+namespace {
+
+constexpr AttemptKey kKey{JobId(17), TaskIndex(42), AttemptNo(2)};
+
+pair::SpoolItem an_item() {
+  pair::SpoolItem item;
+  item.instance.bytes[0] = 5;
+  item.result.key = kKey;
+  item.result.end = EndClass::Signal;
+  item.result.signal = 9;
+  item.result.reason = "killed by SIGKILL";
+  item.result.stdout_tail = Bytes("\0\xff\xfe", 3);
+  item.ended_at = {123456};
+  item.acked = true;
+  item.delivered = {false, true};
+  return item;
+}
+
+/// One message of each kind, every field with a value of its own.
+std::vector<pair::ToAgent> all_to_agent() {
+  return {pair::State{.instance = an_item().instance,
+                      .cpus = 4,
+                      .generation = {1, 2},
+                      .epoch = Epoch(257),
+                      .leaving = true,
+                      .disk_full = false,
+                      .held = {{kKey, true, {77}}, {kKey, false, {}}}},
+          pair::Spooled{{an_item(), an_item()}},
+          pair::Synced{},
+          pair::StartedAt{kKey, {99}},
+          pair::Ended{{an_item()}},
+          pair::Returned{{kKey, kKey}},
+          pair::OutputGrew{kKey, Stream::Stderr, 1ULL << 40},
+          pair::Notice{true, true},
+          pair::AllDone{}};
+}
+std::vector<pair::ToShepherd> all_to_shepherd() {
+  return {
+      pair::Run{kKey, {"a", Bytes("\xff\n", 2), ""}, {{"X", "1=2"}, {"Y", ""}}, "/", 3, Micros(5)},
+      pair::Unrunnable{kKey, "why"},
+      pair::Cancel{CancelWhy::NotGranted, {kKey}},
+      pair::Recall{{kKey}},
+      pair::Acked{{kKey}},
+      pair::Follow{JobId(3), true},
+      pair::Delivered{kKey, Stream::Stdout, 12, true},
+      pair::Ready{"w1", {3, 4}, Epoch(513)},
+      pair::NewGeneration{{5, 6}},
+      pair::Fatal{3, "no"}};
+}
+
+std::string payload_of(const std::string& frame) {
+  return frame.substr(4);
+}
+
+TEST_SUITE("worker/core/pair_codec") {
+  TEST_CASE("every message comes back as the same bytes") {
+    REQUIRE(all_to_agent().size() == std::variant_size_v<pair::ToAgent>);
+    REQUIRE(all_to_shepherd().size() == std::variant_size_v<pair::ToShepherd>);
+    for (const auto& message : all_to_agent()) {
+      std::string frame, again;
+      pair::encode(message, frame);
+      const auto decoded = pair::decode_to_agent(payload_of(frame));
+      REQUIRE(decoded);
+      REQUIRE(decoded->index() == message.index());
+      pair::encode(*decoded, again);
+      CHECK(frame == again);
+    }
+    for (const auto& message : all_to_shepherd()) {
+      std::string frame, again;
+      pair::encode(message, frame);
+      const auto decoded = pair::decode_to_shepherd(payload_of(frame));
+      REQUIRE(decoded);
+      REQUIRE(decoded->index() == message.index());
+      pair::encode(*decoded, again);
+      CHECK(frame == again);
+    }
+  }
+
+  TEST_CASE("fields are not mixed up") {
+    std::string frame;
+    pair::encode(pair::ToAgent(pair::Ended{{an_item()}}), frame);
+    const auto decoded = pair::decode_to_agent(payload_of(frame));
+    REQUIRE(decoded);
+    CHECK(std::get<pair::Ended>(*decoded).items.at(0) == an_item());
+    frame.clear();
+    pair::encode(all_to_shepherd()[0], frame);
+    const auto run = pair::decode_to_shepherd(payload_of(frame));
+    REQUIRE(run);
+    const auto& back = std::get<pair::Run>(*run);
+    CHECK(back.argv.at(1) == Bytes("\xff\n", 2));
+    CHECK(back.env.at(0) == EnvVar{"X", "1=2"});
+    CHECK(back.cpus == 3);
+    CHECK(back.time_limit == Micros(5));
+  }
+
+  TEST_CASE("cut or lengthened payloads are refused") {
+    for (const auto& message : all_to_shepherd()) {
+      std::string frame;
+      pair::encode(message, frame);
+      const std::string payload = payload_of(frame);
+      for (std::size_t size = 0; size < payload.size(); ++size) {
+        CHECK_FALSE(pair::decode_to_shepherd(payload.substr(0, size)));
+      }
+      CHECK_FALSE(pair::decode_to_shepherd(payload + "x"));
+    }
+  }
+
+  TEST_CASE("frames are cut out of a stream, however it arrives") {
+    std::string stream;
+    for (const auto& message : all_to_agent()) pair::encode(message, stream);
+    for (const std::size_t step : {std::size_t{1}, std::size_t{3}, std::size_t{1000}}) {
+      pair::Framer framer;
+      std::size_t frames = 0;
+      for (std::size_t at = 0; at < stream.size(); at += step) {
+        framer.feed(std::string_view(stream).substr(at, step));
+        std::string_view payload;
+        for (;;) {
+          const auto more = framer.next(payload);
+          REQUIRE(more);
+          if (!*more) break;
+          REQUIRE(pair::decode_to_agent(payload));
+          ++frames;
+        }
+      }
+      CHECK(frames == all_to_agent().size());
+    }
+    pair::Framer framer;
+    framer.feed("\xff\xff\xff\xff");
+    std::string_view payload;
+    CHECK_FALSE(framer.next(payload));
+  }
+}
+
+}  // namespace
+}  // namespace capstan

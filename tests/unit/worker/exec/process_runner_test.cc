@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: MIT
+//
+// Real processes. Every wait is for an event: an end, or a line that a task printed.
+#include "worker/exec/process_runner.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <fstream>
+#include <functional>
+
+#include "common/model/limits.h"
+#include "tests/unit/worker/exec/temporary_dir.h"
+
+namespace capstan {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// A shepherd's loop without the shepherd.
+class Loop {
+ public:
+  Loop() {
+    sigset_t set;
+    ::sigemptyset(&set);
+    ::sigaddset(&set, SIGCHLD);
+    ::sigprocmask(SIG_BLOCK, &set, nullptr);
+    signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+    ProcessRunner::Handler handler;
+    handler.on_grew = [this](const AttemptKey& key, Stream, std::uint64_t) { grown.insert(key); };
+    auto opened = ProcessRunner::open({.output_dir = dir.path() + "/output",
+                                       .cookie = "d0.11fe",
+                                       .umask = 022,
+                                       .default_signals = {}},
+                                      clock, std::move(handler));
+    REQUIRE(opened);
+    runner = std::move(*opened);
+  }
+
+  AttemptKey launch(std::vector<Bytes> argv, Bytes cwd = "/") {
+    const AttemptKey key{JobId(1), TaskIndex(++tasks_), AttemptNo(1)};
+    started = runner->start({.key = key,
+                             .argv = std::move(argv),
+                             .env = {{"PATH", "/usr/bin:/bin"}, {"GREETING", "hello"}},
+                             .cwd = std::move(cwd),
+                             .followed = false});
+    return key;
+  }
+  AttemptKey shell(const std::string& line) { return launch({"/bin/sh", "-c", line}); }
+
+  void turn() {
+    std::vector<pollfd> fds{{.fd = signals_.get(), .events = POLLIN, .revents = 0}};
+    runner->poll_fds(fds);
+    const TimePoint deadline = runner->next_deadline();
+    const bool waits_for_ever = deadline == TimePoint::never();
+    const std::int64_t us =
+        waits_for_ever ? 0 : std::max<std::int64_t>(0, (deadline - clock.now()).count());
+    ::poll(fds.data(), fds.size(), waits_for_ever ? -1 : static_cast<int>(us / 1000 + 1));
+    for (std::size_t i = 1; i < fds.size(); ++i) {
+      if (fds[i].revents != 0) runner->on_readable(fds[i].fd);
+    }
+    if (fds[0].revents != 0) {
+      signalfd_siginfo info{};
+      while (::read(signals_.get(), &info, sizeof info) > 0) {}
+      runner->on_child();
+    }
+    runner->on_deadline();
+    for (auto& ended : runner->take_ended()) ends[ended.key] = ended.end;
+  }
+
+  const RunEnd& end_of(const AttemptKey& key) {
+    REQUIRE(started);
+    while (!ends.contains(key)) turn();
+    return ends[key];
+  }
+  void until(const std::function<bool()>& condition) {
+    while (!condition()) turn();
+  }
+  [[nodiscard]] std::string file(const std::string& name) const { return dir.path() + "/" + name; }
+
+  test::TemporaryDir dir;
+  SystemClock clock;
+  std::unique_ptr<ProcessRunner> runner;
+  Result<void> started;
+  std::map<AttemptKey, RunEnd> ends;
+  std::set<AttemptKey> grown;  ///< Followed ones that printed something.
+
+ private:
+  UniqueFd signals_;
+  std::uint32_t tasks_ = 0;
+};
+
+pid_t pid_in(const std::string& path) {
+  std::ifstream file(path);
+  pid_t pid = 0;
+  file >> pid;
+  return pid;
+}
+
+/// Neither running nor a zombie of ours.
+bool is_gone(pid_t pid) {
+  return ::kill(pid, 0) != 0 && errno == ESRCH;
+}
+
+TEST_SUITE("worker/exec/process_runner") {
+  TEST_CASE_FIXTURE(Loop, "exit codes, output and environment arrive") {
+    const RunEnd end = end_of(shell("printf \"$GREETING\"; printf oops >&2; exit 7"));
+    CHECK(end.exit_code == 7);
+    CHECK(end.signal == 0);
+    CHECK(end.tail[0] == "hello");
+    CHECK(end.tail[1] == "oops");
+    CHECK(end.output_bytes[0] == 5);
+    CHECK(end.max_rss_bytes > 0);
+  }
+
+  TEST_CASE_FIXTURE(Loop, "a signal that ends it is told") {
+    const RunEnd end = end_of(shell("kill -SEGV $$"));
+    CHECK(end.signal == SIGSEGV);
+  }
+
+  TEST_CASE_FIXTURE(Loop, "cpu time counts what children used") {
+    const RunEnd end = end_of(shell("(i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done)"));
+    CHECK(end.cpu > 1ms);
+  }
+
+  TEST_CASE_FIXTURE(Loop, "what cannot be started says so in the system's words") {
+    launch({"/no/such/program"});
+    REQUIRE_FALSE(started);
+    CHECK(started.error().message == "/no/such/program: No such file or directory");
+    launch({"no-such-program-in-path"});
+    REQUIRE_FALSE(started);
+    CHECK(started.error().message == "no-such-program-in-path: No such file or directory");
+    launch({"/etc/passwd"});
+    REQUIRE_FALSE(started);
+    CHECK(started.error().message == "/etc/passwd: Permission denied");
+    launch({"/bin/true"}, "/no/such/dir");
+    REQUIRE_FALSE(started);
+    CHECK(started.error().message == "cannot enter /no/such/dir: No such file or directory");
+    CHECK(runner->running_count() == 0);
+  }
+
+  TEST_CASE_FIXTURE(Loop, "programs are found in the task's PATH, scripts without #! run by sh") {
+    const std::string script = file("script");
+    std::ofstream(script) << "echo from a script: $1\n";
+    ::chmod(script.c_str(), 0755);
+    CHECK(end_of(launch({script, "x"})).tail[0] == "from a script: x\n");
+    CHECK(end_of(launch({"true"})).exit_code == 0);
+  }
+
+  TEST_CASE_FIXTURE(Loop, "a task starts clean: session, descriptors, signals, stdin, cwd, umask") {
+    const RunEnd end =
+        end_of(launch({"/bin/sh", "-c",
+                       "pwd; umask; ls /proc/self/fd | wc -l; readlink /proc/self/fd/0;"
+                       "grep SigBlk /proc/self/status; cut -d' ' -f6 /proc/$$/stat; echo $$"},
+                      "/usr"));
+    std::istringstream lines(end.tail[0]);
+    std::string pwd, umask, fds, in, blocked, session, pid;
+    std::getline(lines, pwd);
+    std::getline(lines, umask);
+    lines >> fds >> in;
+    std::getline(lines, blocked);
+    std::getline(lines, blocked);
+    lines >> session >> pid;
+    CHECK(pwd == "/usr");
+    CHECK(umask == "0022");
+    CHECK(fds == "4");  // 0, 1, 2 and the one that reads the directory.
+    CHECK(in == "/dev/null");
+    CHECK(blocked == "SigBlk:\t0000000000000000");
+    CHECK(session == pid);
+  }
+
+  TEST_CASE_FIXTURE(Loop, "any bytes are arguments") {
+    const Bytes odd = "a b\n'\"\\\xff\xfe -x";
+    CHECK(end_of(launch({"printf", "%s", odd})).tail[0] == odd);
+  }
+
+  TEST_CASE_FIXTURE(Loop, "a child that is left running is killed before the end is told") {
+    const std::string pid_file = file("pid");
+    const RunEnd end = end_of(shell("sleep 1000 & echo $! > " + pid_file));
+    CHECK(end.exit_code == 0);
+    CHECK(is_gone(pid_in(pid_file)));
+  }
+
+  TEST_CASE_FIXTURE(Loop, "what is left may end by itself in a moment, with its output") {
+    const RunEnd end = end_of(shell("(read x < /dev/null; echo late) & exit 3"));
+    CHECK(end.exit_code == 3);
+    CHECK(end.tail[0] == "late\n");
+  }
+
+  TEST_CASE_FIXTURE(Loop, "a daemon that forked twice and left the session is killed") {
+    const std::string pid_file = file("pid");
+    const RunEnd end = end_of(shell("setsid sh -c 'setsid sh -c \"echo \\$\\$ > " + pid_file +
+                                    ".new; mv " + pid_file + ".new " + pid_file +
+                                    "; exec sleep 1000\" & exit 0' ; while [ ! -e " + pid_file +
+                                    " ]; do :; done; echo ok"));
+    CHECK(end.tail[0] == "ok\n");
+    CHECK(is_gone(pid_in(pid_file)));
+  }
+
+  TEST_CASE_FIXTURE(Loop, "a daemon that washed off its cookie is killed too") {
+    const std::string pid_file = file("pid");
+    end_of(shell("env -i /usr/bin/setsid /bin/sh -c 'echo $$ > " + pid_file +
+                 "; exec sleep 1000' & while [ ! -s " + pid_file + " ]; do :; done"));
+    const pid_t pid = pid_in(pid_file);
+    until([pid] { return is_gone(pid); });
+    CHECK(is_gone(pid));
+  }
+
+  TEST_CASE_FIXTURE(Loop, "a daemon of a task that still runs is left alone") {
+    const std::string pid_file = file("pid");
+    ::mkfifo(file("gate").c_str(), 0600);
+    const AttemptKey key = shell("(setsid sleep 1000 & echo $! > " + pid_file + "); read word < " +
+                                 file("gate"));  // Waits at the gate.
+    const AttemptKey other = shell("while [ ! -s " + pid_file + " ]; do :; done");
+    end_of(other);
+    const pid_t daemon = pid_in(pid_file);
+    REQUIRE(daemon > 0);
+    CHECK_FALSE(ends.contains(key));
+    CHECK_FALSE(is_gone(daemon));
+    runner->kill(key, true);
+    end_of(key);
+    CHECK(is_gone(daemon));
+  }
+
+  TEST_CASE_FIXTURE(Loop, "TERM goes to the group, KILL to whoever ignores it") {
+    const AttemptKey polite =
+        shell("trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 0.01; done");
+    const std::string pid_file = file("pid");
+    const AttemptKey stubborn = shell("trap '' TERM; sh -c 'echo $$ > " + pid_file +
+                                      "; echo up; while :; do sleep 0.01; done'");
+    runner->follow(JobId(1), true);
+    until([this] { return grown.size() == 2; });
+    runner->kill(polite, false);
+    const RunEnd end = end_of(polite);
+    CHECK(end.exit_code == 9);
+    CHECK(end.tail[0] == "up\nbye\n");
+    runner->kill(stubborn, false);
+    runner->kill(stubborn, true);
+    CHECK(end_of(stubborn).signal == SIGKILL);
+    CHECK(is_gone(pid_in(pid_file)));
+  }
+
+  TEST_CASE_FIXTURE(Loop, "a stopped task can be ended") {
+    const AttemptKey key = shell("kill -STOP $$; exit 0");
+    runner->kill(key, false);
+    end_of(key);
+    CHECK(runner->running_count() == 0);
+  }
+
+  TEST_CASE_FIXTURE(Loop, "a loud task is capped and counted") {
+    constexpr std::uint64_t kBytes = 64ULL * 1024 * 1024;
+    const AttemptKey key = shell("head -c " + std::to_string(kBytes) + " /dev/zero; echo end");
+    const RunEnd end = end_of(key);
+    CHECK(end.output_bytes[0] == kBytes + 4);
+    CHECK(end.tail[0].ends_with("end\n"));
+    struct stat info {};
+    REQUIRE(::stat(output_path(dir.path() + "/output", key, Stream::Stdout).c_str(), &info) == 0);
+    CHECK(static_cast<std::uint64_t>(info.st_size) <=
+          limits::kCaptureHeadBytes + limits::kCaptureRingBytes + 16);
+  }
+
+  TEST_CASE_FIXTURE(Loop, "many at once, each told once") {
+    std::vector<AttemptKey> keys;
+    for (int i = 0; i < 50; ++i) keys.push_back(shell("exit " + std::to_string(i)));
+    for (int i = 0; i < 50; ++i) {
+      CHECK(end_of(keys[static_cast<std::size_t>(i)]).exit_code == i);
+    }
+    CHECK(ends.size() == 50);
+  }
+}
+
+TEST_SUITE("worker/exec/process_tree") {
+  TEST_CASE("processes are found and killed by their cookie, whatever they became") {
+    const std::string cookie = "c0ffee." + std::to_string(::getpid());
+    const std::string variable = std::string(kCookieName) + "=" + cookie + ".1.2.3";
+    std::string script = "echo; exec sleep 1000";
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    const UniqueFd reading(ends[0]);
+    pid_t pid = 0;
+    {
+      const UniqueFd writing(ends[1]);
+      std::string sh = "/bin/sh", c = "-c";
+      char* argv[] = {sh.data(), c.data(), script.data(), nullptr};
+      std::string text = variable;
+      char* env[] = {text.data(), nullptr};
+      posix_spawn_file_actions_t actions;
+      ::posix_spawn_file_actions_init(&actions);
+      ::posix_spawn_file_actions_adddup2(&actions, writing.get(), 1);
+      REQUIRE(::posix_spawn(&pid, "/bin/sh", &actions, nullptr, argv, env) == 0);
+      ::posix_spawn_file_actions_destroy(&actions);
+    }
+    char line = 0;
+    REQUIRE(::read(reading.get(), &line, 1) == 1);
+    CHECK(cookie_of(pid) == cookie + ".1.2.3");
+    CHECK(kill_by_cookie(cookie + "0.") == 0);
+    CHECK(kill_by_cookie(cookie + ".") == 1);
+    int status = 0;
+    CHECK(::waitpid(pid, &status, 0) == pid);
+    CHECK(WTERMSIG(status) == SIGKILL);
+  }
+}
+
+}  // namespace
+}  // namespace capstan

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: MIT
+//
+// The sessions of the agent; what it does inside one is in agent_work.cc.
+#include "worker/core/agent.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/model/limits.h"
+#include "common/wire/version.h"
+
+namespace capstan {
+
+Agent::Agent(agent::Config config) : config_(std::move(config)), links_(config_.masters) {}
+
+agent::Actions Agent::step(const agent::Event& event, TimePoint now) {
+  now_ = now;
+  out_.clear();
+  if (!stopped_) std::visit([this](const auto& e) { on(e); }, event);
+  return std::move(out_);
+}
+
+bool Agent::is_open() const {
+  return links_[leader_].session.is_open();
+}
+
+bool Agent::is_ourselves() const {
+  return is_open() && links_[leader_].hello_instance == instance_;
+}
+
+TimePoint Agent::next_deadline() const {
+  TimePoint next = TimePoint::never();
+  if (stopped_) return next;
+  for (const Link& link : links_) {
+    if (link.session.is_open()) {
+      next = std::min({next, link.heartbeat_at, link.heard_at + limits::kMasterSilent});
+    } else if (link.connected && synced_) {
+      next = std::min(next, link.hello_at);
+    }
+  }
+  return next;
+}
+
+// --- Opening -------------------------------------------------------------------------------------
+
+void Agent::on(const agent::Connected& event) {
+  Link& link = links_.at(event.master);
+  if (link.turned_away) return;
+  end_session(event.master, "connected again");
+  link.connected = true;
+  link.hello_pause = Micros{0};
+  link.unanswered = 0;
+  say_hello(event.master);
+}
+
+void Agent::on(const agent::Closed& event) {
+  Link& link = links_.at(event.master);
+  end_session(event.master, "the connection closed");
+  link.connected = false;
+  link.hello_at = TimePoint::never();
+}
+
+const Instance& Agent::speaking_for() const {
+  return unacked_.empty() ? instance_ : unacked_.begin()->second.item.instance;
+}
+
+void Agent::say_hello(std::size_t master) {
+  Link& link = links_[master];
+  if (!link.connected || !synced_ || link.turned_away) return;
+  const Instance& instance = speaking_for();
+  const bool as_ourselves = instance == instance_;
+  msg::WorkerHello hello{.protocol = kProtocol,
+                         .version = config_.version,
+                         .instance = instance,
+                         .highest_epoch = epoch_,
+                         .generation = generation_,
+                         .cpus = cpus_,
+                         .containment = config_.containment,
+                         .held = {},
+                         .spooled = {},
+                         .leaving = leaving_ || !as_ourselves,
+                         .disk_full = disk_full_};
+  if (as_ourselves) {
+    for (auto& [key, held] : held_) {
+      hello.held.push_back({key, held.started});
+      held.told = held.started;
+    }
+  }
+  for (const auto& [order, unacked] : unacked_) {
+    if (unacked.item.instance != instance || hello.spooled.size() >= limits::kHeldPerWorker) break;
+    hello.spooled.push_back(unacked.item.result.key);
+  }
+  returned_.clear();
+  hello_said_ = {leaving_, disk_full_};
+  link.hello_instance = instance;
+  link.spoke_for_earlier = link.spoke_for_earlier || !as_ourselves;
+  ++link.unanswered;
+  link.hello_pause =
+      std::clamp<Micros>(2 * link.hello_pause, limits::kHelloRetry, limits::kHelloRetryMax);
+  link.hello_at = now_ + link.hello_pause;
+  out_.push_back(agent::Send{master, {SessionId{}, 0, epoch_, std::move(hello)}});
+}
+
+bool Agent::is_welcome(const Link& link, const msg::Message& message, const msg::Welcome& welcome) {
+  if (!synced_ || welcome.instance != link.hello_instance || message.n != 1) return false;
+  if (welcome.instance != speaking_for()) return false;  // A HELLO that says so is on its way.
+  if (welcome.generation < generation_) {
+    out_.push_back(agent::Warn{"a master of an earlier generation is not obeyed", ""});
+    return false;
+  }
+  if (welcome.generation > generation_) return true;  // Epochs compare within a generation.
+  if (message.epoch < epoch_) return false;
+  return message.epoch > link.epoch || message.session > link.last_session;
+}
+
+/// True when the cluster is not the one that our work is from: everything is killed and set aside
+/// first, then a new instance says HELLO.
+bool Agent::began_anew(std::size_t master, const Generation& generation) {
+  const bool changed = generation_ != Generation{} && generation != generation_;
+  const bool has_nothing = held_.empty() && unacked_.empty() && deliveries_.empty();
+  if (!changed || has_nothing) return false;
+  out_.push_back(agent::Warn{"the cluster began anew: work of the former one is set aside", ""});
+  end_session(master, "another generation");
+  links_[master].hello_at = TimePoint::never();
+  synced_ = false;
+  tell(pair::NewGeneration{generation});
+  return true;
+}
+
+void Agent::on_welcome(std::size_t master, const msg::Message& message,
+                       const msg::Welcome& welcome) {
+  if (!is_welcome(links_[master], message, welcome)) return;
+  if (began_anew(master, welcome.generation)) return;
+  if (links_[master].session.is_open()) {
+    // The master reconciled one HELLO twice (it came doubled, or late): by the second time it was
+    // out of date, and what was said since in the first session is not heard any more.
+    links_[master].last_session = message.session;
+    return renew(master, "welcomed twice");
+  }
+  open_session(master, message, welcome);
+}
+
+void Agent::open_session(std::size_t master, const msg::Message& message,
+                         const msg::Welcome& welcome) {
+  if (master != leader_) end_session(leader_, "another master leads");
+  leader_ = master;
+  Link& link = links_[master];
+  link.session = wire::SessionEnd(message.session);
+  if (!link.session.accept(message.session, message.n)) return end_session(master, "no session id");
+  link.seen = message.n;
+  link.epoch = epoch_ = message.epoch;
+  link.last_session = message.session;
+  link.hello_at = TimePoint::never();
+  link.hello_pause = Micros{0};
+  link.unanswered = 0;
+  link.heard_at = now_;
+  link.heartbeat_every = welcome.heartbeat_every.count() > 0
+                             ? std::min<Micros>(welcome.heartbeat_every, limits::kMasterSilent / 3)
+                             : Micros(limits::kHeartbeatEvery);
+  link.heartbeat_at = now_ + link.heartbeat_every;
+  link.marks.clear();
+  generation_ = welcome.generation;
+  if (!welcome.name.empty()) config_.name = welcome.name;
+
+  templates_.clear();
+  template_bytes_ = 0;
+  unsent_.clear();
+  in_flight_bytes_ = 0;
+  for (auto& [order, unacked] : unacked_) {
+    unacked.in_flight_bytes = 0;
+    unsent_.push_back(order);
+  }
+  for (const JobId job : std::exchange(followed_, {})) tell(pair::Follow{job, false});
+  starts_.clear();
+  for (const auto& [key, held] : held_) {
+    if (held.started && !held.told) starts_.push_back(key);
+  }
+  deliveries_.restart();
+  out_.push_back(agent::SessionOpened{master, message.session, epoch_, config_.name});
+  tell(pair::Ready{config_.name, generation_, epoch_});
+  if (!members_told_ || members_version_ != welcome.members_version) {
+    members_told_ = true;
+    members_version_ = welcome.members_version;
+    out_.push_back(agent::MembersChanged{welcome.cluster, config_.name, welcome.members});
+  }
+  tell_what_hello_missed();
+}
+
+// What changed between HELLO and its Welcome no session has heard of, and nothing would repair it.
+void Agent::tell_what_hello_missed() {
+  if (!returned_.empty()) send_as_ourselves(msg::Returned{std::exchange(returned_, {})});
+  if (hello_said_ != std::pair(leaving_, disk_full_)) {
+    send_as_ourselves(msg::WorkerNotice{leaving_, disk_full_});
+  }
+}
+
+// --- Ending --------------------------------------------------------------------------------------
+
+void Agent::end_session(std::size_t master, const char* why) {
+  Link& link = links_[master];
+  if (!link.session.is_open()) return;
+  link.session.close();
+  link.heartbeat_at = TimePoint::never();
+  out_.push_back(agent::SessionEnded{master, why});
+}
+
+void Agent::renew(std::size_t master, const char* why) {
+  end_session(master, why);
+  say_hello(master);
+}
+
+void Agent::on_need_hello(std::size_t master, const msg::Message& message) {
+  const Link& link = links_[master];
+  // Without a session a HELLO is on its way: all that was said before it is answered so.
+  if (!link.session.is_open()) return;
+  if (message.session && message.session != link.session.id()) return;
+  renew(master, "the master does not know it");
+}
+
+void Agent::on_refused(std::size_t master, const msg::Refused& refused) {
+  Link& link = links_[master];
+  const Instance speaking = speaking_for();
+  if (synced_ && speaking != instance_) {
+    end_session(master, "refused");
+    give_up_earlier(speaking);
+    say_hello(master);
+  } else if (std::exchange(link.spoke_for_earlier, false)) {
+    // It may be a late answer about that one: asked once more, as ourselves only.
+    end_session(master, "refused");
+    link.hello_at = now_ + limits::kHelloRetry;
+  } else {
+    on(agent::TurnedAway{master, refused.reason});
+  }
+}
+
+void Agent::on(const agent::TurnedAway& event) {
+  Link& link = links_.at(event.master);
+  end_session(event.master, "turned away");
+  link.turned_away = true;
+  link.hello_at = TimePoint::never();
+  const bool by_all =
+      std::all_of(links_.begin(), links_.end(), [](const Link& each) { return each.turned_away; });
+  if (!by_all) {
+    out_.push_back(agent::Warn{"a master turned this worker away", event.reason});
+    return;
+  }
+  tell(pair::Fatal{3, event.reason});
+  stopped_ = true;
+  out_.push_back(agent::Stop{3, event.reason});
+}
+
+// --- Messages ------------------------------------------------------------------------------------
+
+bool Agent::accept(std::size_t master, const msg::Message& message) {
+  Link& link = links_[master];
+  if (config_.mutant == AgentMutant::NoSessionIds) return true;
+  if (!link.session.is_open() || message.session != link.session.id()) return false;
+  const bool in_order = link.session.accept(message.session, message.n);
+  if (!in_order && config_.mutant != AgentMutant::NoGapCheck) {
+    renew(master, "a message is missing");
+    return false;
+  }
+  return true;
+}
+
+void Agent::on(const agent::Received& event) {
+  const std::size_t master = event.master;
+  Link& link = links_.at(master);
+  if (link.turned_away) return;
+  const msg::Message& message = event.message;
+  if (const auto* refused = std::get_if<msg::Refused>(&message.body)) {
+    return on_refused(master, *refused);
+  }
+  if (std::holds_alternative<msg::NeedHello>(message.body)) return on_need_hello(master, message);
+  if (const auto* welcome = std::get_if<msg::Welcome>(&message.body)) {
+    return on_welcome(master, message, *welcome);
+  }
+  if (!synced_ || !accept(master, message) || message.epoch < epoch_) return;
+  link.seen = message.n;
+  link.heard_at = now_;
+  std::visit([this, master](const auto& body) { on_body(master, body); }, message.body);
+}
+
+void Agent::on_body(std::size_t master, const msg::Heartbeat& body) {
+  const Link& link = links_[master];
+  constexpr std::size_t kOldEnough = 4;
+  if (link.marks.size() >= kOldEnough && body.seen < link.marks.front()) {
+    renew(master, "the master misses what was sent");
+  }
+}
+
+void Agent::send(std::size_t master, msg::Body body) {
+  Link& link = links_[master];
+  if (!link.session.is_open()) return;
+  const std::uint64_t n = link.session.next_out();
+  out_.push_back(agent::Send{master, {link.session.id(), n, link.epoch, std::move(body)}});
+}
+
+void Agent::send_as_ourselves(msg::Body body) {
+  if (is_ourselves()) send(leader_, std::move(body));
+}
+
+void Agent::send_heartbeats(std::size_t master) {
+  Link& link = links_[master];
+  if (now_ >= link.heard_at + limits::kMasterSilent) return renew(master, "the master is silent");
+  if (now_ < link.heartbeat_at) return;
+  send(master, msg::Heartbeat{link.seen});
+  link.heartbeat_at = now_ + link.heartbeat_every;
+  constexpr std::size_t kKept = 4;
+  link.marks.push_back(link.session.sent());
+  if (link.marks.size() > kKept) link.marks.pop_front();
+}
+
+/// The master has heard of a later instance, or does not answer to this one: what it left is not
+/// wanted. Its attempts are lost there, and run again.
+void Agent::give_up_earlier(const Instance& earlier) {
+  pair::Acked acked;
+  for (const auto& [order, unacked] : unacked_) {
+    if (unacked.item.instance == earlier) acked.keys.push_back(unacked.item.result.key);
+  }
+  for (const AttemptKey& key : acked.keys) forget_result(key);
+  out_.push_back(agent::Warn{"the master does not take the results of an earlier start", ""});
+  tell(std::move(acked));
+}
+
+void Agent::on(const agent::Tick&) {
+  if (!synced_) return;
+  for (std::size_t master = 0; master < links_.size() && !stopped_; ++master) {
+    Link& link = links_[master];
+    if (link.session.is_open() && link.hello_instance != speaking_for()) {
+      renew(master, "that was all of an earlier start");
+    } else if (link.session.is_open()) {
+      send_heartbeats(master);
+    } else if (link.connected && now_ >= link.hello_at) {
+      const Instance speaking = speaking_for();
+      if (speaking != instance_ && link.unanswered >= limits::kHelloTries) {
+        give_up_earlier(speaking);
+      }
+      say_hello(master);
+    }
+  }
+  send_started();
+  send_results();
+  pump_output();
+}
+
+}  // namespace capstan

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: MIT
+//
+// Inside a session: the mirror of the shepherd, work from the master, results and output to it.
+#include <algorithm>
+
+#include "common/model/limits.h"
+#include "common/model/render.h"
+#include "worker/core/agent.h"
+
+namespace capstan {
+
+namespace {
+
+/// A result's bytes in a message, a little more than less.
+std::size_t size_of(const AttemptResult& result) {
+  constexpr std::size_t kNumbers = 128;
+  return kNumbers + result.reason.size() + result.stdout_tail.size() + result.stderr_tail.size();
+}
+
+constexpr std::size_t kResultsMessageBytes = limits::kMessageBytes * 3 / 4;
+
+}  // namespace
+
+// --- From the shepherd ---------------------------------------------------------------------------
+
+void Agent::on(const agent::FromShepherd& event) {
+  std::visit([this](const auto& message) { on_pair(message); }, event.message);
+}
+
+void Agent::on_pair(const pair::State& message) {
+  for (std::size_t master = 0; master < links_.size(); ++master) {
+    end_session(master, "another instance");
+  }
+  epoch_ = message.generation == generation_ ? std::max(epoch_, message.epoch) : message.epoch;
+  generation_ = message.generation;
+  instance_ = message.instance;
+  cpus_ = message.cpus;
+  leaving_ = message.leaving;
+  disk_full_ = message.disk_full;
+  synced_ = false;
+  held_.clear();
+  starts_.clear();
+  unacked_.clear();
+  unacked_order_.clear();
+  unsent_.clear();
+  in_flight_bytes_ = 0;
+  deliveries_.clear();
+  for (const pair::Held& held : message.held) {
+    held_[held.key] = {.started = held.started, .started_at = held.started_at};
+  }
+}
+
+void Agent::on_pair(const pair::Spooled& message) {
+  for (const pair::SpoolItem& item : message.items) add_ended(item);
+}
+
+void Agent::on_pair(const pair::Synced&) {
+  synced_ = true;
+  for (std::size_t master = 0; master < links_.size(); ++master) say_hello(master);
+}
+
+void Agent::on_pair(const pair::StartedAt& message) {
+  const auto it = held_.find(message.key);
+  if (it == held_.end()) return;
+  it->second.started = true;
+  it->second.started_at = message.at;
+  starts_.push_back(message.key);
+}
+
+void Agent::on_pair(const pair::Ended& message) {
+  for (const pair::SpoolItem& item : message.items) add_ended(item);
+}
+
+void Agent::add_ended(const pair::SpoolItem& item) {
+  const AttemptKey& key = item.result.key;
+  held_.erase(key);
+  if (!item.acked && !unacked_order_.contains(key)) {
+    unacked_order_[key] = next_order_;
+    unsent_.push_back(next_order_);
+    unacked_.emplace(next_order_++, Unacked{item});
+  }
+  for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
+    if (item.delivered[static_cast<std::size_t>(stream)]) continue;
+    const OutputKey output{key, stream};
+    const std::uint64_t total =
+        stream == Stream::Stdout ? item.result.stdout_bytes : item.result.stderr_bytes;
+    if (total > limits::kTailBytes || deliveries_.knows(output)) {
+      const bool is_stdout = stream == Stream::Stdout;
+      deliveries_.ended(output, total,
+                        is_stdout ? item.result.stdout_tail : item.result.stderr_tail);
+    } else {
+      tell(pair::Delivered{key, stream, total, true});  // The result carries all of it.
+    }
+  }
+}
+
+void Agent::on_pair(const pair::Returned& message) {
+  msg::Returned returned;
+  for (const AttemptKey& key : message.keys) {
+    if (held_.erase(key) > 0) returned.keys.push_back(key);
+  }
+  if (returned.keys.empty()) return;
+  if (is_ourselves()) return send_as_ourselves(std::move(returned));
+  returned_.insert(returned_.end(), returned.keys.begin(), returned.keys.end());
+}
+
+void Agent::on_pair(const pair::OutputGrew& message) {
+  if (held_.contains(message.key)) {
+    deliveries_.grew({message.key, message.stream}, message.total);
+  }
+}
+
+void Agent::on_pair(const pair::Notice& message) {
+  leaving_ = message.leaving;
+  disk_full_ = message.disk_full;
+  send_as_ourselves(msg::WorkerNotice{leaving_, disk_full_});
+}
+
+void Agent::on_pair(const pair::AllDone&) {
+  send_as_ourselves(msg::Goodbye{});
+  stopped_ = true;
+  out_.push_back(agent::Stop{});
+}
+
+// --- From the master -----------------------------------------------------------------------------
+
+void Agent::on_body(std::size_t, const msg::JobTemplate& body) {
+  if (const auto known = templates_.find(body.job); known != templates_.end()) {
+    template_bytes_ -= known->second.bytes;
+    templates_.erase(known);
+  }
+  Template job{body.spec, job_environment(config_.environment, body.spec.env), sizeof(Template)};
+  for (const Bytes& argument : body.spec.argv) job.bytes += argument.size() + sizeof(Bytes);
+  for (const EnvVar& each : job.environment) job.bytes += each.name.size() + each.value.size();
+  template_bytes_ += job.bytes;
+  templates_.emplace(body.job, std::move(job));
+  while (template_bytes_ > limits::kTemplateCacheBytes && templates_.begin()->first != body.job) {
+    template_bytes_ -= templates_.begin()->second.bytes;  // A Start without it says HELLO.
+    templates_.erase(templates_.begin());
+  }
+}
+
+void Agent::on_body(std::size_t master, const msg::Start& body) {
+  if (!is_ourselves() && config_.mutant != AgentMutant::NoSessionIds) return;
+  const auto job = templates_.find(body.job);
+  if (job == templates_.end()) {
+    end_session(master, "a start without its template");
+    links_[master].hello_at = now_ + limits::kHelloRetry;
+    return;
+  }
+  for (const msg::Start::One& one : body.tasks) {
+    const AttemptKey key{body.job, one.task, body.attempt};
+    if (held_.contains(key) || unacked_order_.contains(key)) continue;
+    held_[key] = {};
+    run_one(job->second, key, one.input);
+  }
+}
+
+void Agent::run_one(const Template& job, const AttemptKey& key, const Bytes& input) {
+  std::size_t bytes = 0;
+  for (const Bytes& argument : job.spec.argv) {
+    const auto places = std::count(argument.begin(), argument.end(), '{');
+    bytes += argument.size() + static_cast<std::size_t>(places) * input.size();
+  }
+  if (bytes > 2 * limits::kExecBytes) {  // It would not even be worth the memory to find out.
+    tell(pair::Unrunnable{key, "Argument list too long"});
+    return;
+  }
+  auto argv = render_command(job.spec, key.task, input);
+  if (!argv) {
+    tell(pair::Unrunnable{key, argv.error().message});
+    return;
+  }
+  pair::Run run{.key = key,
+                .argv = std::move(*argv),
+                .env = task_environment(job.environment, job.spec, key, input),
+                .cwd = job.spec.cwd,
+                .cpus = job.spec.cpus,
+                .time_limit = job.spec.time_limit};
+  run.env.push_back({"CAPSTAN_WORKER", config_.name});
+  bytes = 0;
+  for (const Bytes& argument : run.argv) bytes += argument.size() + sizeof(char*) + 1;
+  for (const EnvVar& each : run.env) bytes += each.name.size() + each.value.size() + sizeof(char*);
+  if (bytes > limits::kExecBytes) {
+    tell(pair::Unrunnable{key, "Argument list too long"});
+    return;
+  }
+  tell(std::move(run));
+}
+
+void Agent::on_body(std::size_t, const msg::Cancel& body) {
+  pair::Cancel cancel{body.why, {}};
+  for (const AttemptKey& key : body.keys) {
+    if (held_.contains(key)) cancel.keys.push_back(key);
+  }
+  if (!cancel.keys.empty()) tell(std::move(cancel));
+}
+
+void Agent::on_body(std::size_t, const msg::Recall& body) {
+  pair::Recall recall;
+  for (const AttemptKey& key : body.keys) {
+    if (held_.contains(key)) recall.keys.push_back(key);
+  }
+  if (!recall.keys.empty()) tell(std::move(recall));
+}
+
+void Agent::on_body(std::size_t, const msg::ResultAck& body) {
+  pair::Acked acked;
+  for (const AttemptKey& key : body.keys) {
+    if (!unacked_order_.contains(key)) continue;
+    forget_result(key);
+    acked.keys.push_back(key);
+  }
+  if (!acked.keys.empty()) tell(std::move(acked));
+}
+
+void Agent::on_body(std::size_t, const msg::LogAck& body) {
+  if (deliveries_.on_ack({body.key, body.stream}, body.upto, body.last)) {
+    tell(pair::Delivered{body.key, body.stream, body.upto, true});
+  }
+}
+
+void Agent::on_body(std::size_t, const msg::Follow& body) {
+  if (body.on && followed_.size() >= limits::kFollowedJobs) return;
+  if (body.on ? !followed_.insert(body.job).second : followed_.erase(body.job) == 0) return;
+  tell(pair::Follow{body.job, body.on});
+}
+
+// --- To the master -------------------------------------------------------------------------------
+
+void Agent::forget_result(const AttemptKey& key) {
+  const auto order = unacked_order_.find(key);
+  if (order == unacked_order_.end()) return;
+  const auto it = unacked_.find(order->second);
+  in_flight_bytes_ -= it->second.in_flight_bytes;
+  unacked_.erase(it);
+  unacked_order_.erase(order);
+}
+
+void Agent::send_started() {
+  if (!is_ourselves()) return;
+  msg::Started started;
+  for (const AttemptKey& key : starts_) {
+    const auto it = held_.find(key);
+    if (it == held_.end() || it->second.told) continue;
+    it->second.told = true;
+    started.started.push_back({key, now_ - it->second.started_at});
+  }
+  starts_.clear();
+  if (!started.started.empty()) send(leader_, std::move(started));
+}
+
+void Agent::send_results() {
+  if (!is_open()) return;
+  const Instance& instance = links_[leader_].hello_instance;
+  msg::Results results;
+  pair::Acked dropped;  // Stays empty but for the mutant.
+  std::size_t bytes = 0;
+  const auto flush = [&] {
+    if (!results.results.empty()) send(leader_, std::move(results));
+    results = {};
+    bytes = 0;
+  };
+  while (!unsent_.empty() && in_flight_bytes_ < limits::kResultsInFlightBytes) {
+    const auto it = unacked_.find(unsent_.front());
+    if (it != unacked_.end() && it->second.item.instance != instance) break;  // Later.
+    unsent_.pop_front();
+    if (it == unacked_.end()) continue;
+    Unacked& unacked = it->second;
+    const std::size_t size = size_of(unacked.item.result);
+    if (bytes + size > kResultsMessageBytes) flush();
+    bytes += size;
+    unacked.in_flight_bytes = size;
+    in_flight_bytes_ += size;
+    results.results.push_back(unacked.item.result);
+    results.results.back().ended_ago = std::max(Micros{0}, now_ - unacked.item.ended_at);
+    if (config_.mutant == AgentMutant::DropSpoolEarly) {
+      dropped.keys.push_back(unacked.item.result.key);
+    }
+  }
+  flush();
+  for (const AttemptKey& key : dropped.keys) forget_result(key);
+  if (!dropped.keys.empty()) tell(std::move(dropped));
+}
+
+void Agent::pump_output() {
+  if (!is_open()) return;
+  for (const Deliveries::Read& read : deliveries_.next_reads()) {
+    out_.push_back(agent::ReadOutput{read.output, read.offset, read.total, read.ended});
+  }
+}
+
+void Agent::on(const agent::OutputRead& event) {
+  auto chunk = deliveries_.on_read(event.output, event.offset, event.data);
+  if (!chunk) return;
+  send(leader_, msg::LogChunk{.key = event.output.attempt,
+                              .stream = event.output.stream,
+                              .offset = chunk->offset,
+                              .data = std::move(chunk->data),
+                              .last = chunk->last});
+}
+
+// --- Environment ---------------------------------------------------------------------------------
+
+std::vector<EnvVar> job_environment(const std::vector<EnvVar>& worker,
+                                    const std::vector<EnvVar>& job) {
+  std::map<Bytes, Bytes> merged;
+  for (const EnvVar& each : worker) merged[each.name] = each.value;
+  for (const EnvVar& each : job) merged[each.name] = each.value;
+  for (const char* ours : {"CAPSTAN_JOB_ID", "CAPSTAN_TASK_INDEX", "CAPSTAN_ATTEMPT",
+                           "CAPSTAN_INPUT", "CAPSTAN_CPUS", "CAPSTAN_WORKER"}) {
+    merged.erase(ours);
+  }
+  std::vector<EnvVar> environment;
+  for (auto& [name, value] : merged) environment.push_back({name, std::move(value)});
+  return environment;
+}
+
+std::vector<EnvVar> task_environment(std::vector<EnvVar> environment, const JobSpec& spec,
+                                     const AttemptKey& key, const Bytes& input) {
+  environment.push_back({"CAPSTAN_JOB_ID", std::to_string(key.job.value)});
+  environment.push_back({"CAPSTAN_TASK_INDEX", std::to_string(key.task.value)});
+  environment.push_back({"CAPSTAN_ATTEMPT", std::to_string(key.attempt.value)});
+  environment.push_back({"CAPSTAN_CPUS", std::to_string(spec.cpus)});
+  constexpr std::size_t kRoom = limits::kArgumentBytes - (sizeof("CAPSTAN_INPUT=") - 1);
+  if (spec.has_inputs && input.size() <= kRoom) environment.push_back({"CAPSTAN_INPUT", input});
+  return environment;
+}
+
+}  // namespace capstan

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+#include "worker/core/ending.h"
+
+#include <cstring>
+
+#include "common/base/bytes.h"
+#include "common/model/limits.h"
+#include "common/model/parse.h"
+#include "worker/core/shepherd.h"
+
+namespace capstan::ending {
+
+std::string reason_text(const std::string& words) {
+  std::string text = is_utf8(words) ? words : printable(words);
+  if (text.size() <= limits::kReasonBytes) return text;
+  std::size_t end = limits::kReasonBytes;
+  const auto is_continuation = [&text](std::size_t at) {
+    return (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80;
+  };
+  while (end > 0 && is_continuation(end)) --end;  // Never in the middle of a character.
+  text.resize(end);
+  return text;
+}
+
+AttemptResult launch_error(const AttemptKey& key, const std::string& reason) {
+  AttemptResult result;
+  result.key = key;
+  result.end = EndClass::LaunchError;
+  result.reason = reason_text(reason);
+  return result;
+}
+
+AttemptResult by_itself(const AttemptKey& key, const RunEnd& end) {
+  AttemptResult result;
+  result.key = key;
+  result.exit_code = end.exit_code;
+  result.signal = end.signal;
+  result.cpu = end.cpu;
+  result.max_rss_bytes = end.max_rss_bytes;
+  result.stdout_bytes = end.output_bytes[0];
+  result.stderr_bytes = end.output_bytes[1];
+  result.stdout_tail = end.tail[0];
+  result.stderr_tail = end.tail[1];
+  if (end.signal != 0) {
+    const char* name = sigabbrev_np(end.signal);
+    result.end = EndClass::Signal;
+    result.reason = name != nullptr ? std::string("killed by SIG") + name
+                                    : "killed by signal " + std::to_string(end.signal);
+  } else if (end.exit_code != 0) {
+    result.end = EndClass::Exit;
+  }
+  return result;
+}
+
+void cancelled(AttemptResult& result, bool never_ran) {
+  result.end = EndClass::Cancelled;
+  result.reason = never_ran ? "cancelled before it started" : "cancelled";
+}
+
+void superseded(AttemptResult& result) {
+  result.end = EndClass::Superseded;
+  result.reason = "another attempt succeeded";
+}
+
+void not_granted(AttemptResult& result) {
+  result.end = EndClass::Cancelled;
+  result.reason = "not granted to this worker any more";
+}
+
+void timed_out(AttemptResult& result, Micros limit) {
+  result.end = EndClass::Timeout;
+  result.reason = "ran longer than its time limit of " + duration_text(limit);
+}
+
+void left(AttemptResult& result) {
+  result.end = EndClass::WorkerLost;
+  result.reason = "its worker was stopped";
+}
+
+}  // namespace capstan::ending

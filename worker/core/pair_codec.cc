@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: MIT
+#include "worker/core/pair_codec.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/check.h"
+#include "common/model/limits.h"
+
+namespace capstan::pair {
+
+namespace {
+
+using wire::Reader;
+using wire::Writer;
+
+constexpr std::size_t kLengthBytes = 4;
+
+void put(Writer& w, TimePoint t) {
+  w.i64(t.us);
+}
+void get(Reader& r, TimePoint& t) {
+  t.us = r.i64();
+}
+
+void put(Writer& w, const std::vector<AttemptKey>& keys) {
+  w.array(keys.size());
+  for (const AttemptKey& key : keys) wire::put(w, key);
+}
+void get(Reader& r, std::vector<AttemptKey>& keys) {
+  keys.resize(r.array_up_to(limits::kPairFrameBytes));
+  for (AttemptKey& key : keys) wire::get(r, key);
+}
+
+void put(Writer& w, const std::vector<SpoolItem>& items) {
+  w.array(items.size());
+  for (const SpoolItem& item : items) pair::put(w, item);
+}
+void get(Reader& r, std::vector<SpoolItem>& items) {
+  const std::size_t count = r.array_up_to(limits::kPairFrameBytes);
+  for (std::size_t i = 0; i < count && r.ok(); ++i) pair::get(r, items.emplace_back());
+}
+
+Stream get_stream(Reader& r) {
+  return static_cast<Stream>(r.u64(1));
+}
+std::string get_text(Reader& r) {
+  return std::string(r.bin(limits::kPairFrameBytes));
+}
+
+// Each message: how many fields, and which. The order is the order of pair.h.
+void write(Writer& w, const State& m) {
+  w.array(7);
+  wire::put(w, m.instance);
+  w.u64(m.cpus);
+  wire::put(w, m.generation);
+  w.u64(m.epoch.value);
+  w.boolean(m.leaving);
+  w.boolean(m.disk_full);
+  w.array(m.held.size());
+  for (const Held& held : m.held) {
+    w.array(3);
+    wire::put(w, held.key);
+    w.boolean(held.started);
+    put(w, held.started_at);
+  }
+}
+void read(Reader& r, State& m) {
+  r.array(7);
+  wire::get(r, m.instance);
+  m.cpus = static_cast<std::uint32_t>(r.u64(UINT32_MAX));
+  wire::get(r, m.generation);
+  m.epoch = Epoch(r.u64());
+  m.leaving = r.boolean();
+  m.disk_full = r.boolean();
+  const std::size_t count = r.array_up_to(limits::kPairFrameBytes);
+  for (std::size_t i = 0; i < count && r.ok(); ++i) {
+    Held& held = m.held.emplace_back();
+    r.array(3);
+    wire::get(r, held.key);
+    held.started = r.boolean();
+    get(r, held.started_at);
+  }
+}
+
+void write(Writer& w, const Spooled& m) {
+  w.array(1);
+  put(w, m.items);
+}
+void read(Reader& r, Spooled& m) {
+  r.array(1);
+  get(r, m.items);
+}
+
+void write(Writer& w, const Synced&) {
+  w.array(0);
+}
+void read(Reader& r, Synced&) {
+  r.array(0);
+}
+
+void write(Writer& w, const StartedAt& m) {
+  w.array(2);
+  wire::put(w, m.key);
+  put(w, m.at);
+}
+void read(Reader& r, StartedAt& m) {
+  r.array(2);
+  wire::get(r, m.key);
+  get(r, m.at);
+}
+
+void write(Writer& w, const Ended& m) {
+  w.array(1);
+  put(w, m.items);
+}
+void read(Reader& r, Ended& m) {
+  r.array(1);
+  get(r, m.items);
+}
+
+void write(Writer& w, const Returned& m) {
+  w.array(1);
+  put(w, m.keys);
+}
+void read(Reader& r, Returned& m) {
+  r.array(1);
+  get(r, m.keys);
+}
+
+void write(Writer& w, const OutputGrew& m) {
+  w.array(3);
+  wire::put(w, m.key);
+  w.u64(static_cast<std::uint64_t>(m.stream));
+  w.u64(m.total);
+}
+void read(Reader& r, OutputGrew& m) {
+  r.array(3);
+  wire::get(r, m.key);
+  m.stream = get_stream(r);
+  m.total = r.u64();
+}
+
+void write(Writer& w, const Notice& m) {
+  w.array(2);
+  w.boolean(m.leaving);
+  w.boolean(m.disk_full);
+}
+void read(Reader& r, Notice& m) {
+  r.array(2);
+  m.leaving = r.boolean();
+  m.disk_full = r.boolean();
+}
+
+void write(Writer& w, const AllDone&) {
+  w.array(0);
+}
+void read(Reader& r, AllDone&) {
+  r.array(0);
+}
+
+void write(Writer& w, const Run& m) {
+  w.array(6);
+  wire::put(w, m.key);
+  w.array(m.argv.size());
+  for (const Bytes& argument : m.argv) w.bin(argument);
+  w.array(m.env.size() * 2);
+  for (const EnvVar& variable : m.env) {
+    w.bin(variable.name);
+    w.bin(variable.value);
+  }
+  w.bin(m.cwd);
+  w.u64(m.cpus);
+  w.i64(m.time_limit.count());
+}
+void read(Reader& r, Run& m) {
+  r.array(6);
+  wire::get(r, m.key);
+  const std::size_t arguments = r.array_up_to(limits::kPairFrameBytes);
+  for (std::size_t i = 0; i < arguments && r.ok(); ++i) m.argv.push_back(get_text(r));
+  const std::size_t variables = r.array_up_to(limits::kPairFrameBytes) / 2;
+  for (std::size_t i = 0; i < variables && r.ok(); ++i) {
+    EnvVar& variable = m.env.emplace_back();
+    variable.name = get_text(r);
+    variable.value = get_text(r);
+  }
+  m.cwd = get_text(r);
+  m.cpus = static_cast<std::uint32_t>(r.u64(UINT32_MAX));
+  m.time_limit = Micros(r.i64(0));
+}
+
+void write(Writer& w, const Unrunnable& m) {
+  w.array(2);
+  wire::put(w, m.key);
+  w.bin(m.reason);
+}
+void read(Reader& r, Unrunnable& m) {
+  r.array(2);
+  wire::get(r, m.key);
+  m.reason = get_text(r);
+}
+
+void write(Writer& w, const Cancel& m) {
+  w.array(2);
+  w.u64(static_cast<std::uint64_t>(m.why));
+  put(w, m.keys);
+}
+void read(Reader& r, Cancel& m) {
+  r.array(2);
+  m.why = static_cast<CancelWhy>(r.u64(static_cast<std::uint64_t>(CancelWhy::NotGranted)));
+  get(r, m.keys);
+}
+
+void write(Writer& w, const Recall& m) {
+  w.array(1);
+  put(w, m.keys);
+}
+void read(Reader& r, Recall& m) {
+  r.array(1);
+  get(r, m.keys);
+}
+
+void write(Writer& w, const Acked& m) {
+  w.array(1);
+  put(w, m.keys);
+}
+void read(Reader& r, Acked& m) {
+  r.array(1);
+  get(r, m.keys);
+}
+
+void write(Writer& w, const Follow& m) {
+  w.array(2);
+  w.u64(m.job.value);
+  w.boolean(m.on);
+}
+void read(Reader& r, Follow& m) {
+  r.array(2);
+  m.job = JobId(r.u64());
+  m.on = r.boolean();
+}
+
+void write(Writer& w, const Delivered& m) {
+  w.array(4);
+  wire::put(w, m.key);
+  w.u64(static_cast<std::uint64_t>(m.stream));
+  w.u64(m.upto);
+  w.boolean(m.last);
+}
+void read(Reader& r, Delivered& m) {
+  r.array(4);
+  wire::get(r, m.key);
+  m.stream = get_stream(r);
+  m.upto = r.u64();
+  m.last = r.boolean();
+}
+
+void write(Writer& w, const Ready& m) {
+  w.array(3);
+  w.bin(m.name);
+  wire::put(w, m.generation);
+  w.u64(m.epoch.value);
+}
+void read(Reader& r, Ready& m) {
+  r.array(3);
+  m.name = get_text(r);
+  wire::get(r, m.generation);
+  m.epoch = Epoch(r.u64());
+}
+
+void write(Writer& w, const NewGeneration& m) {
+  w.array(1);
+  wire::put(w, m.generation);
+}
+void read(Reader& r, NewGeneration& m) {
+  r.array(1);
+  wire::get(r, m.generation);
+}
+
+void write(Writer& w, const Fatal& m) {
+  w.array(2);
+  w.i64(m.exit_code);
+  w.bin(m.message);
+}
+void read(Reader& r, Fatal& m) {
+  r.array(2);
+  m.exit_code = static_cast<int>(r.i64(0, 255));
+  m.message = get_text(r);
+}
+
+template <class Variant>
+void encode_any(const Variant& message, std::string& out) {
+  const std::size_t begin = out.size();
+  out.append(kLengthBytes, '\0');
+  Writer writer(out);
+  writer.array(2);
+  writer.u64(message.index());
+  std::visit([&writer](const auto& m) { write(writer, m); }, message);
+  const std::size_t length = out.size() - begin - kLengthBytes;
+  CHECK(length <= limits::kPairFrameBytes);
+  for (std::size_t i = 0; i < kLengthBytes; ++i) {
+    out[begin + i] = static_cast<char>((length >> (8 * i)) & 0xFF);
+  }
+}
+
+template <class Variant, std::size_t kIndex = 0>
+void read_alternative(Reader& r, std::uint64_t type, Variant& message) {
+  if constexpr (kIndex < std::variant_size_v<Variant>) {
+    if (type == kIndex) {
+      read(r, message.template emplace<kIndex>());
+    } else {
+      read_alternative<Variant, kIndex + 1>(r, type, message);
+    }
+  }
+}
+
+template <class Variant>
+Result<Variant> decode_any(std::string_view payload) {
+  Reader reader(payload);
+  reader.array(2);
+  const std::uint64_t type = reader.u64(std::variant_size_v<Variant> - 1);
+  Variant message;
+  if (reader.ok()) read_alternative(reader, type, message);
+  if (!reader.finished()) {
+    return fail(Errc::Corrupt, std::string("a message between shepherd and agent: ") +
+                                   (reader.ok() ? "bytes left over" : reader.error()));
+  }
+  return message;
+}
+
+}  // namespace
+
+void put(Writer& w, const SpoolItem& item) {
+  w.array(6);
+  wire::put(w, item.instance);
+  wire::put(w, item.result);
+  put(w, item.ended_at);
+  w.boolean(item.acked);
+  w.boolean(item.delivered[0]);
+  w.boolean(item.delivered[1]);
+}
+
+void get(Reader& r, SpoolItem& item) {
+  r.array(6);
+  wire::get(r, item.instance);
+  wire::get(r, item.result);
+  get(r, item.ended_at);
+  item.acked = r.boolean();
+  item.delivered[0] = r.boolean();
+  item.delivered[1] = r.boolean();
+}
+
+void encode(const ToAgent& message, std::string& out) {
+  encode_any(message, out);
+}
+void encode(const ToShepherd& message, std::string& out) {
+  encode_any(message, out);
+}
+
+Result<ToAgent> decode_to_agent(std::string_view payload) {
+  return decode_any<ToAgent>(payload);
+}
+Result<ToShepherd> decode_to_shepherd(std::string_view payload) {
+  return decode_any<ToShepherd>(payload);
+}
+
+Result<bool> Framer::next(std::string_view& payload) {
+  const std::size_t available = buffer_.size() - at_;
+  std::size_t length = 0;
+  if (available >= kLengthBytes) {
+    for (std::size_t i = 0; i < kLengthBytes; ++i) {
+      length |= std::size_t{static_cast<unsigned char>(buffer_[at_ + i])} << (8 * i);
+    }
+  }
+  if (length > limits::kPairFrameBytes) {
+    return fail(Errc::Corrupt, "a frame between shepherd and agent is too long");
+  }
+  if (available < kLengthBytes || available - kLengthBytes < length) {
+    buffer_.erase(0, at_);
+    at_ = 0;
+    return false;
+  }
+  payload = std::string_view(buffer_).substr(at_ + kLengthBytes, length);
+  at_ += kLengthBytes + length;
+  return true;
+}
+
+void Framer::clear() {
+  buffer_.clear();
+  at_ = 0;
+}
+
+}  // namespace capstan::pair

@@ -1,0 +1,545 @@
+// SPDX-License-Identifier: MIT
+#include "worker/core/shepherd.h"
+
+#include <algorithm>
+
+#include "worker/core/ending.h"
+
+namespace capstan {
+
+using shepherd::Action;
+using shepherd::Actions;
+
+Shepherd::Shepherd(shepherd::Config config, std::vector<pair::SpoolItem> spooled,
+                   Generation generation)
+    : config_(config), generation_(generation) {
+  for (pair::SpoolItem& item : spooled) {
+    spool_order_[item.result.key] = next_order_;
+    spool_.emplace(next_order_++, std::move(item));
+  }
+}
+
+Actions Shepherd::step(const shepherd::Event& event, TimePoint now) {
+  now_ = now;
+  out_.clear();
+  if (!exited_) std::visit([this](const auto& e) { on(e); }, event);
+  return std::move(out_);
+}
+
+TimePoint Shepherd::next_deadline() const {
+  if (exited_) return TimePoint::never();
+  TimePoint next = std::min({report_at_, disk_retry_, grace_over_, leave_over_});
+  if (!timers_.empty()) next = std::min(next, timers_.begin()->first);
+  if (!young_.empty()) next = std::min(next, young_.front().first + limits::kStartedHold);
+  if (!unsynced_.empty()) next = std::min(next, unsynced_.front().first + limits::kSpoolSyncAfter);
+  if (!grown_.empty()) next = std::min(next, growth_at_);
+  return next;
+}
+
+// --- The agent comes and goes --------------------------------------------------------------------
+
+void Shepherd::on(const shepherd::AgentUp&) {
+  agent_up_ = false;
+  report_ended();  // To the file only: the state tells them.
+  agent_up_ = true;
+  all_done_told_ = false;
+  for (const JobId job : std::set<JobId>(followed_)) follow(job, false);  // It will say so again.
+  tell_state();
+}
+
+void Shepherd::on(const shepherd::AgentDown&) {
+  agent_up_ = false;
+  if (!all_done_told_) return;
+  exited_ = true;
+  out_.push_back(shepherd::Exit{});
+}
+
+void Shepherd::tell_state() {
+  pair::State state{.instance = config_.instance,
+                    .cpus = config_.cpus,
+                    .generation = generation_,
+                    .epoch = epoch_,
+                    .leaving = leaving_,
+                    .disk_full = disk_full_,
+                    .held = {}};
+  for (const auto& [key, attempt] : held_) {
+    const bool started = attempt.phase != Phase::Queued && attempt.phase != Phase::Launching;
+    state.held.push_back({key, started, attempt.started_at});
+  }
+  young_.clear();
+  tell(std::move(state));
+  pair::Spooled part;
+  for (const auto& [order, item] : spool_) {
+    part.items.push_back(item);
+    if (part.items.size() < limits::kReportBatch) continue;
+    tell(std::move(part));
+    part = {};
+  }
+  if (!part.items.empty()) tell(std::move(part));
+  tell(pair::Synced{});
+}
+
+void Shepherd::on(const shepherd::FromAgent& event) {
+  std::visit([this](const auto& message) { on_message(message); }, event.message);
+}
+
+// --- What the masters want -----------------------------------------------------------------------
+
+bool Shepherd::tell_if_spooled(const AttemptKey& key) {
+  const auto order = spool_order_.find(key);
+  if (order == spool_order_.end()) return false;
+  const bool is_due = std::find(ended_.begin(), ended_.end(), order->second) != ended_.end();
+  if (!is_due) tell(pair::Ended{{spool_.at(order->second)}});
+  return true;
+}
+
+bool Shepherd::takes_work() const {
+  return !leaving_ && !disk_full_ && !setting_aside_ && !fatal_;
+}
+
+std::uint32_t Shepherd::slots_of(const Attempt& attempt) const {
+  return std::clamp(attempt.run.cpus, 1U, std::max(1U, config_.cpus));
+}
+
+void Shepherd::on_message(const pair::Run& message) {
+  if (setting_aside_ || held_.contains(message.key)) return;
+  if (tell_if_spooled(message.key)) return;
+  if (!takes_work() || held_.size() >= limits::kHeldPerWorker) {
+    tell(pair::Returned{{message.key}});
+    return;
+  }
+  held_[message.key].run = message;
+  queue_.push_back(message.key);
+  ++queued_;
+}
+
+void Shepherd::on_message(const pair::Unrunnable& message) {
+  if (setting_aside_ || held_.contains(message.key) || tell_if_spooled(message.key)) return;
+  if (!takes_work()) {
+    tell(pair::Returned{{message.key}});
+    return;
+  }
+  spool(ending::launch_error(message.key, message.reason), false);
+}
+
+void Shepherd::on_message(const pair::Cancel& message) {
+  const Cause cause = message.why == CancelWhy::User         ? Cause::Cancelled
+                      : message.why == CancelWhy::Superseded ? Cause::Superseded
+                                                             : Cause::NotGranted;
+  for (const AttemptKey& key : message.keys) {
+    if (const auto it = held_.find(key); it != held_.end()) end_attempt(it, cause);
+  }
+}
+
+void Shepherd::on_message(const pair::Recall& message) {
+  pair::Returned returned;
+  for (const AttemptKey& key : message.keys) {
+    const auto it = held_.find(key);
+    if (it == held_.end() || it->second.phase != Phase::Queued) continue;
+    returned.keys.push_back(key);
+    erase(it);
+  }
+  if (!returned.keys.empty()) tell(std::move(returned));
+}
+
+void Shepherd::on_message(const pair::Follow& message) {
+  follow(message.job, message.on);
+}
+
+void Shepherd::follow(JobId job, bool on) {
+  if (on && followed_.size() >= limits::kFollowedJobs) return;
+  if (on ? !followed_.insert(job).second : followed_.erase(job) == 0) return;
+  out_.push_back(shepherd::FollowOutput{job, on});
+  if (!on) return;
+  for (auto it = held_.lower_bound({job, {}, {}}); it != held_.end() && it->first.job == job;
+       ++it) {
+    it->second.followed = it->second.followed || it->second.phase != Phase::Queued;
+  }
+}
+
+void Shepherd::on_message(const pair::Ready& message) {
+  const bool began_anew = generation_ != message.generation;
+  epoch_ = began_anew ? message.epoch : std::max(epoch_, message.epoch);
+  if (began_anew) {
+    generation_ = message.generation;
+    out_.push_back(shepherd::SpoolGeneration{generation_});
+  }
+  if (said_ready_) return;
+  said_ready_ = true;
+  out_.push_back(shepherd::SayReady{message.name});
+}
+
+// --- Starting and ending -------------------------------------------------------------------------
+
+void Shepherd::start_what_fits() {
+  while (takes_work() && !queue_.empty()) {
+    const AttemptKey key = queue_.front();
+    const auto it = held_.find(key);
+    if (it != held_.end() && it->second.phase == Phase::Queued) {
+      Attempt& attempt = it->second;
+      const std::uint32_t slots = slots_of(attempt);
+      if (cpus_taken_ + slots > std::max(1U, config_.cpus)) return;
+      cpus_taken_ += slots;
+      --queued_;
+      ++running_;
+      attempt.phase = Phase::Launching;
+      attempt.started_at = now_;
+      attempt.followed = followed_.contains(key.job);
+      out_.push_back(shepherd::Launch{key, std::move(attempt.run.argv), std::move(attempt.run.env),
+                                      std::move(attempt.run.cwd), attempt.followed});
+    }
+    queue_.pop_front();
+  }
+}
+
+void Shepherd::on(const shepherd::Launched& event) {
+  const auto it = held_.find(event.key);
+  if (it == held_.end() || it->second.phase == Phase::Queued) return;
+  Attempt& attempt = it->second;
+  attempt.started_at = now_;
+  young_.emplace_back(now_, event.key);
+  if (attempt.phase != Phase::Launching) return;  // Being ended already.
+  attempt.phase = Phase::Running;
+  if (attempt.run.time_limit.count() > 0) {
+    set_timer(event.key, attempt, now_ + attempt.run.time_limit);
+  }
+}
+
+void Shepherd::on(const shepherd::LaunchFailed& event) {
+  const auto it = held_.find(event.key);
+  if (it == held_.end() || it->second.phase == Phase::Queued) return;
+  AttemptResult result = ending::launch_error(event.key, event.reason);
+  finish(it, std::move(result));
+}
+
+void Shepherd::on(const shepherd::Gone& event) {
+  const auto it = held_.find(event.key);
+  if (it == held_.end() || it->second.phase == Phase::Queued) return;
+  AttemptResult result = ending::by_itself(event.key, event.end);
+  result.wall = now_ - it->second.started_at;
+  finish(it, std::move(result));
+}
+
+void Shepherd::end_attempt(Held::iterator it, Cause cause) {
+  Attempt& attempt = it->second;
+  if (attempt.phase == Phase::Queued) {
+    attempt.cause = cause;
+    finish(it, AttemptResult{.key = it->first, .reason = {}, .stdout_tail = {}, .stderr_tail = {}});
+    return;
+  }
+  // The first reason stands; but a user's word says more than our own leaving does, and nothing is
+  // reported to a cluster that is not there any more.
+  const bool replaces = attempt.cause == Cause::None || attempt.cause == Cause::Left;
+  if (replaces || cause == Cause::SetAside) attempt.cause = cause;
+  if (attempt.phase == Phase::Ending) return;
+  attempt.phase = Phase::Ending;
+  const bool at_once = config_.kill_grace.count() <= 0;
+  out_.push_back(shepherd::Kill{it->first, at_once});
+  set_timer(it->first, attempt, at_once ? TimePoint::never() : now_ + config_.kill_grace);
+}
+
+void Shepherd::end_running(Cause cause) {
+  for (auto it = held_.begin(); it != held_.end(); ++it) {
+    if (it->second.phase != Phase::Queued) end_attempt(it, cause);
+  }
+}
+
+void Shepherd::give_back_queued() {
+  pair::Returned returned;
+  for (auto it = held_.begin(); it != held_.end();) {
+    const auto next = std::next(it);
+    if (it->second.phase == Phase::Queued) {
+      returned.keys.push_back(it->first);
+      erase(it);
+    }
+    it = next;
+  }
+  queue_.clear();
+  if (!returned.keys.empty()) tell(std::move(returned));
+}
+
+void Shepherd::set_timer(const AttemptKey& key, Attempt& attempt, TimePoint at) {
+  if (attempt.timer != TimePoint::never()) timers_.erase({attempt.timer, key});
+  attempt.timer = at;
+  if (at != TimePoint::never()) timers_.emplace(at, key);
+}
+
+void Shepherd::enforce_timers() {
+  while (!timers_.empty() && timers_.begin()->first <= now_) {
+    const auto it = held_.find(timers_.begin()->second);
+    set_timer(it->first, it->second, TimePoint::never());
+    if (it->second.phase == Phase::Running) {
+      end_attempt(it, Cause::Timeout);
+    } else {
+      out_.push_back(shepherd::Kill{it->first, true});
+    }
+  }
+}
+
+void Shepherd::erase(Held::iterator it) {
+  set_timer(it->first, it->second, TimePoint::never());
+  if (it->second.phase == Phase::Queued) {
+    --queued_;
+  } else {
+    --running_;
+    cpus_taken_ -= slots_of(it->second);
+  }
+  held_.erase(it);
+}
+
+void Shepherd::finish(Held::iterator it, AttemptResult result) {
+  const Cause cause = it->second.cause;
+  const bool never_ran = it->second.phase == Phase::Queued;
+  const Micros limit = it->second.run.time_limit;
+  bool followed = it->second.followed;
+  erase(it);
+  switch (cause) {
+    case Cause::None:
+      break;
+    case Cause::Cancelled:
+      ending::cancelled(result, never_ran);
+      break;
+    case Cause::Superseded:
+      ending::superseded(result);
+      break;
+    case Cause::NotGranted:
+      ending::not_granted(result);
+      break;
+    case Cause::Timeout:
+      ending::timed_out(result, limit);
+      break;
+    case Cause::Left:
+      ending::left(result);
+      break;
+    case Cause::SetAside:
+      break;
+  }
+  if (cause == Cause::NotGranted || cause == Cause::SetAside) {  // Nobody waits for its output.
+    for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
+      out_.push_back(shepherd::DropOutput{result.key, stream});
+    }
+    result.stdout_bytes = result.stdout_tail.size();
+    result.stderr_bytes = result.stderr_tail.size();
+    followed = false;
+  }
+  if (cause != Cause::SetAside) spool(std::move(result), followed);
+}
+
+// --- Telling: to the spool first, then to the agent ----------------------------------------------
+
+void Shepherd::spool(AttemptResult result, bool followed) {
+  const AttemptKey key = result.key;
+  pair::SpoolItem item{.instance = config_.instance, .result = std::move(result), .ended_at = now_};
+  item.delivered[0] = item.result.stdout_bytes <= limits::kTailBytes && !followed;
+  item.delivered[1] = item.result.stderr_bytes <= limits::kTailBytes && !followed;
+  grown_.erase({key, Stream::Stdout});  // Its end says how much there is.
+  grown_.erase({key, Stream::Stderr});
+  spool_order_[key] = next_order_;
+  ended_.push_back(next_order_);
+  spool_.emplace(next_order_++, std::move(item));
+  if (report_at_ == TimePoint::never()) report_at_ = now_ + limits::kReportLinger;
+}
+
+void Shepherd::report_ended() {
+  report_at_ = TimePoint::never();
+  if (ended_.empty()) return;
+  std::vector<pair::SpoolItem> items;
+  for (const std::uint64_t order : ended_) {
+    items.push_back(spool_.at(order));
+    unsynced_.emplace_back(now_, order);
+  }
+  ended_.clear();
+  out_.push_back(shepherd::SpoolAppend{items});
+  while (items.size() > limits::kReportBatch) {
+    const auto cut = items.begin() + static_cast<std::ptrdiff_t>(limits::kReportBatch);
+    tell(pair::Ended{{items.begin(), cut}});
+    items.erase(items.begin(), cut);
+  }
+  tell(pair::Ended{std::move(items)});
+}
+
+void Shepherd::tell_started() {
+  while (!young_.empty() && young_.front().first + limits::kStartedHold <= now_) {
+    const AttemptKey key = young_.front().second;
+    young_.pop_front();
+    if (const auto it = held_.find(key); it != held_.end()) {
+      tell(pair::StartedAt{key, it->second.started_at});
+    }
+  }
+}
+
+void Shepherd::on(const shepherd::OutputGrew& event) {
+  if (held_.contains(event.key)) grown_[{event.key, event.stream}] = event.total;
+}
+
+void Shepherd::tell_growth() {
+  if (grown_.empty() || now_ < growth_at_) return;
+  for (const auto& [output, total] : grown_) {
+    tell(pair::OutputGrew{output.first, output.second, total});
+  }
+  grown_.clear();
+  growth_at_ = now_ + limits::kGrowthPace;
+}
+
+void Shepherd::on_message(const pair::Acked& message) {
+  shepherd::SpoolAcked acked;
+  for (const AttemptKey& key : message.keys) {
+    const auto order = spool_order_.find(key);
+    if (order == spool_order_.end()) continue;
+    const auto it = spool_.find(order->second);
+    if (it->second.acked) continue;
+    it->second.acked = true;
+    acked.keys.push_back(key);
+    forget_if_done(it);
+  }
+  if (!acked.keys.empty()) out_.push_back(std::move(acked));
+}
+
+void Shepherd::on_message(const pair::Delivered& message) {
+  const auto order = spool_order_.find(message.key);
+  if (!message.last || order == spool_order_.end()) return;
+  const auto it = spool_.find(order->second);
+  bool& delivered = it->second.delivered[static_cast<std::size_t>(message.stream)];
+  if (delivered) return;
+  delivered = true;
+  out_.push_back(shepherd::SpoolDelivered{message.key, message.stream});
+  out_.push_back(shepherd::DropOutput{message.key, message.stream});
+  forget_if_done(it);
+}
+
+void Shepherd::forget_if_done(Spool::iterator it) {
+  if (!it->second.is_done()) return;
+  spool_order_.erase(it->second.result.key);
+  spool_.erase(it);
+}
+
+void Shepherd::sync_spool() {
+  const auto needs_no_sync = [this](std::uint64_t order) {
+    const auto it = spool_.find(order);
+    return it == spool_.end() || it->second.acked;
+  };
+  while (!unsynced_.empty() && needs_no_sync(unsynced_.front().second)) unsynced_.pop_front();
+  if (unsynced_.empty() || now_ < unsynced_.front().first + limits::kSpoolSyncAfter) return;
+  out_.push_back(shepherd::SpoolSync{});
+  unsynced_.clear();
+}
+
+// --- Disk, generation, leaving -------------------------------------------------------------------
+
+void Shepherd::on(const shepherd::Disk& event) {
+  disk_retry_ = event.full ? now_ + limits::kDiskRetry : TimePoint::never();
+  if (event.full == disk_full_) return;
+  disk_full_ = event.full;
+  tell(pair::Notice{leaving_, disk_full_});
+  if (disk_full_) give_back_queued();
+}
+
+void Shepherd::retry_disk() {
+  if (now_ < disk_retry_) return;
+  disk_retry_ = now_ + limits::kDiskRetry;
+  out_.push_back(shepherd::SpoolRetry{});
+}
+
+void Shepherd::on_message(const pair::NewGeneration& message) {
+  const bool first = !setting_aside_;
+  report_ended();
+  setting_aside_ = message.generation;
+  if (!first) return;
+  for (auto it = held_.begin(); it != held_.end();) {
+    const auto next = std::next(it);
+    if (it->second.phase == Phase::Queued) erase(it);
+    it = next;
+  }
+  queue_.clear();
+  end_running(Cause::SetAside);
+}
+
+void Shepherd::set_aside_when_empty() {
+  if (!setting_aside_ || aside_asked_ || !held_.empty()) return;
+  report_ended();
+  aside_asked_ = true;
+  out_.push_back(shepherd::SetAside{});
+}
+
+void Shepherd::on(const shepherd::NewInstance& event) {
+  if (!aside_asked_) return;
+  spool_.clear();
+  spool_order_.clear();
+  unsynced_.clear();
+  grown_.clear();
+  generation_ = *setting_aside_;
+  epoch_ = {};
+  config_.instance = event.instance;
+  setting_aside_.reset();
+  aside_asked_ = false;
+  out_.push_back(shepherd::SpoolGeneration{generation_});
+  tell_state();
+}
+
+void Shepherd::on(const shepherd::Leave&) {
+  if (leaving_) {  // Told twice: at once.
+    grace_over_ = now_;
+    leave_over_ = now_ + config_.kill_grace + limits::kGoodbyeWait;
+    return;
+  }
+  leaving_ = true;
+  grace_over_ = now_ + config_.grace;
+  leave_over_ = grace_over_ + config_.kill_grace + limits::kGoodbyeWait;
+  tell(pair::Notice{leaving_, disk_full_});
+  give_back_queued();
+}
+
+void Shepherd::on_message(const pair::Fatal& message) {
+  if (fatal_) return;
+  fatal_ = shepherd::Exit{message.exit_code, message.message};
+  give_back_queued();
+  end_running(Cause::Left);
+}
+
+void Shepherd::leave_when_done() {
+  if (now_ >= grace_over_) {
+    grace_over_ = TimePoint::never();
+    end_running(Cause::Left);
+  }
+  if (fatal_ && held_.empty()) {
+    report_ended();
+    exited_ = true;
+    out_.push_back(*fatal_);
+    return;
+  }
+  if (!leaving_) return;
+  if (!held_.empty()) {
+    if (now_ < leave_over_) return;
+    report_ended();  // Something cannot be killed: it ends with us, or nobody can end it.
+    exited_ = true;
+    out_.push_back(shepherd::Exit{0, "some processes could not be killed in time"});
+    return;
+  }
+  if (grace_over_ != TimePoint::never()) {  // Nothing runs any more: only the goodbye is left.
+    grace_over_ = TimePoint::never();
+    leave_over_ = std::min(leave_over_, now_ + limits::kGoodbyeWait);
+  }
+  if (now_ >= leave_over_ && (all_done_told_ || !agent_up_)) {
+    exited_ = true;
+    out_.push_back(shepherd::Exit{});
+  } else if (!all_done_told_ && agent_up_ && (spool_.empty() || now_ >= leave_over_)) {
+    all_done_told_ = true;
+    leave_over_ = now_ + limits::kGoodbyeWait;
+    tell(pair::AllDone{});
+  }
+}
+
+void Shepherd::on(const shepherd::Tick&) {
+  enforce_timers();
+  start_what_fits();
+  const bool waits_for_more = queued_ > 0 && takes_work() && ended_.size() < limits::kReportBatch;
+  if (!waits_for_more || now_ >= report_at_) report_ended();
+  tell_started();
+  tell_growth();
+  sync_spool();
+  retry_disk();
+  set_aside_when_empty();
+  leave_when_done();
+}
+
+}  // namespace capstan

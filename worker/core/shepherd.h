@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT
+//
+// The shepherd as a pure machine: which attempts it holds, when each starts, how it is ended, and
+// what is spooled until a master has it. Its shell (worker/shepherd_main.h) executes the actions in
+// order; tests/sim executes them on a virtual machine. No clock, no I/O, no logging.
+//
+//            slots free           launched               tree gone
+//  [Queued] ------------> [Launching] -----> [Running] -------------> spooled, then told
+//     |  recalled, leaving,   | launch error     | cancel, time limit, leaving
+//     |  disk full            '--> spooled       v
+//     '--> returned                           [Ending] TERM, after kill_grace KILL; reported only
+//                                                      when no process of its tree is left
+//
+// Invariants: an attempt is held or spooled or neither, never both; a Run of a held or spooled one
+// changes nothing, so no attempt is executed twice in one instance; a result is appended to the
+// spool before the agent hears of it; the slots of an attempt are free only when its tree is gone.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/ids.h"
+#include "common/model/limits.h"
+#include "worker/core/pair.h"
+
+namespace capstan {
+
+/// How a process tree ended, as the runner saw it. The tree is gone and its output is read.
+struct RunEnd {
+  int exit_code = 0;
+  int signal = 0;  ///< The signal that ended the main process, or 0.
+  Micros cpu{0};
+  std::uint64_t max_rss_bytes = 0;
+  std::array<std::uint64_t, 2> output_bytes{};  ///< By Stream.
+  std::array<Bytes, 2> tail{};                  ///< By Stream, at most kTailBytes.
+};
+
+namespace shepherd {
+
+// --- Events --------------------------------------------------------------------------------------
+/// A new agent is there and knows nothing.
+struct AgentUp {};
+struct AgentDown {};
+struct FromAgent {
+  pair::ToShepherd message;
+};
+/// The answers to Launch: its main process runs, or the system refused with these words.
+struct Launched {
+  AttemptKey key;
+};
+struct LaunchFailed {
+  AttemptKey key;
+  std::string reason;
+};
+struct Gone {
+  AttemptKey key;
+  RunEnd end;
+};
+struct OutputGrew {
+  AttemptKey key;
+  Stream stream = Stream::Stdout;
+  std::uint64_t total = 0;
+};
+/// SIGTERM: leave. A second one: at once, without grace.
+struct Leave {};
+/// Writing to the disk fails (the spool or an output), or works again.
+struct Disk {
+  bool full = false;
+};
+/// After SetAside was executed: the next instance of this worker, from the shell's randomness.
+struct NewInstance {
+  Instance instance;
+};
+/// After each batch of events, and at next_deadline().
+struct Tick {};
+
+using Event = std::variant<AgentUp, AgentDown, FromAgent, Launched, LaunchFailed, Gone, OutputGrew,
+                           Leave, Disk, NewInstance, Tick>;
+
+// --- Actions, to be executed in this order -------------------------------------------------------
+struct Launch {
+  AttemptKey key;
+  std::vector<Bytes> argv{};
+  std::vector<EnvVar> env{};
+  Bytes cwd{};
+  bool followed = false;
+};
+/// To the whole tree. `force`: SIGKILL, else SIGTERM.
+struct Kill {
+  AttemptKey key;
+  bool force = false;
+};
+struct ToAgent {
+  pair::ToAgent message;
+};
+/// Records of the spool. Written (not synced) before anything that follows is told.
+struct SpoolAppend {
+  std::vector<pair::SpoolItem> items;
+};
+struct SpoolAcked {
+  std::vector<AttemptKey> keys;
+};
+struct SpoolDelivered {
+  AttemptKey key;
+  Stream stream = Stream::Stdout;
+};
+struct SpoolGeneration {
+  Generation generation;
+};
+/// What is appended has waited undelivered for kSpoolSyncAfter.
+struct SpoolSync {};
+/// The disk was full: try to write what waits, answer with Disk.
+struct SpoolRetry {};
+/// Rename the spool and the outputs, begin empty ones, answer with NewInstance.
+struct SetAside {};
+struct DropOutput {
+  AttemptKey key;
+  Stream stream = Stream::Stdout;
+};
+struct FollowOutput {
+  JobId job;
+  bool on = false;
+};
+/// The first session is open: the ready line.
+struct SayReady {
+  std::string name;
+};
+/// End the process: the agent was told to go (code 0), or refused (2, 3). Nothing runs any more.
+struct Exit {
+  int code = 0;
+  std::string message{};
+};
+
+using Action =
+    std::variant<Launch, Kill, ToAgent, SpoolAppend, SpoolAcked, SpoolDelivered, SpoolGeneration,
+                 SpoolSync, SpoolRetry, SetAside, DropOutput, FollowOutput, SayReady, Exit>;
+using Actions = std::vector<Action>;
+
+struct Config {
+  Instance instance{};
+  std::uint32_t cpus = 1;
+  Micros grace{limits::kGrace};
+  Micros kill_grace{limits::kKillGrace};
+};
+
+}  // namespace shepherd
+
+class Shepherd {
+ public:
+  /// `spool`: what an earlier life left in the file, in its order; `generation` as it was.
+  explicit Shepherd(shepherd::Config config, std::vector<pair::SpoolItem> spool = {},
+                    Generation generation = {});
+
+  /// Total: an event that makes no sense (any more) changes nothing.
+  [[nodiscard]] shepherd::Actions step(const shepherd::Event& event, TimePoint now);
+  /// When a Tick is due even if nothing happens; TimePoint::never() when none is.
+  [[nodiscard]] TimePoint next_deadline() const;
+
+  // For shells, checkers and tests.
+  [[nodiscard]] std::size_t held_count() const { return held_.size(); }
+  [[nodiscard]] std::size_t running_count() const { return running_; }
+  [[nodiscard]] std::size_t spooled_count() const { return spool_.size(); }
+  [[nodiscard]] bool holds(const AttemptKey& key) const { return held_.contains(key); }
+  [[nodiscard]] bool is_leaving() const { return leaving_; }
+  [[nodiscard]] const Instance& instance() const { return config_.instance; }
+
+ private:
+  enum class Phase : std::uint8_t { Queued, Launching, Running, Ending };
+  /// Why an attempt is being ended by us; None: it ends by itself.
+  enum class Cause : std::uint8_t {
+    None,
+    Cancelled,
+    Superseded,
+    NotGranted,
+    Timeout,
+    Left,
+    SetAside
+  };
+  struct Attempt {
+    Phase phase = Phase::Queued;
+    Cause cause = Cause::None;
+    bool followed = false;  // Its output went to a file from the first byte on, at some time.
+    pair::Run run;          // argv and env are moved out at the launch.
+    TimePoint started_at;
+    TimePoint timer = TimePoint::never();  // Its time limit, then its KILL. Also in timers_.
+  };
+  using Held = std::map<AttemptKey, Attempt>;
+  using Spool = std::map<std::uint64_t, pair::SpoolItem>;  // In the order in which they ended.
+
+  void on(const shepherd::AgentUp& event);
+  void on(const shepherd::AgentDown& event);
+  void on(const shepherd::FromAgent& event);
+  void on(const shepherd::Launched& event);
+  void on(const shepherd::LaunchFailed& event);
+  void on(const shepherd::Gone& event);
+  void on(const shepherd::OutputGrew& event);
+  void on(const shepherd::Leave& event);
+  void on(const shepherd::Disk& event);
+  void on(const shepherd::NewInstance& event);
+  void on(const shepherd::Tick& event);
+
+  void on_message(const pair::Run& message);
+  void on_message(const pair::Unrunnable& message);
+  void on_message(const pair::Cancel& message);
+  void on_message(const pair::Recall& message);
+  void on_message(const pair::Acked& message);
+  void on_message(const pair::Follow& message);
+  void on_message(const pair::Delivered& message);
+  void on_message(const pair::Ready& message);
+  void on_message(const pair::NewGeneration& message);
+  void on_message(const pair::Fatal& message);
+
+  template <class Message>
+  void tell(Message message) {
+    if (agent_up_ && !setting_aside_) out_.push_back(shepherd::ToAgent{std::move(message)});
+  }
+  void tell_state();
+  /// An agent that asks for what ended already missed its end: it hears it again.
+  bool tell_if_spooled(const AttemptKey& key);
+  [[nodiscard]] bool takes_work() const;
+  [[nodiscard]] std::uint32_t slots_of(const Attempt& attempt) const;
+  void set_timer(const AttemptKey& key, Attempt& attempt, TimePoint at);
+  void enforce_timers();
+  void start_what_fits();
+  void end_attempt(Held::iterator it, Cause cause);
+  void end_running(Cause cause);
+  void give_back_queued();
+  void erase(Held::iterator it);
+  void finish(Held::iterator it, AttemptResult result);
+  void spool(AttemptResult result, bool followed);
+  void follow(JobId job, bool on);
+  void report_ended();
+  void tell_started();
+  void tell_growth();
+  void forget_if_done(Spool::iterator it);
+  void sync_spool();
+  void retry_disk();
+  void set_aside_when_empty();
+  void leave_when_done();
+
+  shepherd::Config config_;
+  Held held_;
+  std::deque<AttemptKey> queue_;  // Queued ones, oldest first; may name some that are gone.
+  std::size_t queued_ = 0;        // Of held_, in Phase::Queued.
+  std::size_t running_ = 0;       // Of held_, in another phase.
+  std::uint32_t cpus_taken_ = 0;
+  std::set<std::pair<TimePoint, AttemptKey>> timers_;
+  std::deque<std::pair<TimePoint, AttemptKey>> young_;  // Starts that are not told yet; by time.
+
+  Spool spool_;
+  std::map<AttemptKey, std::uint64_t> spool_order_;  // Where in spool_.
+  std::uint64_t next_order_ = 0;
+  std::vector<std::uint64_t> ended_;  // In spool_, not yet appended and told.
+  TimePoint report_at_ = TimePoint::never();
+  std::deque<std::pair<TimePoint, std::uint64_t>> unsynced_;  // Appended, by time.
+  std::map<std::pair<AttemptKey, Stream>, std::uint64_t> grown_;
+  TimePoint growth_at_;  // Not told more often than every kGrowthPace.
+  std::set<JobId> followed_;
+
+  bool agent_up_ = false;
+  bool said_ready_ = false;
+  Generation generation_;
+  Epoch epoch_;
+  bool leaving_ = false;
+  bool all_done_told_ = false;
+  TimePoint grace_over_ = TimePoint::never();
+  TimePoint leave_over_ = TimePoint::never();
+  bool disk_full_ = false;
+  TimePoint disk_retry_ = TimePoint::never();
+  std::optional<Generation> setting_aside_;
+  bool aside_asked_ = false;
+  std::optional<shepherd::Exit> fatal_;
+  bool exited_ = false;
+
+  TimePoint now_;  // Of the step that runs.
+  shepherd::Actions out_;
+};
+
+}  // namespace capstan

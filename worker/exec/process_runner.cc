@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: MIT
+#include "worker/exec/process_runner.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+
+#include "common/model/limits.h"
+#include "worker/exec/spawn.h"
+
+namespace capstan {
+
+namespace {
+
+constexpr std::size_t kReadBytes = 64 * 1024;  // What a pipe holds.
+constexpr int kReadsPerTurn = 4;               // So that one loud task does not starve the others.
+
+Micros micros_of(const timeval& t) {
+  return std::chrono::seconds(t.tv_sec) + Micros(t.tv_usec);
+}
+
+/// "…JOB.TASK.ATTEMPT" at the end of a cookie.
+bool parse_key(std::string_view text, AttemptKey& key) {
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  const auto number = [&](auto& value, bool is_last) {
+    const auto [next, error] = std::from_chars(at, end, value);
+    at = next;
+    if (error != std::errc() || (is_last ? at != end : at == end || *at != '.')) return false;
+    ++at;
+    return true;
+  };
+  return number(key.job.value, false) && number(key.task.value, false) &&
+         number(key.attempt.value, true);
+}
+
+}  // namespace
+
+ProcessRunner::ProcessRunner(Options options, const Clock& clock, Handler handler)
+    : options_(std::move(options)),
+      clock_(clock),
+      handler_(std::move(handler)),
+      buffer_(kReadBytes, '\0') {}
+
+Result<std::unique_ptr<ProcessRunner>> ProcessRunner::open(Options options, const Clock& clock,
+                                                           Handler handler) {
+  std::unique_ptr<ProcessRunner> runner(
+      new ProcessRunner(std::move(options), clock, std::move(handler)));
+  if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
+    return fail(Errc::Io, "becoming the reaper of tasks: " + errno_text(errno));
+  }
+  runner->null_.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  if (!runner->null_) return fail(Errc::Io, "opening /dev/null: " + errno_text(errno));
+  for (const pid_t pid : runner->children_.read()) runner->ignore(pid);
+  return runner;
+}
+
+ProcessRunner::Process* ProcessRunner::find(const AttemptKey& key) {
+  const auto it = processes_.find(key);
+  return it == processes_.end() ? nullptr : &it->second;
+}
+
+Result<void> ProcessRunner::start(const shepherd::Launch& launch) {
+  if (processes_.contains(launch.key)) return fail(Errc::Conflict, "it runs already");
+  std::array<UniqueFd, 2> reading;
+  std::array<UniqueFd, 2> writing;
+  for (std::size_t i = 0; i < reading.size(); ++i) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) {
+      return fail(Errc::Unavailable, "making a pipe for its output: " + errno_text(errno));
+    }
+    reading[i].reset(ends[0]);
+    writing[i].reset(ends[1]);
+    ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  }
+  SpawnOptions spawn_options{.argv = launch.argv,
+                             .env = launch.env,
+                             .cwd = launch.cwd,
+                             .stdin_fd = null_.get(),
+                             .stdout_fd = writing[0].get(),
+                             .stderr_fd = writing[1].get(),
+                             .umask = options_.umask,
+                             .default_signals = options_.default_signals};
+  spawn_options.env.push_back(
+      {std::string(kCookieName), options_.cookie + "." + to_string(launch.key)});
+  const pid_t pid = TRY(spawn(spawn_options));
+
+  Process& process = processes_[launch.key];
+  process.key = launch.key;
+  process.pid = pid;
+  mains_[pid] = launch.key;
+  for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
+    const auto i = static_cast<std::size_t>(stream);
+    process.pipes[i] = std::move(reading[i]);
+    process.output[i] = OutputWriter(output_path(options_.output_dir, launch.key, stream));
+    pipes_[process.pipes[i].get()] = {launch.key, stream};
+    if (launch.followed || followed_.contains(launch.key.job)) {
+      after_write(process, stream, process.output[i].follow());
+    }
+  }
+  return {};
+}
+
+// --- Output --------------------------------------------------------------------------------------
+
+void ProcessRunner::poll_fds(std::vector<pollfd>& fds) const {
+  for (const auto& [key, process] : processes_) {
+    for (const UniqueFd& pipe : process.pipes) {
+      if (pipe) fds.push_back({.fd = pipe.get(), .events = POLLIN, .revents = 0});
+    }
+  }
+}
+
+void ProcessRunner::on_readable(int fd) {
+  const auto it = pipes_.find(fd);
+  if (it == pipes_.end()) return;
+  const auto [key, stream] = it->second;
+  Process* process = find(key);
+  for (int i = 0; i < kReadsPerTurn && read_pipe(*process, stream); ++i) {}
+}
+
+/// One read. False: there is nothing more now.
+bool ProcessRunner::read_pipe(Process& process, Stream stream) {
+  const auto i = static_cast<std::size_t>(stream);
+  if (!process.pipes[i]) return false;
+  const ssize_t got = ::read(process.pipes[i].get(), buffer_.data(), buffer_.size());
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return errno == EINTR;
+  if (got <= 0) {  // Nobody has the other end any more.
+    pipes_.erase(process.pipes[i].get());
+    process.pipes[i].reset();
+    return false;
+  }
+  const auto size = static_cast<std::size_t>(got);
+  after_write(process, stream, process.output[i].write(std::string_view(buffer_).substr(0, size)));
+  return size == buffer_.size();
+}
+
+void ProcessRunner::after_write(Process& process, Stream stream, const Result<void>& written) {
+  const OutputWriter& output = process.output[static_cast<std::size_t>(stream)];
+  if (!written && handler_.on_disk_error) handler_.on_disk_error(written.error());
+  if (output.is_followed() && output.total() > 0 && handler_.on_grew) {
+    handler_.on_grew(process.key, stream, output.total());
+  }
+}
+
+void ProcessRunner::follow(JobId job, bool on) {
+  if (!on) {
+    followed_.erase(job);
+    return;
+  }
+  followed_.insert(job);
+  for (auto it = processes_.lower_bound({job, {}, {}}); it != processes_.end(); ++it) {
+    if (it->first.job != job) break;
+    for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
+      OutputWriter& output = it->second.output[static_cast<std::size_t>(stream)];
+      after_write(it->second, stream, output.follow());
+    }
+  }
+}
+
+// --- Ends ----------------------------------------------------------------------------------------
+
+void ProcessRunner::on_child() {
+  for (;;) {
+    int status = 0;
+    rusage usage{};
+    const pid_t pid = ::wait4(-1, &status, WNOHANG, &usage);
+    if (pid < 0 && errno == EINTR) continue;
+    if (pid <= 0) break;
+    reaped(pid, status, usage);
+  }
+  if (ending_.empty()) return;
+  find_strangers();
+  check_ends();
+}
+
+void ProcessRunner::reaped(pid_t pid, int status, const rusage& usage) {
+  Process* owner = nullptr;
+  if (const auto main = mains_.find(pid); main != mains_.end()) {
+    owner = find(main->second);
+    owner->main_ended = true;
+    owner->status = status;
+    ending_.insert(owner->key);
+    mains_.erase(main);
+  } else if (ignored_.erase(pid) > 0) {
+    if (handler_.on_other_child) handler_.on_other_child(pid, status);
+    return;
+  } else {
+    for (auto& [key, process] : processes_) {
+      if (process.strangers.erase(pid) > 0) owner = &process;
+    }
+  }
+  if (owner == nullptr) return;
+  owner->cpu += micros_of(usage.ru_utime) + micros_of(usage.ru_stime);
+  const auto rss = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+  owner->max_rss_bytes = std::max(owner->max_rss_bytes, rss);
+}
+
+/// Children of ours that are neither main processes nor known: who do they belong to?
+void ProcessRunner::find_strangers() {
+  for (const pid_t pid : children_.read()) {
+    if (!mains_.contains(pid) && !ignored_.contains(pid)) adopt_stranger(pid);
+  }
+}
+
+void ProcessRunner::adopt_stranger(pid_t pid) {
+  const pid_t session = ::getsid(pid);
+  for (auto& [key, process] : processes_) {
+    // Without setsid it is still in its attempt's session.
+    if (process.pid != session && !process.strangers.contains(pid)) continue;
+    process.strangers.insert(pid);
+    return;
+  }
+  const std::string cookie = cookie_of(pid);
+  AttemptKey key;
+  const std::string_view own = options_.cookie;
+  const bool is_ours = cookie.size() > own.size() && cookie.starts_with(own);
+  Process* owner = is_ours && parse_key(std::string_view(cookie).substr(own.size() + 1), key)
+                       ? find(key)
+                       : nullptr;
+  if (owner != nullptr) {
+    owner->strangers.insert(pid);
+  } else {
+    ::kill(pid, SIGKILL);  // It washed off its cookie, or its attempt is gone: nobody's process.
+  }
+}
+
+bool ProcessRunner::is_gone(Process& process) const {
+  return process.strangers.empty() && ::kill(-process.pid, 0) != 0 && errno == ESRCH;
+}
+
+void ProcessRunner::check_ends() {
+  std::vector<AttemptKey> gone;
+  for (const AttemptKey& key : ending_) {
+    Process& process = *find(key);
+    if (is_gone(process)) {
+      gone.push_back(key);
+    } else {
+      press(process);
+    }
+  }
+  for (const AttemptKey& key : gone) finish(*find(key));
+}
+
+/// The main process ended and something of its tree is left.
+void ProcessRunner::press(Process& process) {
+  const TimePoint now = clock_.now();
+  if (!process.terminating && process.check_at != TimePoint::never() && now >= process.check_at) {
+    process.forced = true;
+  }
+  if (process.forced) {
+    signal_tree(process, SIGKILL);
+  } else if (process.terminating) {
+    for (const pid_t pid : process.strangers) ::kill(pid, SIGTERM);
+  }
+  if (process.check_at == TimePoint::never() || now >= process.check_at) {
+    process.check_at = now + limits::kStragglerWait;
+  }
+}
+
+void ProcessRunner::signal_tree(const Process& process, int number) const {
+  // The group's id is not free for others as long as it has a member, or the main process is not
+  // reaped. A stopped process takes its TERM only when it goes on.
+  ::kill(-process.pid, number);
+  for (const pid_t pid : process.strangers) ::kill(pid, number);
+  if (number != SIGKILL) ::kill(-process.pid, SIGCONT);
+}
+
+void ProcessRunner::kill(const AttemptKey& key, bool force) {
+  Process* process = find(key);
+  if (process == nullptr) return;
+  process->terminating = true;
+  process->forced = process->forced || force;
+  signal_tree(*process, force ? SIGKILL : SIGTERM);
+}
+
+void ProcessRunner::finish(Process& process) {
+  RunEnd end;
+  for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
+    const auto i = static_cast<std::size_t>(stream);
+    while (read_pipe(process, stream)) {  // All writers are gone: this ends.
+    }
+    if (process.pipes[i]) pipes_.erase(process.pipes[i].get());
+    end.output_bytes[i] = process.output[i].total();
+    end.tail[i] = process.output[i].tail();
+  }
+  end.exit_code = WIFEXITED(process.status) ? WEXITSTATUS(process.status) : 0;
+  end.signal = WIFSIGNALED(process.status) ? WTERMSIG(process.status) : 0;
+  end.cpu = process.cpu;
+  end.max_rss_bytes = process.max_rss_bytes;
+  const AttemptKey key = process.key;
+  ending_.erase(key);
+  processes_.erase(key);
+  if (sweep_at_ == TimePoint::never()) sweep_at_ = clock_.now() + limits::kStragglerWait;
+  ended_.push_back({key, std::move(end)});
+}
+
+void ProcessRunner::on_deadline() {
+  if (clock_.now() < next_deadline()) return;
+  sweep_at_ = TimePoint::never();
+  find_strangers();
+  check_ends();
+}
+
+TimePoint ProcessRunner::next_deadline() const {
+  TimePoint next = sweep_at_;
+  for (const AttemptKey& key : ending_) next = std::min(next, processes_.at(key).check_at);
+  return next;
+}
+
+}  // namespace capstan

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+//
+// Tasks as processes: spawned, their output read, their whole tree killed, their end noticed. One
+// attempt is gone only when its main process is reaped, its process group is empty and no stranger
+// (a daemon that left the group and became our child) belongs to it. What the main process leaves
+// behind may end by itself for kStragglerWait and is killed then.
+//
+// Driven by the shell's poll loop: poll_fds / on_readable, on_child when SIGCHLD came, on_deadline
+// at next_deadline. Ends are collected and taken with take_ended(). Shepherd thread only.
+#pragma once
+
+#include <poll.h>
+#include <sys/resource.h>
+
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/unique_fd.h"
+#include "worker/exec/output.h"
+#include "worker/exec/process_tree.h"
+#include "worker/exec/runner.h"
+
+namespace capstan {
+
+class ProcessRunner final : public Runner {
+ public:
+  struct Options {
+    std::string output_dir;
+    std::string cookie;                ///< DIRECTORY.LIFE: the attempt is appended.
+    mode_t umask = 022;                ///< For tasks: the user's own.
+    std::vector<int> default_signals;  ///< Ignored here, but not in tasks.
+  };
+  struct Handler {
+    /// Of a followed job.
+    std::function<void(const AttemptKey&, Stream, std::uint64_t total)> on_grew;
+    /// An output could not be written: its tail is all that is kept of it.
+    std::function<void(const Error&)> on_disk_error;
+    /// A child that is no task's: the agent.
+    std::function<void(pid_t, int status)> on_other_child;
+  };
+  struct Ended {
+    AttemptKey key;
+    RunEnd end;
+  };
+
+  /// Makes this process the subreaper of its descendants. Children that are there already, and
+  /// those told by `ignore`, are nobody's strangers.
+  static Result<std::unique_ptr<ProcessRunner>> open(Options options, const Clock& clock,
+                                                     Handler handler);
+  void ignore(pid_t pid) { ignored_.insert(pid); }
+
+  [[nodiscard]] Result<void> start(const shepherd::Launch& launch) override;
+  void kill(const AttemptKey& key, bool force) override;
+  void follow(JobId job, bool on) override;
+
+  /// Appends what is to be polled.
+  void poll_fds(std::vector<pollfd>& fds) const;
+  /// One of these is readable (or closed).
+  void on_readable(int fd);
+  /// Reaps whatever ended.
+  void on_child();
+  void on_deadline();
+  [[nodiscard]] TimePoint next_deadline() const;
+  [[nodiscard]] std::vector<Ended> take_ended() { return std::exchange(ended_, {}); }
+  [[nodiscard]] std::size_t running_count() const { return processes_.size(); }
+
+ private:
+  struct Process {
+    AttemptKey key;
+    pid_t pid = 0;  // Also its session and process group.
+    bool main_ended = false;
+    int status = 0;            // Of the main process.
+    bool terminating = false;  // TERM was sent.
+    bool forced = false;       // KILL was sent, and goes to whatever shows up.
+    TimePoint check_at = TimePoint::never();
+    std::set<pid_t> strangers;  // Left the group, became our children.
+    Micros cpu{0};
+    std::uint64_t max_rss_bytes = 0;
+    std::array<UniqueFd, 2> pipes;  // By Stream.
+    std::array<OutputWriter, 2> output;
+  };
+
+  ProcessRunner(Options options, const Clock& clock, Handler handler);
+  Process* find(const AttemptKey& key);
+  void reaped(pid_t pid, int status, const rusage& usage);
+  void find_strangers();
+  void adopt_stranger(pid_t pid);
+  void check_ends();
+  [[nodiscard]] bool is_gone(Process& process) const;
+  void press(Process& process);
+  void signal_tree(const Process& process, int number) const;
+  void finish(Process& process);
+  bool read_pipe(Process& process, Stream stream);
+  void after_write(Process& process, Stream stream, const Result<void>& written);
+
+  Options options_;
+  const Clock& clock_;
+  Handler handler_;
+  UniqueFd null_;
+  ChildrenList children_;
+  std::map<AttemptKey, Process> processes_;
+  std::unordered_map<pid_t, AttemptKey> mains_;  // Not reaped yet.
+  std::unordered_map<int, std::pair<AttemptKey, Stream>> pipes_;
+  std::set<AttemptKey> ending_;  // Their main process is reaped.
+  std::set<pid_t> ignored_;
+  TimePoint sweep_at_ = TimePoint::never();  // The kernel's list may miss one at times.
+  std::set<JobId> followed_;
+  std::vector<Ended> ended_;
+  std::string buffer_;
+};
+
+}  // namespace capstan

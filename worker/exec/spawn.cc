@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+#include "worker/exec/spawn.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string_view>
+
+namespace capstan {
+
+namespace {
+
+/// What failed in the child; it writes into our memory, which it borrows until the exec.
+enum class Step : int { None, Enter, Execute, Orphaned };
+struct Failure {
+  Step step = Step::None;
+  int error = 0;
+};
+
+/// Everything that the child needs, made before the vfork: it may not allocate.
+struct Plan {
+  const SpawnOptions* options;
+  std::vector<std::string> programs;  // To be tried in turn.
+  std::vector<char*> argv;
+  std::vector<char*> shell_argv;  // sh, the program, the arguments: for a script without #!.
+  std::vector<std::string> env_text;
+  std::vector<char*> env;
+  pid_t parent;
+};
+
+char* mutable_text(const std::string& text) {
+  return const_cast<char*>(text.c_str());
+}
+
+Plan make_plan(const SpawnOptions& options) {
+  Plan plan;
+  plan.options = &options;
+  plan.parent = ::getpid();
+  std::string_view path = "/usr/local/bin:/usr/bin:/bin";
+  for (const EnvVar& variable : options.env) {
+    if (variable.name == "PATH") path = variable.value;
+    plan.env_text.push_back(variable.name + "=" + variable.value);
+  }
+  for (const std::string& text : plan.env_text) plan.env.push_back(mutable_text(text));
+  plan.env.push_back(nullptr);
+
+  const Bytes& name = options.argv.front();
+  while (name.find('/') == Bytes::npos && !name.empty()) {
+    const std::size_t colon = path.find(':');
+    const std::string_view dir = path.substr(0, colon);
+    plan.programs.push_back(dir.empty() ? name : std::string(dir) + "/" + name);
+    if (colon == std::string_view::npos) break;
+    path.remove_prefix(colon + 1);
+  }
+  if (plan.programs.empty()) plan.programs.push_back(name);
+
+  static constexpr const char* kShell = "/bin/sh";
+  plan.shell_argv = {const_cast<char*>(kShell), nullptr};
+  for (const Bytes& argument : options.argv) plan.argv.push_back(mutable_text(argument));
+  plan.shell_argv.insert(plan.shell_argv.end(), plan.argv.begin() + 1, plan.argv.end());
+  plan.argv.push_back(nullptr);
+  plan.shell_argv.push_back(nullptr);
+  return plan;
+}
+
+void take_default_signals(const SpawnOptions& options) {
+  struct sigaction as_default {};
+  as_default.sa_handler = SIG_DFL;
+  for (const int number : options.default_signals) ::sigaction(number, &as_default, nullptr);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+void take_descriptors(const SpawnOptions& options) {
+  if (options.stdin_fd >= 0) ::dup2(options.stdin_fd, STDIN_FILENO);
+  if (options.stdout_fd >= 0) ::dup2(options.stdout_fd, STDOUT_FILENO);
+  if (options.stderr_fd >= 0) ::dup2(options.stderr_fd, STDERR_FILENO);
+  constexpr int kKept = STDERR_FILENO + 1;
+  if (options.keep_fd == kKept) {
+    ::fcntl(kKept, F_SETFD, 0);
+  } else if (options.keep_fd >= 0) {
+    ::dup2(options.keep_fd, kKept);
+  }
+  const int first_closed = options.keep_fd >= 0 ? kKept + 1 : kKept;
+  ::close_range(static_cast<unsigned>(first_closed), ~0U, 0);
+}
+
+void execute(Plan& plan, Failure& failure) {
+  int error = ENOENT;
+  for (const std::string& program : plan.programs) {
+    ::execve(program.c_str(), plan.argv.data(), plan.env.data());
+    if (errno == ENOEXEC) {
+      plan.shell_argv[1] = mutable_text(program);
+      ::execve(plan.shell_argv[0], plan.shell_argv.data(), plan.env.data());
+    }
+    if (errno == EACCES)
+      error = EACCES;  // It is there, but not for us: say so if nothing better comes.
+    if (errno == ENOENT || errno == ENOTDIR || errno == EACCES) continue;
+    error = errno;
+    break;
+  }
+  failure = {Step::Execute, error};
+}
+
+/// The child's life until the exec. Only system calls: memory is the parent's.
+[[noreturn]] void become(Plan& plan, Failure& failure) {
+  const SpawnOptions& options = *plan.options;
+  if (options.own_session) {
+    ::setsid();
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != plan.parent) {  // It died before the line above.
+      failure.step = Step::Orphaned;
+      ::_exit(127);
+    }
+  }
+  take_default_signals(options);
+  ::umask(options.umask);
+  if (!options.cwd.empty() && ::chdir(options.cwd.c_str()) != 0) {
+    failure = {Step::Enter, errno};
+    ::_exit(127);
+  }
+  take_descriptors(options);
+  execute(plan, failure);
+  ::_exit(127);
+}
+
+__attribute__((noinline)) pid_t vfork_and_become(Plan& plan, Failure& failure) {
+  const pid_t pid = ::vfork();
+  if (pid == 0) become(plan, failure);
+  return pid;
+}
+
+}  // namespace
+
+std::vector<int> ignored_signals() {
+  std::vector<int> ignored;
+  for (int number = 1; number < NSIG; ++number) {
+    struct sigaction now {};
+    if (::sigaction(number, nullptr, &now) == 0 && now.sa_handler == SIG_IGN) {
+      ignored.push_back(number);
+    }
+  }
+  return ignored;
+}
+
+Result<pid_t> spawn(const SpawnOptions& options) {
+  if (options.argv.empty()) return fail(Errc::Invalid, "an empty command");
+  Plan plan = make_plan(options);
+  Failure failure;
+  const pid_t pid = vfork_and_become(plan, failure);
+  if (pid < 0) return fail(Errc::Unavailable, "cannot start a process: " + errno_text(errno));
+  if (failure.step == Step::None) return pid;
+  while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {}
+  const std::string words = errno_text(failure.error);
+  if (failure.step == Step::Enter) {
+    return fail(Errc::Io, "cannot enter " + printable(options.cwd) + ": " + words);
+  }
+  return fail(Errc::Io, printable(options.argv.front()) + ": " + words);
+}
+
+}  // namespace capstan

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+//
+// One process by vfork + exec, with what posix_spawn cannot set: PDEATHSIG, a session of its own,
+// the umask. REQUIRES a single-threaded caller: the child borrows its memory until it executes.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "common/base/bytes.h"
+#include "common/base/error.h"
+#include "common/model/job.h"
+
+namespace capstan {
+
+struct SpawnOptions {
+  std::vector<Bytes> argv;
+  std::vector<EnvVar> env;
+  Bytes cwd;          ///< "": where we are.
+  int stdin_fd = -1;  ///< Each becomes 0, 1, 2; -1: stays as it is.
+  int stdout_fd = -1;
+  int stderr_fd = -1;
+  int keep_fd = -1;         ///< Becomes 3; everything else is closed.
+  bool own_session = true;  ///< setsid, and SIGKILL when we die.
+  mode_t umask = 022;
+  std::vector<int> default_signals;  ///< Ignored here, but not there.
+};
+
+/// The pid, after the exec succeeded. An error has the system's words and what they are about. The
+/// program is looked for in the PATH of `env`; a script without #! runs by sh, as shells do.
+Result<pid_t> spawn(const SpawnOptions& options);
+
+/// The signals that whoever started us had set to be ignored.
+std::vector<int> ignored_signals();
+
+}  // namespace capstan

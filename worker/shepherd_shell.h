@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+//
+// The shepherd's loop and its doors: signals, processes, spool, agent. See shepherd_main.h.
+#pragma once
+
+#include <poll.h>
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/unique_fd.h"
+#include "worker/core/shepherd.h"
+#include "worker/exec/process_runner.h"
+#include "worker/exec/spool.h"
+#include "worker/options.h"
+#include "worker/pair_channel.h"
+
+namespace capstan {
+
+class ShepherdShell {
+ public:
+  /// REQUIRES: the directory is locked by us, and no process of an earlier life is left.
+  static Result<std::unique_ptr<ShepherdShell>> open(const WorkerOptions& options,
+                                                     std::string cookie);
+  /// Until the machine says Exit. The exit code.
+  int run();
+
+ private:
+  ShepherdShell(const WorkerOptions& options, std::string cookie)
+      : options_(options), cookie_(std::move(cookie)) {}
+  Result<void> open_signals();
+  Result<void> open_spool();
+  Result<void> open_runner();
+
+  void turn();
+  [[nodiscard]] TimePoint deadline() const;
+  void wait(std::vector<pollfd>& fds) const;
+  void read_signals();
+  void read_pair();
+
+  void feed(const shepherd::Event& event) { events_.push_back(event); }
+  void settle();
+  void step(const shepherd::Event& event);
+  void commit();
+  void on_disk(const Result<void>& written);
+  [[nodiscard]] Result<void> probe_disk() const;
+
+  void execute(shepherd::Launch& launch);
+  void execute(shepherd::Kill& kill);
+  void execute(shepherd::ToAgent& message);
+  void execute(shepherd::SpoolAppend& append);
+  void execute(shepherd::SpoolAcked& acked);
+  void execute(shepherd::SpoolDelivered& delivered);
+  void execute(shepherd::SpoolGeneration& generation);
+  void execute(shepherd::SpoolSync& sync);
+  void execute(shepherd::SpoolRetry& retry);
+  void execute(shepherd::SetAside& aside);
+  void execute(shepherd::DropOutput& output);
+  void execute(shepherd::FollowOutput& follow);
+  void execute(shepherd::SayReady& ready);
+  void execute(shepherd::Exit& exit);
+
+  void start_agent();
+  void on_agent_ended(int status);
+  void kill_agent(const char* why);
+
+  const WorkerOptions& options_;
+  std::string cookie_;
+  SystemClock clock_;
+  UniqueFd signals_;
+  std::vector<int> ignored_signals_;
+  std::optional<Spool> spool_;
+  std::unique_ptr<ProcessRunner> runner_;
+  std::optional<Shepherd> machine_;
+  std::deque<shepherd::Event> events_;
+
+  PairChannel pair_;
+  pid_t agent_ = 0;  // 0: none runs.
+  TimePoint agent_since_;
+  TimePoint agent_due_;                             // When the next one is to be started.
+  TimePoint agent_doomed_at_ = TimePoint::never();  // It closed the pair, and has so long to end.
+  Micros agent_pause_{0};
+  std::optional<int> agent_status_;
+
+  bool disk_full_ = false;
+  std::optional<shepherd::Exit> exit_;
+};
+
+}  // namespace capstan
