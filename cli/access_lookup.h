@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+//
+// Which access file is ours: --access, $CAPSTAN_ACCESS, ~/.config/capstan/access, or that of this
+// machine's master, in this order. The first that exists is it.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cli/client.h"
+#include "cli/outcome.h"
+#include "cli/verb.h"
+#include "common/net/keys.h"
+
+namespace capstan::cli {
+
+/// The path of the access file. None anywhere: exit 75 and how to get a master.
+Outcome<std::string> find_access(const CommonOptions& common);
+/// Finds and reads it. An invitation or a worker's file is refused here.
+Outcome<net::Access> load_access(const CommonOptions& common);
+/// A client that starts to dial. `interrupts` may be null.
+Outcome<std::unique_ptr<Client>> connect(net::EventLoop& loop, const Verb& verb,
+                                         const Interrupts* interrupts = nullptr);
+
+}  // namespace capstan::cli

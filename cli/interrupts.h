@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+//
+// Ctrl-C and SIGTERM, counted by the loop instead of ending the process. Made before anything
+// starts a thread: signals must find no other thread to end.
+#pragma once
+
+#include <csignal>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "cli/outcome.h"
+#include "common/net/event_loop.h"
+
+namespace capstan::cli {
+
+class Interrupts {
+ public:
+  Interrupts() = default;
+  Interrupts(const Interrupts&) = delete;
+  Interrupts& operator=(const Interrupts&) = delete;
+
+  /// REQUIRES: this outlives the loop's last poll().
+  Outcome<void> install(net::EventLoop& loop) {
+    auto installed = loop.on_signals({SIGINT, SIGTERM, SIGHUP, SIGCHLD}, [this](int signal) {
+      if (signal == SIGCHLD) {
+        if (on_child_) on_child_();
+        return;
+      }
+      ++count_;
+      last_ = signal;
+    });
+    if (installed) return {};
+    return fail_with(kExitFailed, installed.error().message);
+  }
+  /// Called when a child has ended or stopped.
+  void on_child(std::function<void()> callback) { on_child_ = std::move(callback); }
+  [[nodiscard]] int count() const { return count_; }
+  /// As shells say it: 130 for Ctrl-C.
+  [[nodiscard]] int exit_code() const { return 128 + (last_ == 0 ? SIGINT : last_); }
+
+ private:
+  int count_ = 0;
+  int last_ = 0;
+  std::function<void()> on_child_;
+};
+
+}  // namespace capstan::cli

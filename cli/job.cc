@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+//
+// `job ID`: one job, and why its first failed tasks failed.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "cli/access_lookup.h"
+#include "cli/lists.h"
+#include "cli/output.h"
+#include "cli/text.h"
+#include "cli/wait.h"
+#include "common/json/json.h"
+#include "common/model/limits.h"
+#include "common/model/parse.h"
+
+namespace capstan::cli {
+namespace {
+
+constexpr std::uint32_t kFailuresShown = 5;
+constexpr std::size_t kLinesShown = 8;
+constexpr std::uint64_t kTailBytes = 2048;
+
+class JobVerb final : public Verb {
+ public:
+  JobVerb() : Verb("job", "show one job", {"ID", 1, 1}) {
+    page_.synopsis = {"capstan job [OPTIONS] ID"};
+    page_.description =
+        "Shows a job: its state, how many of its tasks are in which, and of the first tasks that "
+        "failed the reason and the last lines of their standard error.\n\n"
+        "ID is 17 or last.";
+    options_.add_options()("json", po::bool_switch(&json_), "One JSON object.");
+    set_examples("  capstan job last\n  capstan job 17 --json | jq .counts.failed\n");
+    set_exits(std::string(kPlainExits));
+  }
+
+  Outcome<int> run(const Words& words) override {
+    const Selector selector = TRY(as_usage(parse_selector(words.positionals.front())));
+    if (selector.kind == Selector::Kind::All || !selector.tasks.empty()) {
+      return usage_error("one job is needed, as in 17 or last; for tasks: capstan tasks " +
+                         printable(words.positionals.front()));
+    }
+    net::EventLoop loop;
+    const auto client = TRY(connect(loop, *this));
+    msg::GetJob get;
+    get.which = selector;
+    const msg::JobView job = TRY(client->ask<msg::JobReply>(get)).job;
+    Output out(STDOUT_FILENO);
+    if (json_) {
+      out.write(json::line(job) + "\n");
+    } else {
+      out.write(text_of(job));
+      if (job.counts.failed != 0) out.write(TRY(failures_text(*client, job)));
+    }
+    TRY(out.flush());
+    return kExitOk;
+  }
+
+ private:
+  static std::string text_of(const msg::JobView& job) {
+    const Terminal terminal = Terminal::of_process();
+    const bool colour = terminal.stdout_is_terminal && terminal.may_colour;
+    std::string text = fmt::format("job {}: {}\n", job.id.value, printable(job.name));
+    const auto row = [&](std::string_view name, const std::string& value) {
+      text += fmt::format("  {:<10} {}\n", name, value);
+    };
+    row("state", coloured(to_string(job.state), colour_of(job.state), colour) +
+                     (job.reason.empty() ? "" : ": " + printable(job.reason)));
+    row("owner", printable(job.owner));
+    row("command", printable(job.command));
+    row("tasks", fmt::format("{}: {}", job.tasks, counts_text(job.counts)));
+    row("each", count_text(job.cpus, "cpu") + fmt::format(", priority {}", job.priority));
+    row("submitted", local_time_text(job.submitted_at));
+    row("started", local_time_text(job.started_at));
+    row("finished", local_time_text(job.finished_at));
+    return text;
+  }
+  static Outcome<std::string> failures_text(Client& client, const msg::JobView& job) {
+    msg::ListTasks list;
+    list.job = job.id;
+    list.states = 1U << static_cast<unsigned>(TaskState::Failed);
+    list.limit = kFailuresShown;
+    const auto failed = TRY(client.ask<msg::TaskList>(list));
+    std::string text;
+    for (const msg::TaskView& task : failed.tasks) {
+      text += "\n" + failure_text(job.id, task) +
+              fmt::format(" (attempt {}, after {})\n", task.attempt.value, span_text(task.wall));
+      text += TRY(stderr_text(client, job.id, task));
+    }
+    if (job.counts.failed > failed.tasks.size()) {
+      text += fmt::format("\n{} failed in all: capstan tasks {} --state failed\n",
+                          job.counts.failed, job.id.value);
+    }
+    return text;
+  }
+  static Outcome<std::string> stderr_text(Client& client, JobId job, const msg::TaskView& task) {
+    if (task.stderr_bytes == 0) return std::string();
+    msg::ReadLog read;
+    read.job = job;
+    read.task = task.task;
+    read.attempt = task.attempt;
+    read.stream = Stream::Stderr;
+    read.offset = task.stderr_bytes - std::min(task.stderr_bytes, kTailBytes);
+    auto data = client.ask<msg::LogData>(read);
+    // Not here yet, or gone: the rest of the page is worth more than a failure.
+    if (!data) return std::string();
+    return last_lines(data->data, kLinesShown, "  | ");
+  }
+  bool json_ = false;
+};
+
+}  // namespace
+
+std::string last_lines(std::string_view tail, std::size_t count, std::string_view indent) {
+  if (tail.ends_with('\n')) tail.remove_suffix(1);
+  std::vector<std::string_view> lines;
+  while (!tail.empty() && lines.size() < count) {
+    const std::size_t newline = tail.rfind('\n');
+    const std::size_t begin = newline == std::string_view::npos ? 0 : newline + 1;
+    lines.push_back(tail.substr(begin));
+    tail = tail.substr(0, begin == 0 ? 0 : newline);
+  }
+  std::string text;
+  for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
+    text += std::string(indent) + printable(*line) + "\n";
+  }
+  return text;
+}
+
+std::unique_ptr<Verb> make_job_verb() {
+  return std::make_unique<JobVerb>();
+}
+
+}  // namespace capstan::cli

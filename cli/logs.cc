@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: MIT
+#include "cli/logs.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <deque>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "cli/access_lookup.h"
+#include "cli/interrupts.h"
+#include "cli/job_watch.h"
+#include "cli/output.h"
+#include "cli/output_pump.h"
+#include "cli/text.h"
+#include "common/model/limits.h"
+
+namespace capstan::cli {
+namespace {
+
+/// Tasks whose beginning is read ahead, so that a job of many small outputs costs no round trip
+/// each.
+constexpr std::size_t kReadAhead = 16;
+
+struct LogRequest {
+  Target target;
+  Stream stream = Stream::Stdout;
+  bool follow = false;
+};
+
+bool is_running(const msg::TaskView& task) {
+  return task.state == TaskState::Running && task.started_at.us != 0;
+}
+
+bool has_one_task(const Target& target, std::uint64_t tasks_of_job) {
+  if (target.tasks.empty()) return tasks_of_job == 1;
+  return target.tasks.size() == 1 && target.tasks.front().count() == 1;
+}
+
+/// Follows: from the beginning, until everything selected has finished and is printed.
+class Follower {
+ public:
+  Follower(Client& client, const LogRequest& request, bool with_prefix)
+      : client_(client),
+        request_(request),
+        pump_(client, pump_options(with_prefix)),
+        watch_(client, {request.target.job, true, true},
+               [this](const msg::WatchEvents& events) { on_events(events); }) {}
+
+  Outcome<int> run() {
+    TRY(read_running());
+    const auto is_over = [this] {
+      return watch_.failure() || pump_.failure() || (is_finished() && pump_.is_idle());
+    };
+    TRY(client_.run_while_waiting(is_over));
+    pump_.finish();
+    if (watch_.failure()) return tl::unexpected<Failure>(*watch_.failure());
+    if (pump_.failure()) return tl::unexpected<Failure>(*pump_.failure());
+    return kExitOk;
+  }
+
+ private:
+  /// What running tasks printed before now: the watch tells only of what comes.
+  Outcome<void> read_running() {
+    msg::ListTasks list;
+    list.job = request_.target.job;
+    list.only = request_.target.tasks;
+    list.states = 1U << static_cast<unsigned>(TaskState::Running);
+    list.limit = limits::kRowsPerPage;
+    while (true) {
+      const auto page = TRY(client_.ask<msg::TaskList>(list));
+      for (const msg::TaskView& task : page.tasks) pump_.on_running(task);
+      if (!page.more || page.tasks.empty()) return {};
+      list.from_start = false;
+      list.after = page.tasks.back().task;
+    }
+  }
+  OutputPump::Options pump_options(bool with_prefix) {
+    OutputPump::Options options;
+    options.job = request_.target.job;
+    options.with_prefix = with_prefix;
+    options.only = request_.target.tasks;
+    (request_.stream == Stream::Stdout ? options.out : options.err) = &out_;
+    return options;
+  }
+  void on_events(const msg::WatchEvents& events) {
+    for (const msg::TaskEnded& ended : events.ended) {
+      pump_.on_ended(ended);
+      const bool is_ours = is_selected(request_.target.tasks, ended.view.task);
+      if (!is_ours || !capstan::is_finished(ended.view.state)) continue;
+      finished_.insert(ended.view.task);
+      if (ended.view.end == EndClass::LaunchError) tell(ended.view);
+    }
+    for (const msg::OutputGrew& grew : events.grew) pump_.on_grew(grew);
+    if (events.caught_up) pump_.on_caught_up();
+  }
+  void tell(const msg::TaskView& task) const {
+    fmt::print(stderr, "capstan logs: {}: {}\n", task_name(request_.target.job, task.task),
+               end_text(task));
+  }
+  [[nodiscard]] bool is_finished() const {
+    if (watch_.is_finished()) return true;
+    const auto& tasks = request_.target.tasks;
+    std::uint64_t wanted = 0;
+    for (const IndexRange& range : tasks) wanted += range.count();
+    return wanted != 0 && finished_.size() == wanted;
+  }
+
+  Client& client_;
+  const LogRequest& request_;
+  Output out_{STDOUT_FILENO};
+  std::set<TaskIndex> finished_;
+  OutputPump pump_;
+  JobWatch watch_;
+};
+
+/// Prints what is there, task after task. What an ended attempt's worker has not delivered yet is
+/// waited for; of a running one what has come so far is printed.
+class Reader {
+ public:
+  Reader(Client& client, const LogRequest& request, bool with_prefix)
+      : client_(client), request_(request), with_prefix_(with_prefix) {}
+
+  Outcome<int> run() {
+    TRY(load_page());
+    while (true) {
+      while (ahead_.size() < kReadAhead && !tasks_.empty()) start();
+      if (ahead_.empty() && is_last_page_) break;
+      if (tasks_.empty() && !is_last_page_ && ahead_.empty()) {
+        TRY(load_page());
+        continue;
+      }
+      TRY(print_front());
+      ahead_.pop_front();
+    }
+    TRY(out_.flush());
+    if (running_ != 0) {
+      fmt::print(stderr, "capstan logs: {} running: -f shows what they print as they do\n",
+                 count_text(running_, "task"));
+    }
+    if (printed_tasks_ != 0) return kExitOk;
+    return fail_with(kExitRefused,
+                     fmt::format("job {} has no such task", request_.target.job.value));
+  }
+
+ private:
+  struct Ahead {
+    msg::TaskView task;
+    std::optional<Result<msg::Body>> first;  ///< The answer, when it is here.
+  };
+
+  Outcome<void> load_page() {
+    list_.job = request_.target.job;
+    list_.only = request_.target.tasks;
+    list_.limit = limits::kRowsPerPage;
+    auto page = TRY(client_.ask<msg::TaskList>(list_));
+    is_last_page_ = !page.more || page.tasks.empty();
+    if (!page.tasks.empty()) {
+      list_.from_start = false;
+      list_.after = page.tasks.back().task;
+    }
+    printed_tasks_ += page.tasks.size();
+    for (const msg::TaskView& task : page.tasks) running_ += is_running(task) ? 1 : 0;
+    for (msg::TaskView& task : page.tasks) tasks_.push_back(std::move(task));
+    return {};
+  }
+  msg::ReadLog question(const msg::TaskView& task, std::uint64_t offset) const {
+    msg::ReadLog read;
+    read.job = request_.target.job;
+    read.task = task.task;
+    read.attempt = task.attempt;
+    read.stream = request_.stream;
+    read.offset = offset;
+    return read;
+  }
+  void start() {
+    Ahead& ahead = ahead_.emplace_back();
+    ahead.task = std::move(tasks_.front());
+    tasks_.pop_front();
+    const msg::TaskView& task = ahead.task;
+    const bool wrote_nothing = task.ended && bytes_of(task) == 0;
+    if (task.attempt.value == 0 || wrote_nothing) {
+      msg::LogData nothing;
+      nothing.end = true;
+      ahead.first = Result<msg::Body>(msg::Body(std::move(nothing)));
+      return;
+    }
+    // A deque keeps its elements where they are.
+    client_.query(question(task, 0),
+                  [&ahead](Result<msg::Body> reply) { ahead.first = std::move(reply); });
+  }
+  [[nodiscard]] std::uint64_t bytes_of(const msg::TaskView& task) const {
+    return request_.stream == Stream::Stdout ? task.stdout_bytes : task.stderr_bytes;
+  }
+  Outcome<void> print_front() {
+    Ahead& ahead = ahead_.front();
+    const auto is_here = [&] { return ahead.first.has_value(); };
+    if (!TRY(client_.run_until(is_here, client_.now() + client_.timeout()))) {
+      return fail_with(kExitUnavailable, "the master did not answer in time");
+    }
+    const msg::TaskView& task = ahead.task;
+    LinePrefixer lines(with_prefix_ ? task_name(request_.target.job, task.task) + ": "
+                                    : std::string());
+    Result<msg::Body> reply = std::move(*ahead.first);
+    std::uint64_t offset = 0;
+    while (true) {
+      if (!reply && reply.error().code == Errc::NotFound) break;  // Its output is gone.
+      if (!reply) return fail_with(exit_code_of(reply.error().code), reply.error().message);
+      const auto& data = std::get<msg::LogData>(*reply);
+      if (data.offset > offset && !data.data.empty()) note_hole(task, data.offset - offset);
+      if (!data.data.empty()) offset = data.offset + data.data.size();
+      out_.write(lines.add(data.data));
+      if (data.end || (data.data.empty() && !task.ended)) break;
+      if (data.data.empty()) TRY(await_delivery(task));
+      has_grown_ = false;
+      auto next = client_.ask<msg::LogData>(question(task, offset));
+      if (!next) return tl::unexpected<Failure>(next.error());
+      reply = msg::Body(std::move(*next));
+    }
+    out_.write(lines.finish());
+    if (task.ended && task.end == EndClass::LaunchError) {
+      TRY(out_.flush());
+      fmt::print(stderr, "capstan logs: {}: {}\n", task_name(request_.target.job, task.task),
+                 end_text(task));
+    }
+    return {};
+  }
+  void note_hole(const msg::TaskView& task, std::uint64_t bytes) {
+    static_cast<void>(out_.flush());
+    fmt::print(stderr, "capstan logs: {}: {} bytes were dropped here\n",
+               task_name(request_.target.job, task.task), bytes);
+  }
+  /// Until the master may have more of this stream than when it was asked last.
+  Outcome<void> await_delivery(const msg::TaskView& task) {
+    TRY(out_.flush());
+    const auto on_events = [this](const msg::WatchEvents& events) {
+      for (const msg::OutputGrew& grew : events.grew) {
+        has_grown_ |= grew.stream == request_.stream && grew.key.task == awaited_;
+      }
+      // What came between the question and this watch was told to nobody.
+      has_grown_ |= events.caught_up;
+    };
+    if (std::exchange(awaited_, task.task) != task.task && watch_) return {};  // Ask once more.
+    if (!watch_) {
+      JobWatch::Options options;
+      options.job = request_.target.job;
+      options.output = true;
+      watch_ = std::make_unique<JobWatch>(client_, options, on_events);
+    }
+    TRY(client_.run_while_waiting([&] { return has_grown_ || watch_->failure().has_value(); }));
+    if (watch_->failure()) return tl::unexpected<Failure>(*watch_->failure());
+    return {};
+  }
+
+  Client& client_;
+  const LogRequest& request_;
+  const bool with_prefix_;
+  Output out_{STDOUT_FILENO};
+  msg::ListTasks list_;
+  std::deque<msg::TaskView> tasks_;
+  std::deque<Ahead> ahead_;
+  bool is_last_page_ = false;
+  std::uint64_t printed_tasks_ = 0;
+  std::uint64_t running_ = 0;
+  std::unique_ptr<JobWatch> watch_;  ///< Since something was waited for.
+  TaskIndex awaited_;
+  bool has_grown_ = false;
+};
+
+class LogsVerb final : public Verb {
+ public:
+  LogsVerb() : Verb("logs", "print what tasks printed", {"ID", 1, 1}) {
+    page_.synopsis = {"capstan logs [OPTIONS] ID[.TASK]"};
+    page_.description =
+        "Prints the standard output of a job's tasks in their order, of each its last attempt. "
+        "With several tasks every line has its task in front, as in '17.42: '. Of a finished task "
+        "everything is printed, also what is still on its way from its worker; of a running one "
+        "what has been delivered so far, which may be nothing when nobody follows it.\n\n"
+        "Kept of each stream are the first 1 MiB and the last 15 MiB; where bytes were dropped "
+        "between them a line on stderr says so. A task that could not be started has no output: "
+        "the reason is on stderr.\n\n"
+        "ID is 17, 17.42, 17.1-100 or last.";
+    // clang-format off
+    options_.add_options()
+        ("follow,f", po::bool_switch(&follow_),
+         "Print what comes as it comes, of every attempt, until the job is finished.")
+        ("stderr", po::bool_switch(&stderr_),
+         "The standard error of the tasks instead.");
+    // clang-format on
+    set_examples(
+        "  capstan logs 17.42\n"
+        "  capstan logs -f last\n"
+        "  capstan logs --stderr 17.1-10\n");
+    set_exits(std::string(kPlainExits));
+  }
+
+  Outcome<int> run(const Words& words) override {
+    net::EventLoop loop;
+    Interrupts interrupts;
+    TRY(interrupts.install(loop));
+    const auto client = TRY(connect(loop, *this, &interrupts));
+    LogRequest request;
+    request.target = TRY(resolve_one(*client, words.positionals.front()));
+    request.stream = stderr_ ? Stream::Stderr : Stream::Stdout;
+    msg::GetJob get;
+    get.which.job = request.target.job;
+    const msg::JobView job = TRY(client->ask<msg::JobReply>(get)).job;
+    const bool with_prefix = !has_one_task(request.target, job.tasks);
+    if (follow_) return Follower(*client, request, with_prefix).run();
+    return Reader(*client, request, with_prefix).run();
+  }
+
+ private:
+  bool follow_ = false;
+  bool stderr_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_logs_verb() {
+  return std::make_unique<LogsVerb>();
+}
+
+}  // namespace capstan::cli

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+//
+// capstan, the command line: one table of verbs.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <boost/program_options/options_description.hpp>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "cli/args.h"
+#include "cli/control.h"
+#include "cli/dev.h"
+#include "cli/lists.h"
+#include "cli/logs.h"
+#include "cli/output.h"
+#include "cli/run.h"
+#include "cli/submit.h"
+#include "cli/verb.h"
+#include "cli/wait.h"
+#include "common/base/config.h"
+#include "common/base/log.h"
+#include "common/wire/version.h"
+
+namespace capstan::cli {
+namespace {
+
+using Factory = std::unique_ptr<Verb> (*)();
+
+constexpr Factory kVerbs[] = {
+    make_submit_verb, make_run_verb,     make_jobs_verb,   make_job_verb,   make_tasks_verb,
+    make_logs_verb,   make_wait_verb,    make_cancel_verb, make_pause_verb, make_resume_verb,
+    make_retry_verb,  make_workers_verb, make_status_verb, make_dev_verb,
+};
+
+std::unique_ptr<Verb> find_verb(const std::string& name) {
+  for (const Factory make : kVerbs) {
+    auto verb = make();
+    if (verb->name() == name) return verb;
+  }
+  return nullptr;
+}
+
+Outcome<int> print(const std::string& text) {
+  Output out(STDOUT_FILENO);
+  out.write(text);
+  TRY(out.flush());
+  return kExitOk;
+}
+
+struct Globals {
+  CommonOptions common;
+  bool version = false;
+  po::options_description options;
+  Globals() {
+    add_common_options(options, common);
+    options.add_options()("version", po::bool_switch(&version), "Print the version.");
+  }
+};
+
+std::string overview(const Globals& globals) {
+  config::Page page;
+  page.name = "capstan";
+  page.summary = "run batches of commands on every machine you have";
+  page.synopsis = {"capstan [--access FILE] [--timeout DURATION] VERB [OPTIONS] [ARGUMENTS]",
+                   "capstan help VERB", "capstan --version"};
+  std::string verbs;
+  for (const Factory make : kVerbs) {
+    const auto verb = make();
+    verbs += fmt::format("  {:<10} {}\n", verb->name(), verb->summary());
+  }
+  page.description = verbs + "\nOptions are never abbreviated. Those below may also follow a verb.";
+  page.sections = {
+      {"SELECTORS",
+       "  17         the job 17\n"
+       "  17.42      its task 42\n"
+       "  17.1-100   its tasks 1 to 100\n"
+       "  last       your newest job\n"
+       "  all        your live jobs\n"},
+      {"EXIT STATUS",
+       "  0    done; with run, wait and submit --wait: every task succeeded\n"
+       "  1    a task did not succeed, or the output could not be written\n"
+       "  2    the command line cannot be meant; nothing was sent\n"
+       "  3    refused by the master: no such job, not yours, not this cluster's key\n"
+       "  75   no answer in time; try again\n"
+       "  124  the time of wait --timeout has passed\n"
+       "  130  interrupted\n"},
+      {"EXAMPLES",
+       "  capstan dev -- capstan run -- echo {} ::: hello world\n"
+       "  capstan submit --array 1-1000 -- ./simulate\n"
+       "  capstan wait last; capstan tasks last --state failed\n"},
+  };
+  return config::help_text(page, globals.options);
+}
+
+Outcome<int> help(const Globals& globals, const std::vector<std::string>& verbs) {
+  if (verbs.empty()) return print(overview(globals));
+  const auto verb = find_verb(verbs.front());
+  if (verb == nullptr) {
+    return usage_error("there is no verb '" + printable(verbs.front()) + "' (see capstan --help)");
+  }
+  return print(verb->help());
+}
+
+Outcome<int> dispatch(const CutLine& line, std::string& name) {
+  Globals globals;
+  TRY(as_usage(config::parse(globals.options, line.globals, config::Positional::Allowed)));
+  if (globals.version) return print(fmt::format("capstan {}\n", kVersion));
+  if (globals.common.help) return print(overview(globals));
+  if (line.verb.empty()) { return usage_error("a verb is missing: capstan --help lists them"); }
+  if (line.verb == "help") return help(globals, line.own);
+  const auto verb = find_verb(line.verb);
+  if (verb == nullptr) {
+    return usage_error("there is no verb '" + printable(line.verb) + "' (see capstan --help)");
+  }
+  name += " " + verb->name();
+  verb->common() = globals.common;
+  const Words words = TRY(verb->parse(line));
+  if (verb->common().help) return print(verb->help());
+  return verb->run(words);
+}
+
+int run(const std::vector<std::string>& args) {
+  std::string name = "capstan";
+  const auto line = cut_line(args);
+  const Outcome<int> ended =
+      line ? dispatch(*line, name) : Outcome<int>(tl::unexpected<Failure>(line.error()));
+  if (ended) return *ended;
+  if (!ended.error().message.empty()) {
+    fmt::print(stderr, "{}: {}\n", name, ended.error().message);
+  }
+  return ended.error().exit_code;
+}
+
+}  // namespace
+}  // namespace capstan::cli
+
+int main(int argc, char** argv) {
+  // What the libraries below have to say is for the logs of programs that stay.
+  capstan::log::configure(capstan::log::Level::Error, capstan::log::Format::Text);
+  return capstan::cli::run({argv + 1, argv + argc});
+}
