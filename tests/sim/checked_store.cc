@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#include "tests/sim/checked_store.h"
+
+namespace capstan::sim {
+
+Result<void> CheckedStore::append(const store::Batch& batch, const RowChanges& committed,
+                                  Seq applied) {
+  if (dies_) {
+    const bool written = *dies_;
+    dies_.reset();
+    if (written) {
+      check_batch(batch);
+      check_rows(committed);
+      if (auto done = behind_.append(batch, committed, applied); !done) return done;
+    }
+    return fail(Errc::OutcomeUnknown, "killed in the middle of a write");
+  }
+  check_batch(batch);
+  check_rows(committed);
+  return behind_.append(batch, committed, applied);
+}
+
+Result<void> CheckedStore::flush(const RowChanges& committed, Seq applied) {
+  check_rows(committed);
+  return behind_.flush(committed, applied);
+}
+
+void CheckedStore::check_batch(const store::Batch& batch) {
+  for (const Entry& entry : batch) {
+    if (entry.seq != last_seq_.next()) complain("the journal is not dense");
+    if (entry.epoch < last_epoch_) complain("an epoch fell");
+    if (entry.at < last_at_) complain("an entry's time ran back");
+    last_seq_ = entry.seq;
+    last_epoch_ = entry.epoch;
+    last_at_ = entry.at;
+  }
+}
+
+void CheckedStore::check_rows(const RowChanges& rows) {
+  for (const auto& [id, row] : rows.jobs) {
+    const auto [it, is_new] = owners_.try_emplace(id, row.owner);
+    if (!is_new && it->second != row.owner) complain("two jobs under one id");
+    if (row.counts.total() != row.tasks) complain("a job's counts do not add up");
+  }
+  for (const auto& [id, row] : rows.workers) has_lost_ |= row.left_at.us != 0;
+  for (const auto& [key, row] : rows.tasks) {
+    Seen& seen = seen_[key];
+    const std::string name = task_name(key.first, key.second);
+    if (is_finished(seen.state) && row.round == seen.round && row.state != seen.state) {
+      complain("the finished state of " + name + " changed");
+    }
+    if (row.round < seen.round) complain("the round of " + name + " fell");
+    // A number that was handed back never started is as if it had not been given.
+    const std::uint32_t given = seen.attempts.value - (seen.number_free ? 1 : 0);
+    if (row.attempts.value < given) complain("the attempts of " + name + " fell");
+    if (row.attempts.value > seen.attempts.value + 1 && row.round == seen.round) {
+      complain("the attempts of " + name + " are not dense");
+    }
+    if (row.state == TaskState::Failed && row.round == 0) complain(name + " failed in no round");
+    seen = {.state = row.state,
+            .round = row.round,
+            .attempts = row.attempts,
+            .number_free = row.number_free};
+  }
+}
+
+}  // namespace capstan::sim

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+//
+// Holds everything that is written against what was written before: positions dense, epochs not
+// falling, finished tasks final until a new round, attempt numbers never falling, one job for each
+// id. It passes on to the store behind it, and may be told to die in the middle of a write.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "master/store/store.h"
+
+namespace capstan::sim {
+
+class CheckedStore final : public store::Store {
+ public:
+  explicit CheckedStore(store::Store& behind) : behind_(behind) {}
+
+  /// The next append fails with OutcomeUnknown; `written` says what really happened.
+  void die_in_next_append(bool written) { dies_ = written; }
+  /// It died in another way before that.
+  void live_on() { dies_.reset(); }
+  [[nodiscard]] const std::string& complaint() const { return complaint_; }
+  /// A worker was lost or left.
+  [[nodiscard]] bool has_lost_a_worker() const { return has_lost_; }
+  [[nodiscard]] std::uint64_t entries() const { return last_seq_.value; }
+
+  Result<void> append(const store::Batch& batch, const RowChanges& committed, Seq applied) override;
+  Result<void> flush(const RowChanges& committed, Seq applied) override;
+  Result<void> maintain() override { return behind_.maintain(); }
+  bool release_ballast() override { return behind_.release_ballast(); }
+  Result<std::optional<RequestRow>> find_request(const Asked& asked) override {
+    return behind_.find_request(asked);
+  }
+  Result<std::optional<TokenRow>> find_token(const std::string& owner,
+                                             const std::string& token) override {
+    return behind_.find_token(owner, token);
+  }
+  Result<InputChunk> read_inputs(SubmissionId submission, std::uint64_t ordinal) override {
+    return behind_.read_inputs(submission, ordinal);
+  }
+  Result<cmd::JobReopened> read_finished_job(JobId job) override {
+    return behind_.read_finished_job(job);
+  }
+  Result<std::optional<std::string>> find_owner(JobId job) override {
+    return behind_.find_owner(job);
+  }
+  Result<std::optional<JobId>> last_job_of(const std::string& owner) override {
+    return behind_.last_job_of(owner);
+  }
+  [[nodiscard]] std::uint64_t database_bytes() const override { return behind_.database_bytes(); }
+  [[nodiscard]] std::uint64_t disk_free_bytes() const override { return behind_.disk_free_bytes(); }
+
+ private:
+  struct Seen {
+    TaskState state = TaskState::Ready;
+    std::uint32_t round = 0;
+    AttemptNo attempts;
+    bool number_free = false;
+  };
+  void check_batch(const store::Batch& batch);
+  void check_rows(const RowChanges& rows);
+  void complain(const std::string& what) {
+    if (complaint_.empty()) complaint_ = what;
+  }
+
+  store::Store& behind_;
+  std::optional<bool> dies_;
+  Seq last_seq_;
+  Epoch last_epoch_;
+  TimePoint last_at_;
+  std::map<std::pair<JobId, TaskIndex>, Seen> seen_;
+  std::map<JobId, std::string> owners_;
+  bool has_lost_ = false;
+  std::string complaint_;
+};
+
+}  // namespace capstan::sim

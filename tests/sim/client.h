@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+//
+// A user at a terminal whose network is as bad as everybody's: submits jobs (single, arrays, inputs
+// in parts, some under a token), steers them, and watches each to its end. It keeps to the rules of
+// docs/protocol.md, retries every mutation under its request id until it is answered, and writes
+// down what it was told: that is what the checkers hold the master to.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/wire/message.h"
+#include "common/wire/session.h"
+#include "tests/sim/network.h"
+#include "tests/sim/schedule.h"
+
+namespace capstan::sim {
+
+/// What was asked of the master under one request id, and what it said.
+struct Mutation {
+  RequestId request;
+  bool is_submission = false;
+  msg::SubmitOpen open;
+  std::vector<std::vector<Bytes>> parts;
+  std::uint64_t inputs = 0;
+  msg::Control control;
+  bool answered = false;
+  bool refused = false;
+  JobId job;  ///< Of an answered submission.
+  std::uint64_t tasks = 0;
+};
+
+/// What a watch told of one job.
+struct Watched {
+  std::uint64_t watch = 0;
+  Seq from;
+  Generation generation;
+  bool open = false;  ///< Asked for in the present session.
+  bool finished = false;
+  JobState state = JobState::Queued;
+  std::set<std::uint32_t> ended;  ///< Tasks told as ended.
+};
+
+class Client {
+ public:
+  Client(Schedule& schedule, Network& network, const std::string& name);
+
+  void submit(JobSpec spec, std::uint64_t inputs, const std::string& token);
+  void control(msg::Verb verb, JobId job);
+
+  /// The process is killed and started again, with its list of what it asked.
+  void restart();
+
+  [[nodiscard]] const std::deque<Mutation>& history() const { return history_; }
+  [[nodiscard]] const std::map<JobId, Watched>& watched() const { return watched_; }
+  [[nodiscard]] Link& link() { return *link_; }
+  /// Everything was answered, and every watch saw its job's end.
+  [[nodiscard]] bool is_done() const;
+  /// The first thing that the master said and must not have, or "".
+  [[nodiscard]] const std::string& complaint() const { return complaint_; }
+
+ private:
+  void hello();
+  void on_frame(std::string_view frame);
+  void on_message(const msg::Message& message);
+  void on_events(const msg::WatchEvents& events);
+  void send(msg::Body body, bool in_session = true);
+  void send_mutation(const Mutation& mutation);
+  void resume();
+  void tick();
+  void complain(const std::string& what);
+  Mutation* find(const RequestId& request);
+  RequestId fresh_id();
+
+  Schedule& schedule_;
+  std::string name_;
+  Link* link_ = nullptr;
+  wire::SessionEnd session_;
+  Epoch highest_;
+  std::deque<Mutation> history_;
+  std::map<JobId, Watched> watched_;
+  std::uint64_t next_watch_ = 1;
+  std::string complaint_;
+};
+
+}  // namespace capstan::sim

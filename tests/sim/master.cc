@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: MIT
+#include "tests/sim/master.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/wire/codec.h"
+#include "master/core/invariants.h"
+
+namespace capstan::sim {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr Micros kTurn{200us};  // An fsync.
+constexpr Micros kReadMax{5ms};
+constexpr std::uint64_t kNode = 1;
+
+}  // namespace
+
+Master::Master(Schedule& schedule, Network& network, const std::vector<net::Identity>& workers,
+               QueueMutant mutant)
+    : schedule_(schedule), network_(network), mutant_(mutant), checked_(store_) {
+  enrol(workers);
+  start();
+}
+
+Master::~Master() = default;
+
+net::Identity Master::worker_identity(std::uint64_t number) {
+  const std::string name = "w" + std::to_string(number);
+  return {.role = Role::Worker, .name = name, .public_key = "key-of-" + name};
+}
+
+// As their enrolment left it: a reign of its own that wrote who the workers are.
+void Master::enrol(const std::vector<net::Identity>& workers) {
+  if (!store_.open(schedule_.rng().next())) return complain("an empty store does not open");
+  Queue queue;
+  store::Batch batch;
+  RowChanges rows;
+  std::vector<Effect> effects;
+  const Epoch epoch(++reigns_ * 256 + kNode);
+  const auto stamp = [&](Command command) {
+    Entry entry{.seq = queue.last_seq().next(),
+                .epoch = epoch,
+                .at = {schedule_.wall().us},
+                .wall = schedule_.wall(),
+                .level = limits::kEntryLevel,
+                .command = std::move(command)};
+    queue.apply(entry, effects, rows);
+    batch.push_back(std::move(entry));
+  };
+  stamp(cmd::ReignBegan{.node = "a"});
+  for (const net::Identity& worker : workers) {
+    stamp(cmd::WorkerEnrolled{
+        .worker = queue.next_worker(), .name = worker.name, .public_key = worker.public_key});
+  }
+  if (!checked_.append(batch, rows, queue.last_seq())) complain("the first write failed");
+  store_.close();
+}
+
+void Master::start() {
+  if (server_) return;
+  ++life_;
+  schedule_.trace("master starts", life_);
+  auto opened = store_.open(schedule_.rng().next());
+  if (!opened) return complain("the store does not open: " + opened.error().message);
+  if (opened->state.last_seq.value + opened->tail.size() < checked_.entries()) {
+    complain("the store lost what it had made durable");
+  }
+  server_ = std::make_unique<Server>(Server::Options{.node = "a", .members = {}, .mutant = mutant_},
+                                     Server::Doors{.store = checked_,
+                                                   .listener = *this,
+                                                   .reads = *this,
+                                                   .logs = *this,
+                                                   .keys = *this,
+                                                   .host = *this,
+                                                   .clock = schedule_},
+                                     std::move(*opened), Epoch(++reigns_ * 256 + kNode));
+  turn();
+  network_.set_master(
+      {.on_frame =
+           [this](net::PeerId peer, const net::Identity& who, std::string_view frame) {
+             if (who.role == Role::Worker) worker_of_[peer] = who.name;
+             server_->on_frame(peer, who, frame);
+             wake(schedule_.now());
+           },
+       .on_closed =
+           [this](net::PeerId peer) {
+             server_->on_closed(peer);
+             wake(schedule_.now());
+           }});
+}
+
+void Master::kill(Micros down, bool in_write) {
+  if (!server_) return;
+  if (in_write) {
+    checked_.die_in_next_append(schedule_.rng().chance(50));
+    dies_in_write_ = down;
+    return;
+  }
+  die(down);
+}
+
+void Master::die(Micros down) {
+  schedule_.trace("master dies", life_);
+  ++life_;
+  dies_in_write_.reset();
+  checked_.live_on();
+  server_.reset();
+  worker_of_.clear();
+  turns_ = TimePoint::never();
+  network_.kill_master();
+  store_.crash();
+  schedule_.after(down, [this] { start(); });
+}
+
+void Master::wake(TimePoint when) {
+  when = std::max({when, busy_until_, schedule_.now() + Micros(1)});
+  if (when >= turns_) return;
+  turns_ = when;
+  schedule_.at(when, [this, when, life = life_] {
+    if (life_ != life || turns_ != when) return;
+    turns_ = TimePoint::never();
+    turn();
+  });
+}
+
+void Master::turn() {
+  const Seq before = server_->committed();
+  const Result<void> turned = server_->turn();
+  if (!turned) {
+    if (!dies_in_write_) complain("the master stopped: " + turned.error().message);
+    return die(dies_in_write_.value_or(1s));
+  }
+  if (server_->committed() != before) {
+    schedule_.trace("committed", server_->committed().value);
+    if (const std::string broken = broken_invariant(server_->queue()); !broken.empty())
+      complain(broken);
+    busy_until_ = schedule_.now() + kTurn;
+  }
+  if (!checked_.complaint().empty()) complain(checked_.complaint());
+  wake(server_->inbox_size() > 0 ? schedule_.now() : server_->next_deadline());
+}
+
+bool Master::send(net::PeerId peer, std::string frame) {
+  const auto worker = worker_of_.find(peer);
+  if (worker != worker_of_.end()) {
+    if (const auto message = wire::decode(frame)) check_starts(*message, worker->second);
+  }
+  return network_.send(peer, std::move(frame));
+}
+
+void Master::drop(net::PeerId peer) {
+  network_.drop(peer);
+}
+
+// I10, I11: what is dispatched is granted to this worker, and neither finished nor cancelled.
+void Master::check_starts(const msg::Message& message, const std::string& worker) {
+  const auto* start = std::get_if<msg::Start>(&message.body);
+  if (start == nullptr || !server_) return;
+  const capstan::Worker* known = server_->queue().find_worker_by_name(worker);
+  for (const msg::Start::One& one : start->tasks) {
+    const AttemptKey key{.job = start->job, .task = one.task, .attempt = start->attempt};
+    const Job* job = server_->queue().find_job(key.job);
+    if (job == nullptr || known == nullptr || !known->granted.contains(key)) {
+      complain("a dispatch of what is not granted: " + to_string(key));
+      return;
+    }
+    const auto live = job->live.find(*job->ordinal_of(key.task));
+    if (live == job->live.end() || live->second.cancelling) {
+      complain("a finished or cancelled task was dispatched: " + to_string(key));
+    }
+  }
+}
+
+void Master::post(api::Reads::Question question) {
+  schedule_.after(schedule_.between(Micros(10), kReadMax), [this, question, life = life_] {
+    if (life_ != life) return;
+    question(store_)();
+    wake(schedule_.now());
+  });
+}
+
+void Master::append(api::Logs::Chunk chunk, std::function<void(Result<void>)> done) {
+  schedule_.after(schedule_.between(Micros(10), kReadMax), [this, chunk, done, life = life_] {
+    Delivered& delivered = delivered_[{chunk.key, chunk.stream}];
+    delivered.upto = std::max<std::uint64_t>(delivered.upto, chunk.offset + chunk.data.size());
+    delivered.complete |= chunk.last;
+    if (life_ != life) return;
+    done({});
+    wake(schedule_.now());
+  });
+}
+
+void Master::read(const AttemptKey& key, Stream stream, std::uint64_t offset,
+                  std::function<void(Result<api::Logs::Part>)> done) {
+  const Delivered& delivered = delivered_[{key, stream}];
+  api::Logs::Part part;
+  part.offset = offset;
+  part.total = delivered.upto;
+  if (offset < delivered.upto) {
+    part.data =
+        Bytes(std::min<std::uint64_t>(delivered.upto - offset, limits::kLogChunkBytes), 'x');
+  }
+  part.end = delivered.complete && offset + part.data.size() >= delivered.upto;
+  done(std::move(part));
+}
+
+bool Master::is_at_rest() const {
+  return server_ && server_->queue().jobs().empty() && server_->queue().submissions().empty();
+}
+
+std::optional<JobRow> Master::find_job(JobId job) {
+  auto row = store_.get_job(job);
+  return row ? *row : std::nullopt;
+}
+
+std::string Master::check_tables(const Executions& executions) {
+  store::Tables::JobFilter all;
+  all.limit = 10'000;
+  const auto jobs = store_.list_jobs(all);
+  if (!jobs) return "the tables cannot be read";
+  for (const JobRow& job : *jobs) {
+    if (!is_finished(job.state)) return "job " + std::to_string(job.id.value) + " is not finished";
+    store::Tables::TaskFilter whole;
+    whole.job = job.id;
+    whole.limit = 100'000;
+    const auto page = store_.list_tasks(whole);
+    if (!page) return "the tasks cannot be read";
+    JobCounts counts;
+    for (const auto& [index, row] : page->tasks) {
+      counts.succeeded += row.state == TaskState::Succeeded ? 1 : 0;
+      counts.failed += row.state == TaskState::Failed ? 1 : 0;
+      counts.cancelled += row.state == TaskState::Cancelled ? 1 : 0;
+      const AttemptKey winner{.job = job.id, .task = index, .attempt = row.attempt};
+      if (row.state == TaskState::Succeeded && !executions.succeeded.contains(winner)) {
+        return to_string(winner) + " succeeded without an execution that did";
+      }
+    }
+    if (counts != job.counts)
+      return "the counts of job " + std::to_string(job.id.value) + " are wrong";
+  }
+  return "";
+}
+
+std::string Master::describe() const {
+  if (!server_) return "the master is down";
+  std::string text = std::to_string(server_->queue().jobs().size()) + " live jobs";
+  for (const auto& [id, job] : server_->queue().jobs()) {
+    text += " [" + std::to_string(id.value) + " " + std::string(to_string(job.state())) +
+            " ready " + std::to_string(job.counts.ready) + " running " +
+            std::to_string(job.counts.running) + " backoff " + std::to_string(job.counts.backoff);
+    for (const auto& [ordinal, live] : job.live) {
+      text += " " + to_string({id, job.index_of(ordinal), live.attempts}) + " at w" +
+              std::to_string(live.worker.value) + (live.recalled ? " recalled" : "") +
+              (live.cancelling ? " cancelling" : "") + (live.started ? " started" : "");
+    }
+    text += "]";
+  }
+  return text;
+}
+
+void Master::complain(const std::string& what) {
+  if (complaint_.empty()) complaint_ = what;
+}
+
+}  // namespace capstan::sim

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+//
+// One simulation: a master, some workers, some clients, faults drawn from the seed; then the faults
+// stop and everything must come to rest. The first broken promise is the result.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "master/core/queue.h"
+#include "tests/sim/client.h"
+#include "tests/sim/master.h"
+#include "tests/sim/network.h"
+#include "tests/sim/schedule.h"
+#include "tests/sim/worker.h"
+
+namespace capstan::sim {
+
+/// The deliberate mistakes: one of the master's, or one of the agent's, or none.
+struct Mutants {
+  QueueMutant queue = QueueMutant::None;
+  AgentMutant agent = AgentMutant::None;
+};
+
+struct Outcome {
+  std::string error;  ///< "" when every promise held.
+  std::uint64_t trace_hash = 0;
+  std::uint64_t entries = 0;
+  std::uint64_t executions = 0;
+  std::uint64_t faults = 0;
+  Micros settled_after{0};  ///< From the end of the faults.
+};
+
+class World {
+ public:
+  World(std::uint64_t seed, Mutants mutants, bool print);
+  Outcome run();
+
+ private:
+  void build();
+  void schedule_work();
+  void schedule_faults();
+  void one_fault();
+  void process_fault();
+  void network_fault();
+  JobSpec random_spec(std::uint64_t& inputs);
+  bool watch_until(TimePoint until, bool stop_when_settled);
+  void calm();
+  void resume_all();
+  [[nodiscard]] bool is_settled() const;
+  void check();
+  void check_end();
+  void check_watches();
+  void fail(const std::string& what);
+
+  Mutants mutants_;
+  Schedule schedule_;
+  Network network_;
+  Executions executions_;
+  std::unique_ptr<Master> master_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::unique_ptr<Client>> clients_;
+  bool gentle_ = false;  ///< No worker is lost or killed, nothing fails: nothing runs twice.
+  bool calm_ = false;
+  std::uint32_t most_cpus_ = 0;  ///< Of one worker: a job asks for no more.
+  std::uint64_t faults_ = 0;
+  std::string error_;
+};
+
+}  // namespace capstan::sim
