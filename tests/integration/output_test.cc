@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+//
+// What tasks print is capped and counted; what they leave running is gone when they end.
+#include <doctest/doctest.h>
+#include <signal.h>
+
+#include "tests/integration/cluster.h"
+
+namespace capstan::itest {
+
+TEST_SUITE("integration/output") {
+  TEST_CASE("a task that prints 1 GiB is capped and counted") {
+    Cluster cluster;
+    const Cli& cli = cluster.cli();
+    const std::uint64_t before = rss_bytes(cluster.worker("w1").pid());
+    const std::string job =
+        cli.submit({}, {"sh", "-c", "head -c 1073741824 /dev/zero | tr '\\0' 'x'; echo; echo END"});
+    REQUIRE(cli.wait(job) == 0);
+    const std::vector<Json> tasks = cli.tasks(job);
+    CHECK(tasks.at(0).at("output_bytes") == 1'073'741'824 + 5);
+    CHECK(rss_bytes(cluster.worker("w1").pid()) < before + 64 * 1024 * 1024);
+
+    // The first MiB and the last 15, with the hole named or not: never the whole.
+    const std::string log = cli.ok({"logs", job});
+    CHECK(log.size() >= 15U * 1024 * 1024);
+    CHECK(log.size() < 17U * 1024 * 1024);
+    CHECK(log.ends_with("x\nEND\n"));
+  }
+
+  TEST_CASE("stdout and stderr are kept apart, and their order within each") {
+    const Cluster cluster;
+    const std::string job = cluster.cli().submit(
+        {}, {"sh", "-c", "for i in $(seq 1000); do echo out $i; echo err $i >&2; done"});
+    REQUIRE(cluster.cli().wait(job) == 0);
+    std::string out;
+    std::string err;
+    for (int i = 1; i <= 1000; ++i) {
+      out += "out " + std::to_string(i) + "\n";
+      err += "err " + std::to_string(i) + "\n";
+    }
+    CHECK(cluster.cli().ok({"logs", job}) == out);
+    CHECK(cluster.cli().ok({"logs", job, "--stderr"}) == err);
+  }
+
+  TEST_CASE("bytes that are no text come back as they were") {
+    const Cluster cluster;
+    const std::string script =
+        "i=0; while [ $i -lt 256 ]; do printf \"\\\\$(printf %03o $i)\"; "
+        "i=$((i+1)); done";
+    const std::string job = cluster.cli().submit({}, {"sh", "-c", script});
+    REQUIRE(cluster.cli().wait(job) == 0);
+    std::string expected;
+    for (int i = 0; i < 256; ++i) expected += static_cast<char>(i);
+    CHECK(cluster.cli().ok({"logs", job}) == expected);
+  }
+
+  TEST_CASE("logs -f prints while the task runs, from its beginning") {
+    const Cluster cluster;
+    Rendezvous meeting(cluster.dir());
+    const std::string job =
+        cluster.cli().submit({}, {"sh", "-c", "echo early; " + meeting.command("echo late")[2]});
+    (void)meeting.arrival();
+    const auto follower = cluster.cli().start({"logs", "-f", job});
+    follower->wait_for("early\n");
+    CHECK(!contains(follower->out(), "late"));
+    meeting.let_go(1);
+    const Finished done = follower->wait();
+    CHECK(done.code == 0);
+    CHECK(done.out == "early\nlate\n");
+  }
+
+  TEST_CASE("a daemon that a task forked is gone when the task is") {
+    const Cluster cluster;
+    Fifo pids(cluster.dir() / "pids");
+    Fifo gate(cluster.dir() / "gate");
+    const std::string job = cluster.cli().submit(
+        {}, {"sh", "-c",
+             "(setsid sh -c 'echo $$ > pids; exec sleep 1000' >/dev/null 2>&1 &) ; "
+             "read go < gate; exit 0"});
+    const pid_t daemon = std::stoi(pids.line());
+    CHECK(is_alive(daemon));
+    gate.write_line();
+    CHECK(cluster.cli().wait(job) == 0);
+    CHECK(wait_gone(daemon));
+  }
+
+  TEST_CASE("a task that exits 0 with a child left running has succeeded; the child is killed") {
+    const Cluster cluster;
+    Fifo pids(cluster.dir() / "pids");
+    const std::string job =
+        cluster.cli().submit({}, {"sh", "-c", "sleep 1000 & echo $! > pids; exit 0"});
+    const pid_t child = std::stoi(pids.line());
+    CHECK(cluster.cli().wait(job) == 0);
+    CHECK(wait_gone(child));
+    CHECK(cluster.cli().tasks(job).at(0).at("state") == "succeeded");
+  }
+
+  TEST_CASE("a task that ignores TERM is killed when it is cancelled") {
+    Cluster cluster({.worker_flags = {"--kill-grace", "300ms"}});
+    Fifo pids(cluster.dir() / "pids");
+    const std::string job = cluster.cli().submit(
+        {}, {"sh", "-c", "trap '' TERM INT HUP; echo $$ > pids; while :; do sleep 1000; done"});
+    const pid_t task = std::stoi(pids.line());
+    cluster.cli().ok({"cancel", job});
+    CHECK(cluster.cli().wait(job) != 0);
+    CHECK(wait_gone(task));
+    CHECK(cluster.cli().tasks(job).at(0).at("state") == "cancelled");
+  }
+
+  TEST_CASE("a task that ignores TERM is killed when its time is over") {
+    Cluster cluster({.worker_flags = {"--kill-grace", "300ms"}});
+    Fifo pids(cluster.dir() / "pids");
+    const std::string job = cluster.cli().submit(
+        {"--time-limit", "300ms", "--retries", "0"},
+        {"sh", "-c", "trap '' TERM INT HUP; echo $$ > pids; while :; do sleep 1000; done"});
+    const pid_t task = std::stoi(pids.line());
+    CHECK(cluster.cli().wait(job) != 0);
+    CHECK(wait_gone(task));
+    const Json ended = cluster.cli().tasks(job).at(0);
+    CHECK(ended.at("state") == "failed");
+    CHECK(contains(ended.at("reason").get<std::string>(), "timeout"));
+  }
+}
+
+}  // namespace capstan::itest
