@@ -118,7 +118,15 @@ void DevCluster::on_line() {
   }
 }
 
+// A directory that was used before: its workers know the master by the address it had then.
+void DevCluster::keep_address() {
+  const auto access = net::read_access(access_file());
+  if (!access || access->masters.empty() || access->masters.front().addresses.empty()) return;
+  master_address_ = access->masters.front().addresses.front();
+}
+
 Outcome<void> DevCluster::start_master() {
+  keep_address();
   DevNode& master = add_node("master", master_argv());
   TRY(master.start());
   TRY(turn_until([&] { return master.is_ready(); }, "the master"));

@@ -52,6 +52,7 @@ class DevCluster {
 
  private:
   Outcome<void> prepare_dir();
+  void keep_address();
   Outcome<void> start_master();
   Outcome<void> start_workers();
   Outcome<bool> are_workers_up();

@@ -264,7 +264,7 @@ void World::check_watches() {
       if (!row) return fail("an acknowledged job is not there");
       if (row->tasks != mutation.tasks) return fail("an acknowledged job has other tasks");
       const Watched& watched = client->watched().at(mutation.job);
-      if (row->state == JobState::Succeeded && watched.ended.size() != row->tasks) {
+      if (watched.state == JobState::Succeeded && watched.ended.size() != row->tasks) {
         return fail("a watch did not tell of every task");
       }
     }

@@ -93,7 +93,7 @@ void Agent::say_hello(std::size_t master) {
   returned_.clear();
   hello_said_ = {leaving_, disk_full_};
   link.hello_instance = instance;
-  link.spoke_for_earlier = link.spoke_for_earlier || !as_ourselves;
+  if (!as_ourselves) link.about_earlier_until = now_ + limits::kMasterSilent;
   ++link.unanswered;
   link.hello_pause =
       std::clamp<Micros>(2 * link.hello_pause, limits::kHelloRetry, limits::kHelloRetryMax);
@@ -224,8 +224,8 @@ void Agent::on_refused(std::size_t master, const msg::Refused& refused) {
     end_session(master, "refused");
     give_up_earlier(speaking);
     say_hello(master);
-  } else if (std::exchange(link.spoke_for_earlier, false)) {
-    // It may be a late answer about that one: asked once more, as ourselves only.
+  } else if (now_ < link.about_earlier_until) {
+    // It may be a late answer about that one: asked again, as ourselves only.
     end_session(master, "refused");
     link.hello_at = now_ + limits::kHelloRetry;
   } else {

@@ -158,7 +158,7 @@ class Agent {
     TimePoint hello_at = TimePoint::never();  // Say HELLO (again).
     Micros hello_pause{0};                    // Doubles while unanswered.
     int unanswered = 0;                       // HELLOs since the last Welcome.
-    bool spoke_for_earlier = false;           // Some HELLO was of an earlier instance.
+    TimePoint about_earlier_until;            // A Refused may still be about an earlier instance.
     Instance hello_instance;                  // What the last HELLO said that we are.
     TimePoint heard_at;
     TimePoint heartbeat_at = TimePoint::never();

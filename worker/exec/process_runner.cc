@@ -188,6 +188,8 @@ void ProcessRunner::reaped(pid_t pid, int status, const rusage& usage) {
     owner->status = status;
     ending_.insert(owner->key);
     mains_.erase(main);
+  } else if (unknown_.erase(pid) > 0) {
+    return;
   } else if (ignored_.erase(pid) > 0) {
     if (handler_.on_other_child) handler_.on_other_child(pid, status);
     return;
@@ -225,24 +227,31 @@ void ProcessRunner::adopt_stranger(pid_t pid) {
                        ? find(key)
                        : nullptr;
   if (owner != nullptr) {
+    unknown_.erase(pid);
     owner->strangers.insert(pid);
-  } else {
-    ::kill(pid, SIGKILL);  // It washed off its cookie, or its attempt is gone: nobody's process.
+    return;
   }
+  const TimePoint now = clock_.now();
+  TimePoint& due = unknown_.try_emplace(pid, now + limits::kStragglerWait).first->second;
+  if (cookie.empty() && now < due) return;
+  ::kill(pid, SIGKILL);  // It washed off its cookie, or its attempt is gone: nobody's process.
+  due = TimePoint::never();
 }
 
-bool ProcessRunner::is_gone(Process& process) const {
-  return process.strangers.empty() && ::kill(-process.pid, 0) != 0 && errno == ESRCH;
+bool ProcessRunner::has_group(const Process& process) {
+  return ::kill(-process.pid, 0) == 0 || errno != ESRCH;
 }
 
 void ProcessRunner::check_ends() {
   std::vector<AttemptKey> gone;
   for (const AttemptKey& key : ending_) {
     Process& process = *find(key);
-    if (is_gone(process)) {
+    if (!process.strangers.empty() || has_group(process)) {
+      press(process);
+    } else if (unknown_.empty()) {
       gone.push_back(key);
     } else {
-      press(process);
+      process.check_at = TimePoint::never();  // Until it is known whose they are.
     }
   }
   for (const AttemptKey& key : gone) finish(*find(key));
@@ -311,6 +320,7 @@ void ProcessRunner::on_deadline() {
 TimePoint ProcessRunner::next_deadline() const {
   TimePoint next = sweep_at_;
   for (const AttemptKey& key : ending_) next = std::min(next, processes_.at(key).check_at);
+  for (const auto& [pid, due] : unknown_) next = std::min(next, due);
   return next;
 }
 

@@ -93,7 +93,7 @@ class ProcessRunner final : public Runner {
   void find_strangers();
   void adopt_stranger(pid_t pid);
   void check_ends();
-  [[nodiscard]] bool is_gone(Process& process) const;
+  [[nodiscard]] static bool has_group(const Process& process);
   void press(Process& process);
   void signal_tree(const Process& process, int number) const;
   void finish(Process& process);
@@ -111,6 +111,9 @@ class ProcessRunner final : public Runner {
   std::set<AttemptKey> ending_;  // Their main process is reaped.
   std::set<pid_t> ignored_;
   TimePoint sweep_at_ = TimePoint::never();  // The kernel's list may miss one at times.
+  /// Strangers without a cookie, and when they are nobody's: in the middle of an exec the
+  /// environment is empty for a moment.
+  std::map<pid_t, TimePoint> unknown_;
   std::set<JobId> followed_;
   std::vector<Ended> ended_;
   std::string buffer_;

@@ -112,13 +112,16 @@ std::string cookie_of(pid_t pid) {
 std::size_t kill_by_cookie(std::string_view prefix) {
   std::size_t killed = 0;
   constexpr int kRounds = 20;  // A fork bomb would have us at it for ever.
-  for (int round = 0; round < kRounds; ++round) {
+  constexpr int kPauseMs =
+      10;  // In the middle of an exec a process has no environment: look again.
+  for (int round = 0, empty = 0; round < kRounds && empty < 2; ++round) {
     std::size_t found = 0;
     for (const pid_t pid : all_processes()) {
       if (pid != ::getpid() && kill_one(pid, prefix)) ++found;
     }
-    if (found == 0) break;
     killed += found;
+    empty = found == 0 ? empty + 1 : 0;
+    if (found == 0) ::poll(nullptr, 0, kPauseMs);
   }
   return killed;
 }

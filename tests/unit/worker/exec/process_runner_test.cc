@@ -280,7 +280,7 @@ TEST_SUITE("worker/exec/process_tree") {
   TEST_CASE("processes are found and killed by their cookie, whatever they became") {
     const std::string cookie = "c0ffee." + std::to_string(::getpid());
     const std::string variable = std::string(kCookieName) + "=" + cookie + ".1.2.3";
-    std::string script = "echo; exec sleep 1000";
+    std::string script = "echo; kill -STOP $$";
     int ends[2];
     REQUIRE(::pipe(ends) == 0);
     const UniqueFd reading(ends[0]);
