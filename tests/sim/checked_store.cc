@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tests/sim/checked_store.h"
 
+#include "common/model/limits.h"
+
 namespace capstan::sim {
 
 Result<void> CheckedStore::append(const store::Batch& batch, const RowChanges& committed,
@@ -41,6 +43,7 @@ void CheckedStore::check_rows(const RowChanges& rows) {
     const auto [it, is_new] = owners_.try_emplace(id, row.owner);
     if (!is_new && it->second != row.owner) complain("two jobs under one id");
     if (row.counts.total() != row.tasks) complain("a job's counts do not add up");
+    if (row.spec) retries_[id] = row.spec->retries;
   }
   for (const auto& [id, row] : rows.workers) has_lost_ |= row.left_at.us != 0;
   for (const auto& [key, row] : rows.tasks) {
@@ -56,7 +59,10 @@ void CheckedStore::check_rows(const RowChanges& rows) {
     if (row.attempts.value > seen.attempts.value + 1 && row.round == seen.round) {
       complain("the attempts of " + name + " are not dense");
     }
-    if (row.state == TaskState::Failed && row.round == 0) complain(name + " failed in no round");
+    const bool may_fail = row.failures > retries_[key.first] ||
+                          row.losses >= limits::kWorkerLossesPerTask ||
+                          row.end == EndClass::LaunchError;
+    if (row.state == TaskState::Failed && !may_fail) complain(name + " failed with retries left");
     seen = {.state = row.state,
             .round = row.round,
             .attempts = row.attempts,

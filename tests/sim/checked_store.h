@@ -74,6 +74,7 @@ class CheckedStore final : public store::Store {
   TimePoint last_at_;
   std::map<std::pair<JobId, TaskIndex>, Seen> seen_;
   std::map<JobId, std::string> owners_;
+  std::map<JobId, std::uint32_t> retries_;
   bool has_lost_ = false;
   std::string complaint_;
 };
