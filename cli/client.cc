@@ -139,7 +139,12 @@ void Client::on_frame(Link& link, std::string_view frame) {
   if (message->epoch < epoch_) return;  // A deposed master.
   link.heard_at = now();
   if (const auto* refused = std::get_if<msg::Refused>(&message->body)) {
-    return on_refused(link, Error{refused->code, refused->reason});
+    if (refused->code != Errc::Unavailable)
+      return on_refused(link, Error{refused->code, refused->reason});
+    last_reason_ = refused->reason;  // It has no room for us now: HELLO is said again.
+    end_session(link);
+    link.greet_at = now() + kAskAgainAfter;
+    return;
   }
   if (std::holds_alternative<msg::NeedHello>(message->body)) {
     // Of no open session, or of another one: it answers something older than our last HELLO.
@@ -459,7 +464,7 @@ Outcome<void> Client::run_while_waiting(const std::function<bool()>& done) {
 Failure Client::no_answer() const {
   const std::string limit = duration_text(options_.timeout);
   const std::string at = addresses_of(options_.access);
-  if (!is_open()) {
+  if (!is_open() && last_reason_.empty()) {
     return {kExitUnavailable, "no master answered at " + at + " within " + limit +
                                   ": is capstan-master running there? (--timeout waits longer)"};
   }

@@ -122,12 +122,13 @@ std::vector<pid_t> children_of(pid_t pid) {
 
 pid_t agent_of(pid_t shepherd) {
   if (shepherd == 0) return 0;
-  struct stat program {};
-  if (::stat(fmt::format("/proc/{}/exe", shepherd).c_str(), &program) != 0) return 0;
+  // By its command line: a task that is just being started looks like its shepherd otherwise.
+  using namespace std::string_view_literals;
   for (const pid_t child : children_of(shepherd)) {
-    struct stat other {};
-    if (::stat(fmt::format("/proc/{}/exe", child).c_str(), &other) != 0) continue;
-    if (other.st_ino == program.st_ino && other.st_dev == program.st_dev) return child;
+    const std::string words = read_whole(fmt::format("/proc/{}/cmdline", child));
+    const std::size_t second = words.find('\0');
+    if (second == std::string::npos) continue;
+    if (std::string_view(words).substr(second).starts_with("\0--agent\0"sv)) return child;
   }
   return 0;
 }

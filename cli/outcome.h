@@ -36,12 +36,6 @@ inline tl::unexpected<Failure> fail_with(int exit_code, std::string message) {
   return tl::unexpected<Failure>(Failure{exit_code, std::move(message)});
 }
 
-/// For TRY: what a successful Outcome or Result holds, nothing for void.
-template <class T, class E>
-T taken_from(tl::expected<T, E>& result) {
-  if constexpr (!std::is_void_v<T>) return std::move(*result);
-}
-
 /// The user's mistake: exit 2.
 inline tl::unexpected<Failure> usage_error(std::string message) {
   return fail_with(kExitUsage, std::move(message));
@@ -86,13 +80,3 @@ constexpr int exit_code_of(Errc code) {
 }
 
 }  // namespace capstan::cli
-
-// The TRY of error.h knows Error alone; here it hands on whatever error the expression has.
-#undef TRY
-#define TRY(expression)                                                                \
-  ({                                                                                   \
-    auto try_result = (expression);                                                    \
-    using TryError = std::remove_reference_t<decltype(try_result.error())>;            \
-    if (!try_result) return ::tl::unexpected<TryError>(std::move(try_result.error())); \
-    ::capstan::cli::taken_from(try_result);                                            \
-  })

@@ -41,6 +41,7 @@ void OutputPump::on_ended(const msg::TaskEnded& ended) {
 
 void OutputPump::end_stream(const FlowKey& key, std::uint64_t total, std::string_view tail) {
   if (target(key.stream) == nullptr) return;
+  if (closed_early_.erase(key) > 0) return;  // Printed whole before its end was told.
   if (total == 0 && flows_.count(key) == 0) return;
   Flow& flow = flow_of(key);
   flow.is_ended = true;
@@ -62,7 +63,7 @@ void OutputPump::on_grew(const msg::OutputGrew& grew) {
   const bool is_over = ended != ended_.end() && key.attempt.value <= ended->second;
   const bool is_known = flows_.count(key) != 0;
   // Printed whole before; or "look again" at what nobody asked for.
-  if (!is_known && (is_over || grew.upto == 0)) return;
+  if (closed_early_.count(key) != 0 || (!is_known && (is_over || grew.upto == 0))) return;
   Flow& flow = flow_of(key);
   flow.upto = std::max(flow.upto, grew.upto);
   flow.has_news = true;
@@ -76,7 +77,7 @@ void OutputPump::on_running(const msg::TaskView& task) {
     if (target(stream) == nullptr || !is_selected(options_.only, task.task)) continue;
     const auto ended = ended_.find(task.task.value);
     if (ended != ended_.end() && task.attempt.value <= ended->second) continue;
-    ask(key, flow_of(key));
+    if (closed_early_.count(key) == 0) ask(key, flow_of(key));
   }
 }
 
@@ -131,6 +132,7 @@ void OutputPump::on_data(const FlowKey& key, const Result<msg::Body>& reply) {
     }
     print(key, flow, data->data);
     if (data->end) {
+      if (!flow.is_ended) closed_early_.insert(key);
       close(key);
     } else if (flow.has_news ||
                (!data->data.empty() && (flow.is_ended || flow.upto > flow.printed))) {

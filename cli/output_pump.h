@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -87,6 +88,7 @@ class OutputPump {
   Client& client_;
   Options options_;
   std::map<FlowKey, Flow> flows_;
+  std::set<FlowKey> closed_early_;  ///< Read to the end before the watch told of it.
   std::unordered_map<std::uint32_t, std::uint32_t> ended_;  ///< Task: its last attempt that ended.
   std::deque<FlowKey> queue_;
   std::size_t in_flight_ = 0;

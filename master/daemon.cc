@@ -127,7 +127,6 @@ Result<void> Process::open_sockets() {
   handler.on_closed = [this](net::PeerId peer) { server->on_closed(peer); };
   listener = TRY(net::ZmqListener::open(*context, loop, ring, {options.listen, dir->server().keys},
                                         std::move(handler)));
-  listener->set_frames_per_poll(limits::kMessagesPerTurn);
   http = TRY(web::HttpServer::open({http_at.host, http_at.port}, clock));
   return {};
 }
@@ -226,6 +225,8 @@ void Process::note_refusals() {
 
 Result<void> Process::run() {
   while (!stopping) {
+    const bool is_behind = server->inbox_size() >= limits::kInboxFrames;
+    listener->set_frames_per_poll(is_behind ? 1 : limits::kFramesPerPoll);
     loop.poll(server->next_deadline());
     if (failed) return tl::unexpected(*failed);
     TRY(server->turn());

@@ -62,10 +62,11 @@ class AgentShell {
 
  private:
   void turn() {
-    TimePoint deadline = std::min(machine_.next_deadline(), enrol_at_);
+    TimePoint deadline = std::min({machine_.next_deadline(), enrol_at_, unheard_at_});
     if (pair_.waiting_bytes() > 0) deadline = std::min(deadline, clock_.now() + kFullPairRetry);
     loop_.poll(deadline);
     if (clock_.now() >= enrol_at_) send_enrol();
+    if (clock_.now() >= unheard_at_) say_unreachable();
     settle();
     if (!pair_.flush()) on_shepherd_gone();
     if (pair_.waiting_bytes() > 4 * limits::kPairBufferBytes) {
@@ -197,6 +198,17 @@ class AgentShell {
     auto dialer = net::ZmqDialer::open(context_, loop_, *master, access.keys, std::move(handler));
     if (!dialer) return give_up(dialer.error());
     dialer_ = std::move(*dialer);
+    dialled_ = address_text(*master);
+    unheard_at_ = clock_.now() + limits::kSayUnreachable;
+  }
+
+  /// Once for each time that the master is gone: a person may be looking at a silent terminal.
+  void say_unreachable() {
+    unheard_at_ = TimePoint::never();
+    log::warn(
+        "master.unreachable",
+        {{"addresses", dialled_},
+         {"reason", "nobody answers there; this worker keeps trying, and what runs goes on"}});
   }
 
   void dial() {
@@ -205,8 +217,16 @@ class AgentShell {
                {"addresses",
                 access_.masters.empty() ? std::string() : address_text(access_.masters.front())}});
     open_dialer(access_, {.on_frame = [this](std::string_view frame) { on_frame(frame); },
-                          .on_connected = [this] { feed(agent::Connected{0}); },
-                          .on_closed = [this] { feed(agent::Closed{0}); },
+                          .on_connected =
+                              [this] {
+                                unheard_at_ = TimePoint::never();
+                                feed(agent::Connected{0});
+                              },
+                          .on_closed =
+                              [this] {
+                                unheard_at_ = clock_.now() + limits::kSayUnreachable;
+                                feed(agent::Closed{0});
+                              },
                           .on_refused = [this](const Error& error) { on_refused(error); }});
   }
 
@@ -238,7 +258,11 @@ class AgentShell {
   void dial_to_enrol() {
     open_dialer(invitation_,
                 {.on_frame = [this](std::string_view frame) { on_enrolment_frame(frame); },
-                 .on_connected = [this] { send_enrol(); },
+                 .on_connected =
+                     [this] {
+                       unheard_at_ = TimePoint::never();
+                       send_enrol();
+                     },
                  .on_closed = [this] { enrol_at_ = TimePoint::never(); },
                  .on_refused =
                      [this](const Error& error) {
@@ -285,6 +309,8 @@ class AgentShell {
   Agent machine_;
   std::deque<agent::Event> events_;
   std::unique_ptr<net::ZmqDialer> dialer_;
+  std::string dialled_;                        // Its addresses, for the log.
+  TimePoint unheard_at_ = TimePoint::never();  // To be said then, when nobody answered.
   net::Access access_;
   net::Access invitation_;
   net::KeyPair own_keys_;

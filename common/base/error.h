@@ -52,9 +52,9 @@ inline tl::unexpected<Error> fail(Error error, std::string_view doing) {
   return tl::unexpected<Error>(std::move(error));
 }
 
-/// For TRY: what a successful Result holds, nothing for Result<void>.
-template <class T>
-T taken_from(Result<T>& result) {
+/// For TRY: what a successful one holds, nothing for void.
+template <class T, class E>
+T taken_from(tl::expected<T, E>& result) {
   if constexpr (!std::is_void_v<T>) return std::move(*result);
 }
 
@@ -63,10 +63,12 @@ std::string errno_text(int error_number);
 
 }  // namespace capstan
 
-/// Evaluates to the value of a Result, or returns its error from the enclosing function.
-#define TRY(expression)                                                                        \
-  ({                                                                                           \
-    auto try_result = (expression);                                                            \
-    if (!try_result) return ::tl::unexpected<::capstan::Error>(std::move(try_result.error())); \
-    ::capstan::taken_from(try_result);                                                         \
+/// Evaluates to the value of a Result, or of anything else that is expected or not, or returns its
+/// error from the enclosing function.
+#define TRY(expression)                                                                \
+  ({                                                                                   \
+    auto try_result = (expression);                                                    \
+    using TryError = std::remove_reference_t<decltype(try_result.error())>;            \
+    if (!try_result) return ::tl::unexpected<TryError>(std::move(try_result.error())); \
+    ::capstan::taken_from(try_result);                                                 \
   })

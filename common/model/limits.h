@@ -42,6 +42,10 @@ inline constexpr std::size_t kReplyBytes = 768 * 1024;
 inline constexpr std::size_t kBatchBytes = 512 * 1024;
 /// Entries in a batch: bounds one turn of the loop (about 10 ms of apply and upserts).
 inline constexpr std::size_t kEntriesPerBatch = 4096;
+/// Frames that one poll hands to the loop, and from which size of its inbox on only one at a time:
+/// what is behind waits in libzmq, whose high water mark holds the peer back.
+inline constexpr std::size_t kFramesPerPoll = 64;
+inline constexpr std::size_t kInboxFrames = 256;
 /// Messages taken in one turn.
 inline constexpr std::size_t kMessagesPerTurn = 1024;
 inline constexpr int kDecodeDepth = 8;      ///< Nesting of a msgpack value.
@@ -99,6 +103,7 @@ inline constexpr auto kGrowthPace = 20ms;    ///< A followed output is told at m
 inline constexpr auto kHelloRetry = 2s;      ///< Doubles, while it is not answered …
 inline constexpr auto kHelloRetryMax = 10s;  ///< … up to this.
 inline constexpr int kHelloTries = 3;        ///< For an earlier instance's results.
+inline constexpr auto kSayUnreachable = 3s;  ///< A worker says that no master answers.
 inline constexpr auto kMasterSilent = 10s;   ///< Then HELLO is said again.
 inline constexpr std::size_t kTemplateCacheBytes = 64 * 1024 * 1024;  ///< Of one session.
 inline constexpr std::size_t kFollowedJobs = 4096;

@@ -3,6 +3,7 @@
 // Steering: selectors to jobs, jobs to commands. See client_api.h. A request acts on everything
 // that it names or on nothing: all targets are looked up before the first command is made.
 #include <algorithm>
+#include <utility>
 
 #include "common/model/limits.h"
 #include "master/api/client_api.h"
@@ -12,6 +13,13 @@ namespace {
 
 /// A selector's ranges as spans. A stepped range is a span for each task: bounded.
 constexpr std::uint64_t kSpansMax = 16'384;
+
+/// Selectors of one request, and jobs that they may name: a Done lists them in one message.
+constexpr std::size_t kSelectorsMax = 16'384;
+constexpr std::size_t kJobsMax = 100'000;
+/// Single tasks that one request may touch: each gets a row, all in one transaction (0.3 GB of
+/// memory). A whole job costs nothing like that.
+constexpr std::uint64_t kTasksMax = 1'000'000;
 
 std::optional<std::vector<IndexSpan>> spans_of(const std::vector<IndexRange>& ranges) {
   std::vector<IndexSpan> spans;
@@ -68,6 +76,16 @@ bool has_any(const cmd::JobReopened& job, unsigned states) {
   return std::any_of(job.runs.begin(), job.runs.end(), [&](const cmd::JobReopened::Run& run) {
     return (states & bit(run.state)) != 0;
   });
+}
+
+/// Are these too many tasks to have a row each? Not when they are simply the whole job.
+bool are_too_many(const Job& job, const std::vector<IndexSpan>& spans) {
+  std::uint64_t sum = 0;
+  for (const IndexSpan span : spans) {
+    const auto ordinals = job.ordinals_in(span);
+    if (ordinals) sum += std::uint64_t{ordinals->second} - ordinals->first + 1;
+  }
+  return sum > kTasksMax && !(spans.size() == 1 && sum == job.tasks);
 }
 
 std::string names_of(const std::vector<Selector>& selectors) {
@@ -142,9 +160,17 @@ Result<void> ClientApi::on_control(const Session& session, const msg::Control& c
 Result<ClientApi::Targets> ClientApi::resolve(const Session& session, const msg::Control& control) {
   Targets targets;
   if (control.targets.empty()) targets.refused = Error{Errc::Invalid, "name a job"};
+  if (control.targets.size() > kSelectorsMax)
+    targets.refused = Error{Errc::Invalid, "too many jobs and tasks at once: name fewer"};
+  bool has_all = false;
+  std::size_t spans = 0;
   for (const Selector& selector : control.targets) {
     if (targets.refused) return targets;
+    if (selector.kind == Selector::Kind::All && std::exchange(has_all, true)) continue;
     TRY(resolve_one(session, selector, targets));
+    if (!targets.found.empty()) spans += targets.found.back().spans.size();
+    if (targets.found.size() > kJobsMax || spans > kSpansMax)
+      targets.refused = Error{Errc::Invalid, "too many jobs and tasks at once: name fewer"};
   }
   if (targets.refused) return targets;
   const bool whole = control.verb == msg::Verb::Pause || control.verb == msg::Verb::Resume;
@@ -195,14 +221,18 @@ Result<void> ClientApi::add_target(const net::Identity& identity, JobId job,
   const auto owner = TRY(owner_of(job));
   const auto spans = spans_of(selector.tasks);
   const std::string name = selector_text(selector);
+  const Job* live = ledger_.queue().find_job(job);
   if (!owner)
     targets.refused = Error{Errc::NotFound, "no job " + name};
   else if (!may_act_for(identity, *owner))
     targets.refused = Error{Errc::NotAllowed, "job " + name + " belongs to " + *owner};
   else if (!spans)
     targets.refused = Error{Errc::Invalid, name + ": too many single tasks; name a range"};
+  else if (live != nullptr && are_too_many(*live, *spans))
+    targets.refused = Error{Errc::Invalid, name + ": at most " + std::to_string(kTasksMax) +
+                                               " tasks at once, or the whole job"};
   else
-    targets.found.push_back({job, *spans, ledger_.queue().find_job(job) != nullptr});
+    targets.found.push_back({job, *spans, live != nullptr});
   return {};
 }
 

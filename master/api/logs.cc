@@ -30,6 +30,12 @@ void LogsApi::on_chunk(Session& session, msg::LogChunk chunk) {
 }
 
 void LogsApi::append(Logs::Chunk chunk, SessionId session) {
+  if (ledger_.is_draining()) {
+    // The last room of the disk is for results. Not acknowledged, so it stays at its worker.
+    if (refused_.empty()) retry_at_ = ledger_.at() + kRetryFailed;
+    refused_.push_back({std::move(chunk), session});
+    return;
+  }
   Logs::Chunk kept = chunk;
   logs_.append(std::move(chunk), [this, session, kept = std::move(kept)](Result<void> written) {
     if (!written) {

@@ -16,6 +16,10 @@ namespace {
 /// A page is cut here: room for one more row below kReplyBytes.
 constexpr std::size_t kPageBytes = limits::kReplyBytes - 64 * 1024;
 
+constexpr std::size_t kWorkerNumbers = 48;  ///< Numbers and heads of a WorkerView in msgpack.
+/// Ranges that a list of tasks is narrowed to: each is tried for each row.
+constexpr std::size_t kOnlyRanges = 1024;
+
 std::uint32_t page_limit(std::uint32_t wanted) {
   constexpr auto kMost = static_cast<std::uint32_t>(limits::kRowsPerPage);
   return wanted == 0 ? kMost : std::min(wanted, kMost);
@@ -174,6 +178,12 @@ Result<void> ReadsApi::on_get_job(const Session& session, const msg::GetJob& que
 }
 
 void ReadsApi::on_list_tasks(const Session& session, const msg::ListTasks& question) {
+  if (question.only.size() > kOnlyRanges) {
+    ledger_.hold(session.id, msg::Denied{RequestId{}, question.query, Errc::Invalid,
+                                         "too many ranges of tasks at once: name at most " +
+                                             std::to_string(kOnlyRanges)});
+    return;
+  }
   store::Tables::TaskFilter filter;
   filter.job = question.job;
   filter.states = question.states;
@@ -208,6 +218,7 @@ void ReadsApi::on_list_tasks(const Session& session, const msg::ListTasks& quest
 void ReadsApi::on_list_workers(const Session& session, const msg::ListWorkers& question) {
   msg::WorkerList list;
   list.query = question.query;
+  std::size_t bytes = 0;
   for (const auto& [id, worker] : ledger_.queue().workers()) {
     const bool suspect = seems_suspect(sessions_, id, silence_, ledger_.at());
     msg::WorkerView view;
@@ -226,6 +237,12 @@ void ReadsApi::on_list_workers(const Session& session, const msg::ListWorkers& q
     view.last_heard_ago = it != sessions_.presence().end() && sessions_.was_heard(id)
                               ? ledger_.at() - it->second.last_heard
                               : Micros(-1);
+    bytes += kWorkerNumbers + view.name.size() + view.version.size() + view.address.size() +
+             view.note.size();
+    if (bytes > kPageBytes) {  // One message: thousands with the longest of names do not fit.
+      log::warn("workers.list_cut", {{"told", list.workers.size()}});
+      break;
+    }
     list.workers.push_back(std::move(view));
   }
   ledger_.hold(session.id, std::move(list));

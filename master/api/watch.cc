@@ -217,8 +217,10 @@ std::set<JobId> Watches::followed() const {
 // --- Sending -------------------------------------------------------------------------------------
 
 bool Watches::has_news(const Watch& watch) const {
-  if (!watch.ended.empty() || !watch.grew.empty()) return true;
-  return watch.live ? watch.job_view.has_value() : watch.read_all;
+  if (!watch.ended.empty()) return true;
+  // Nothing is told before the first page is here: with it came the leave to see the job.
+  if (!watch.live) return watch.read_all;
+  return watch.job_view.has_value() || !watch.grew.empty();
 }
 
 bool Watches::is_due(const Watch& watch, TimePoint at) const {

@@ -24,9 +24,11 @@ bool is_good_name(const std::string& name) {
   });
 }
 
-/// What a clock of the worker's says is a duration, or nothing.
-Micros not_negative(Micros d) {
-  return std::max(d, Micros(0));
+/// What a clock of the worker's says is a duration: from nothing to ten years, so that sums of some
+/// and products with thousands cannot overflow.
+Micros as_duration(Micros d) {
+  constexpr Micros kMost = std::chrono::hours(24 * 3650);
+  return std::clamp(d, Micros(0), kMost);
 }
 
 }  // namespace
@@ -67,8 +69,10 @@ void WorkerApi::on_hello(net::PeerId peer, const net::Identity& identity, msg::W
   const Worker* worker = ledger_.queue().find_worker_by_key(identity.public_key);
   if (worker == nullptr)
     return sessions_.refuse(peer, Errc::NotFound, "this key is not enrolled here");
-  if (!hello.instance.is_set() || hello.cpus == 0)
-    return sessions_.refuse(peer, Errc::Invalid, "a HELLO names an instance and at least one cpu");
+  if (!hello.instance.is_set() || hello.cpus == 0 || hello.cpus > limits::kCpusPerTask)
+    return sessions_.refuse(
+        peer, Errc::Invalid,
+        "a HELLO names an instance and 1 to " + std::to_string(limits::kCpusPerTask) + " cpus");
   const WorkerId id = worker->id;
   const std::string name = worker->row.name;
   const Instance before = worker->row.instance;
@@ -107,15 +111,15 @@ void WorkerApi::on_hello(net::PeerId peer, const net::Identity& identity, msg::W
 void WorkerApi::on_started(const Session& session, const msg::Started& started) {
   cmd::TasksStarted command{session.worker, session.instance, {}};
   for (const msg::Started::One& one : started.started)
-    command.started.push_back({one.key, not_negative(one.ago)});
+    command.started.push_back({one.key, as_duration(one.ago)});
   if (!command.started.empty()) ledger_.commit(std::move(command));
 }
 
 void WorkerApi::on_results(const Session& session, msg::Results results) {
   for (AttemptResult& result : results.results) {
-    result.ended_ago = not_negative(result.ended_ago);
-    result.wall = not_negative(result.wall);
-    result.cpu = not_negative(result.cpu);
+    result.ended_ago = as_duration(result.ended_ago);
+    result.wall = as_duration(result.wall);
+    result.cpu = as_duration(result.cpu);
   }
   if (results.results.empty()) return;
   ledger_.commit(

@@ -208,7 +208,8 @@ Child& Cluster::start_worker(const std::string& name) {
 pid_t Cluster::agent_of(const std::string& name) {
   const pid_t shepherd = worker(name).pid();
   for (const pid_t child : children_of(shepherd)) {
-    if (program_of(child) == program_of(shepherd)) return child;
+    // By its command line: a task that is just being started looks like its shepherd otherwise.
+    if (contains(command_line_of(child), std::string_view("\0--agent\0", 9))) return child;
   }
   return 0;
 }

@@ -323,9 +323,8 @@ std::vector<pid_t> children_of(pid_t pid) {
   return children;
 }
 
-std::string program_of(pid_t pid) {
-  std::error_code error;
-  return fs::read_symlink("/proc/" + std::to_string(pid) + "/exe", error).string();
+std::string command_line_of(pid_t pid) {
+  return read_file("/proc/" + std::to_string(pid) + "/cmdline");
 }
 
 std::uint64_t rss_bytes(pid_t pid) {

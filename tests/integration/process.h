@@ -125,8 +125,8 @@ bool eventually(const std::function<bool()>& condition, Seconds limit = kPatienc
 bool wait_gone(pid_t pid, Seconds limit = kPatience);
 bool is_alive(pid_t pid);
 std::vector<pid_t> children_of(pid_t pid);
-/// The file that a process runs, "" when it is gone.
-std::string program_of(pid_t pid);
+/// The words that a process was started with, each with a NUL behind it; "" when it is gone.
+std::string command_line_of(pid_t pid);
 std::uint64_t rss_bytes(pid_t pid);
 int free_port();
 
