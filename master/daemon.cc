@@ -95,6 +95,9 @@ struct Process {
 };
 
 Result<void> Process::open_store() {
+  // What was typed wrong is said before anything is made in the directory.
+  TRY(net::parse_address(options.listen));
+  TRY(net::parse_address(options.http));
   TRY(loop.on_signals({SIGTERM, SIGINT}, [this](int signal) {
     log::info("master.stopping", {{"signal", signal}});
     stopping = true;

@@ -254,7 +254,10 @@ Result<void> ZmqListener::Impl::bind(void* context, const Options& options) {
   monitor = TRY(Monitor::open(context, router, kWatchedEvents));
   const std::string port = bound.port == 0 ? "*" : std::to_string(bound.port);
   if (zmq_bind(router.raw(), endpoint(host, port).c_str()) != 0) {
-    return zmq_fail("listening on " + to_string(bound));
+    const bool is_taken = zmq_errno() == EADDRINUSE;
+    auto error = zmq_fail("listening on " + to_string(bound));
+    if (is_taken) error.value().message += ": stop what listens there, or give another port";
+    return error;
   }
   const std::string last = router.get_text(ZMQ_LAST_ENDPOINT);
   const std::string bound_port = last.substr(last.rfind(':') + 1);
