@@ -213,17 +213,19 @@ void World::calm() {
     worker->start();
   }
   resume_all();
-  // Once more: a submission or a pause may have been on its way.
-  schedule_.after(60s, [this] { resume_all(); });
 }
 
-// What was paused is let go, or it would never finish.
+// What was paused is let go, or it would never finish; again and again, because a submission or a
+// pause may still be on its way.
 void World::resume_all() {
   for (const auto& client : clients_) {
     std::vector<JobId> jobs;
-    for (const auto& [job, watched] : client->watched()) jobs.push_back(job);
+    for (const auto& [job, watched] : client->watched()) {
+      if (!watched.finished) jobs.push_back(job);
+    }
     for (const JobId job : jobs) client->control(msg::Verb::Resume, job);
   }
+  schedule_.after(60s, [this] { resume_all(); });
 }
 
 Outcome World::run() {
