@@ -216,13 +216,11 @@ void World::calm() {
 }
 
 // What was paused is let go, or it would never finish; again and again, because a submission or a
-// pause may still be on its way.
+// pause may still be on its way, and a job that was seen finished may have been retried and paused.
 void World::resume_all() {
   for (const auto& client : clients_) {
     std::vector<JobId> jobs;
-    for (const auto& [job, watched] : client->watched()) {
-      if (!watched.finished) jobs.push_back(job);
-    }
+    for (const auto& [job, watched] : client->watched()) jobs.push_back(job);
     for (const JobId job : jobs) client->control(msg::Verb::Resume, job);
   }
   schedule_.after(60s, [this] { resume_all(); });
