@@ -80,6 +80,7 @@ Colour colour_of(JobState state) {
     case JobState::Failed:
       return Colour::Red;
     case JobState::Cancelled:
+    case JobState::Skipped:
       return Colour::Yellow;
   }
   return Colour::None;

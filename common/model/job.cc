@@ -8,8 +8,8 @@
 namespace capstan {
 namespace {
 
-constexpr std::string_view kStates[] = {"queued",    "running", "paused",
-                                        "succeeded", "failed",  "cancelled"};
+constexpr std::string_view kStates[] = {"queued", "running",   "paused", "succeeded",
+                                        "failed", "cancelled", "skipped"};
 
 tl::unexpected<Error> invalid(std::string message) {
   return fail(Errc::Invalid, std::move(message));
@@ -78,8 +78,81 @@ Result<void> validate_numbers(const JobSpec& spec) {
     return invalid(fmt::format("priority {} is out of range: use {} to {}", spec.priority,
                                -limits::kPriorityMax, limits::kPriorityMax));
   }
-  if (spec.time_limit.count() < 0) {
-    return invalid("the time limit is negative: use a duration such as 10m, or 0 for none");
+  if (spec.nice < limits::kNiceMin || spec.nice > limits::kNiceMax) {
+    return invalid(fmt::format("nice {} is out of range: use {} to {}", spec.nice, limits::kNiceMin,
+                               limits::kNiceMax));
+  }
+  return {};
+}
+
+Result<void> validate_duration(std::string_view what, Micros d) {
+  if (d.count() < 0 || d > limits::kDurationMax) {
+    return invalid(fmt::format("the {} is out of range: use a duration up to {}d, such as 10m",
+                               what, limits::kDurationMax / std::chrono::days(1)));
+  }
+  return {};
+}
+
+Result<void> validate_times(const JobSpec& spec) {
+  TRY(validate_duration("time limit", spec.time_limit));
+  TRY(validate_duration("backoff", spec.backoff));
+  TRY(validate_duration("stall limit", spec.stall_limit));
+  if (spec.begin_at.us < 0) return invalid("the begin lies before 1970: give a later one");
+  return {};
+}
+
+Result<void> validate_files(const JobSpec& spec) {
+  if (spec.script.size() > limits::kScriptBytes) {
+    return invalid(
+        fmt::format("the script has {} bytes, at most {} are sent: put it where the "
+                    "workers can read it and give its path",
+                    spec.script.size(), limits::kScriptBytes));
+  }
+  if (!spec.script.empty() && spec.shell) {
+    return invalid("--script and --shell exclude each other: a script names its interpreter");
+  }
+  for (const Bytes* path : {&spec.output_path, &spec.error_path}) {
+    if (path->size() > limits::kPathBytes || has_nul(*path)) {
+      return invalid(fmt::format("the output path '{}' cannot be one: at most {} bytes, no NUL",
+                                 printable(path->substr(0, limits::kNameBytes)),
+                                 limits::kPathBytes));
+    }
+  }
+  return {};
+}
+
+Result<void> validate_jobs(const std::vector<JobId>& jobs) {
+  if (jobs.size() > limits::kAfterJobs) {
+    return invalid(fmt::format("{} jobs to run after are too many: use at most {}", jobs.size(),
+                               limits::kAfterJobs));
+  }
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    if (jobs[i].value == 0 || (i > 0 && jobs[i] <= jobs[i - 1])) {
+      return invalid("the jobs to run after are not in ascending order: name each once");
+    }
+  }
+  return {};
+}
+
+Result<void> validate_tags(const std::vector<std::string>& tags) {
+  if (tags.size() > limits::kTags) {
+    return invalid(fmt::format("{} tags are too many: use at most {}", tags.size(), limits::kTags));
+  }
+  for (const std::string& tag : tags) {
+    if (tag.empty() || tag.size() > limits::kNameBytes || !is_utf8(tag)) {
+      return invalid(fmt::format("bad tag '{}': use 1 to {} bytes of UTF-8",
+                                 printable(tag.substr(0, limits::kNameBytes)), limits::kNameBytes));
+    }
+  }
+  return {};
+}
+
+Result<void> validate_inputs(const JobSpec& spec) {
+  const bool one = spec.inputs_per_task == 1;
+  if (!one && !spec.has_inputs) return invalid("a job without inputs cannot have a batch of them");
+  if (spec.inputs_per_task < 1 || spec.inputs_per_task > limits::kInputsPerTask) {
+    return invalid(fmt::format("{} inputs for one task: use 1 to {}", spec.inputs_per_task,
+                               limits::kInputsPerTask));
   }
   return {};
 }
@@ -130,6 +203,9 @@ std::size_t template_bytes(const JobSpec& spec) {
   std::size_t sum = spec.name.size() + spec.cwd.size() + spec.indices.size() * sizeof(IndexRange);
   for (const Bytes& argument : spec.argv) sum += argument.size() + 1;
   for (const EnvVar& var : spec.env) sum += var.name.size() + var.value.size() + 2;
+  for (const std::string& tag : spec.tags) sum += tag.size() + 1;
+  sum += spec.script.size() + spec.output_path.size() + spec.error_path.size();
+  sum += (spec.after.size() + spec.after_any.size()) * sizeof(JobId);
   return sum;
 }
 
@@ -145,6 +221,12 @@ Result<void> validate(const JobSpec& spec) {
   TRY(validate_command(spec));
   TRY(validate_surroundings(spec));
   TRY(validate_numbers(spec));
+  TRY(validate_times(spec));
+  TRY(validate_files(spec));
+  TRY(validate_jobs(spec.after));
+  TRY(validate_jobs(spec.after_any));
+  TRY(validate_tags(spec.tags));
+  TRY(validate_inputs(spec));
   TRY(validate_indices(spec));
   if (const std::size_t bytes = template_bytes(spec); bytes > limits::kTemplateBytes) {
     return invalid(

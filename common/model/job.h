@@ -50,6 +50,22 @@ struct JobSpec {
   std::uint32_t retries = 0;
   Micros time_limit{0};  ///< Of one attempt; 0: none.
   bool hold = false;     ///< Submitted paused.
+  /// Values of the inputs that one task takes, in order; the last task may get fewer. Several with
+  /// --batch, or one of each source that was combined. {1} is the first of them, {} all.
+  std::uint32_t inputs_per_task = 1;
+  Bytes script;  ///< Text of a program that argv[0] stands for; "": argv[0] is the program.
+  bool has_stdin = false;  ///< Each task reads the job's bytes (msg::JobStdin); else nothing.
+  Bytes output_path;       ///< Pattern of a file for each task's stdout, beside the log; "": none.
+  Bytes error_path;        ///< The same for stderr.
+  Micros backoff{0};       ///< Before the first retry, doubling; 0: limits::kBackoffFirst.
+  Micros stall_limit{0};   ///< Killed after so long without output; 0: never.
+  std::uint32_t max_failures = 0;  ///< So many failed tasks end the job; 0: any number may fail.
+  std::int32_t nice = 10;          ///< Of its processes: -20 … 19.
+  std::vector<std::string> tags;   ///< For people, to find it by.
+  WallTime begin_at;               ///< Not before; 0: at once.
+  std::uint64_t mem_bytes = 0;     ///< Of one task; 0: not said.
+  std::vector<JobId> after;        ///< Ascending. Begins when all of them succeeded, else skipped.
+  std::vector<JobId> after_any;    ///< Ascending. Begins when all of them are finished.
 
   bool operator==(const JobSpec&) const = default;
 };
@@ -63,7 +79,15 @@ struct JobSpec {
 [[nodiscard]] Result<void> validate(const JobSpec& spec);
 
 /// The order is the order of precedence at the end: failed before cancelled before succeeded.
-enum class JobState : std::uint8_t { Queued = 0, Running, Paused, Succeeded, Failed, Cancelled };
+enum class JobState : std::uint8_t {
+  Queued = 0,
+  Running,
+  Paused,
+  Succeeded,
+  Failed,
+  Cancelled,
+  Skipped,  ///< A job that it was to run after did not succeed.
+};
 std::string_view to_string(JobState state);
 Result<JobState> parse_job_state(std::string_view text);
 constexpr bool is_finished(JobState s) {

@@ -17,10 +17,23 @@ using namespace std::chrono_literals;
 inline constexpr std::uint64_t kTasksPerJob = 100'000'000;
 /// One argument after rendering. Linux refuses more in execve (MAX_ARG_STRLEN is 131,072 with NUL).
 inline constexpr std::size_t kArgumentBytes = 131'071;
-/// A job's template: arguments, environment, cwd. It travels once per worker in one message part.
+/// A job's template: arguments, environment, cwd, script. It travels once per worker in one message
+/// part.
 inline constexpr std::size_t kTemplateBytes = 512 * 1024;
 /// One input. The same bound as an argument, since it becomes one.
 inline constexpr std::size_t kInputBytes = kArgumentBytes;
+/// Values of one task with --batch, and their bytes: they travel in one message.
+inline constexpr std::uint32_t kInputsPerTask = 10'000;
+inline constexpr std::size_t kTaskInputBytes = 128 * 1024;
+inline constexpr std::size_t kScriptBytes = 128 * 1024;  ///< Travels with the template.
+inline constexpr std::size_t kStdinBytes = 1024 * 1024;  ///< In parts, once for each worker.
+inline constexpr std::size_t kPathBytes = 4096;          ///< PATH_MAX.
+inline constexpr std::size_t kTags = 16;
+inline constexpr std::size_t kAfterJobs =
+    1000;  ///< Of one job; each is looked up at its submission.
+inline constexpr auto kDurationMax = std::chrono::days(3650);  ///< No sum of two overflows.
+inline constexpr std::int32_t kNiceDefault = 10;  ///< A worker's own processes come first.
+inline constexpr std::int32_t kNiceMin = -20, kNiceMax = 19;
 inline constexpr std::size_t kNameBytes = 255;       ///< Job and worker names: fits a file name.
 inline constexpr std::size_t kTokenBytes = 255;      ///< A submission's token.
 inline constexpr std::uint32_t kCpusPerTask = 4096;  ///< More than any machine has.

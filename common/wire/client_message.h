@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The messages between clients and masters. message.h has the rules of a session and for changes.
-// Mutations carry a request id, reads a query id, watches a watch id; all are chosen by the client.
+// The messages of clients to masters (client_reply.h has the answers). message.h has the rules of a
+// session and for changes. Mutations carry a request id, reads a query id, watches a watch id; all
+// are chosen by the client.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +20,6 @@
 
 namespace capstan::msg {
 
-// --- Client -> master ----------------------------------------------------------------------------
-
 struct ClientHello {
   std::uint32_t protocol = 0;
   std::string version;
@@ -36,7 +35,15 @@ struct SubmitOpen {
   Bytes digest;  ///< 16 bytes over spec and inputs, made by the client.
   JobSpec spec;  ///< Without `indices` when it has inputs: the close counts them.
 };
-/// Part 0, 1, 2 … of the inputs. Answered by Accepted. Parts may be on their way together.
+/// The bytes of a job with `spec.has_stdin`, before its inputs: at most kStdinBytes, in order, each
+/// at most kMessageBytes. Answered by Accepted. `part` counts on over these and the inputs.
+struct SubmitStdin {
+  RequestId request;
+  std::uint64_t part = 0;
+  Bytes data;
+};
+/// Part 0, 1, 2 … of the inputs. Answered by Accepted. Parts may be on their way together. The
+/// values of one task are all in one part.
 struct SubmitInputs {
   RequestId request;
   std::uint64_t part = 0;
@@ -49,12 +56,53 @@ struct SubmitClose {
   std::uint64_t inputs = 0;
 };
 
-enum class Verb : std::uint8_t { Cancel = 0, Pause = 1, Resume = 2, Retry = 3, RetryFailed = 4 };
+enum class Verb : std::uint8_t {
+  Cancel = 0,
+  Pause = 1,
+  Resume = 2,
+  Retry = 3,
+  RetryFailed = 4,
+  Prioritise = 5,
+  Delete = 6,  ///< Finished jobs, with their logs.
+};
 /// Answered by Done.
 struct Control {
   RequestId request;
   Verb verb = Verb::Cancel;
   std::vector<Selector> targets;
+  std::string reason{};       ///< Of a Cancel, in words.
+  std::int32_t priority = 0;  ///< Of a Prioritise.
+};
+/// Deletes the caller's finished jobs (an admin's: everybody's) that ended so long ago. Answered by
+/// Done.
+struct Purge {
+  RequestId request;
+  Micros older_than{0};
+};
+
+enum class WorkerVerb : std::uint8_t { Drain = 0, Resume = 1, Remove = 2 };
+/// Admin's. Answered by Done.
+struct WorkerControl {
+  RequestId request;
+  WorkerVerb verb = WorkerVerb::Drain;
+  std::vector<std::string> names;
+  std::string reason;
+};
+
+/// Admin's. The key pair is made by the client; only its public half travels. Answered by Done.
+struct KeyAdd {
+  RequestId request;
+  std::string name;
+  std::string public_key;
+  Role role = Role::User;
+};
+/// All keys of that name: shut out at once. Answered by Done.
+struct KeyRevoke {
+  RequestId request;
+  std::string name;
+};
+struct ListKeys {
+  std::uint64_t query = 0;
 };
 
 /// Reads carry `query`, chosen by the client, echoed in the answer.
@@ -63,6 +111,11 @@ struct ListJobs {
   JobId before;
   std::uint32_t limit = 0;
   bool live_only = false;
+  std::uint32_t states = 0;    ///< A bit for each JobState; 0: all.
+  std::string name{};          ///< Glob with * and ?; "": any.
+  std::string tag{};           ///< "": any.
+  std::string owner{};         ///< "": any that the caller may see.
+  WallTime submitted_since{};  ///< 0: any.
 };
 struct GetJob {
   std::uint64_t query = 0;
@@ -84,6 +137,34 @@ struct ListWorkers {
 };
 struct GetStatus {
   std::uint64_t query = 0;
+};
+/// All attempts at one task, ascending.
+struct ListAttempts {
+  std::uint64_t query = 0;
+  JobId job;
+  TaskIndex task;
+};
+/// Why a task does not run (yet), worker by worker.
+struct Why {
+  std::uint64_t query = 0;
+  JobId job;
+  TaskIndex task;
+};
+/// What was decided, from committed entries behind `after`. job 0: of everything that the caller
+/// may see; task 0: of the whole job. `newest`: the last `limit` of them, `after` aside.
+struct ListEvents {
+  std::uint64_t query = 0;
+  JobId job;
+  TaskIndex task;
+  Seq after;
+  std::uint32_t limit = 0;
+  bool newest = false;
+};
+/// Admin's. A copy of the database is made at the first (offset 0) and read on with `backup`.
+struct ReadBackup {
+  std::uint64_t query = 0;
+  Uuid backup;  ///< As in the first answer; none at first.
+  std::uint64_t offset = 0;
 };
 /// Bytes of one attempt's stream from `offset`. attempt 0: the task's last.
 struct ReadLog {
@@ -112,102 +193,6 @@ struct Unwatch {
 struct WatchCredit {
   std::uint64_t watch = 0;
   std::uint32_t handled = 0;
-};
-
-// --- Master -> client ----------------------------------------------------------------------------
-
-/// A request or query was refused, nothing changed. Errc::Unavailable: try again.
-struct Denied {
-  RequestId request;
-  std::uint64_t query = 0;
-  Errc code = Errc::Invalid;
-  std::string reason;
-};
-struct Accepted {
-  RequestId request;
-  std::uint64_t part = 0;
-};
-struct Submitted {
-  RequestId request;
-  JobId job;
-  std::uint64_t tasks = 0;
-  std::string warning;
-};
-struct Done {
-  RequestId request;
-  std::vector<JobId> jobs;
-  std::uint64_t tasks = 0;
-  std::string note;
-};
-
-struct JobList {
-  std::uint64_t query = 0;
-  std::vector<JobView> jobs;
-  bool more = false;
-};
-struct JobReply {
-  std::uint64_t query = 0;
-  JobView job;
-};
-struct TaskList {
-  std::uint64_t query = 0;
-  std::vector<TaskView> tasks;
-  bool more = false;
-};
-struct WorkerList {
-  std::uint64_t query = 0;
-  std::vector<WorkerView> workers;
-};
-struct StatusReply {
-  std::uint64_t query = 0;
-  std::string version;
-  std::string master;  ///< Its name, "a".
-  Uuid cluster;
-  Epoch epoch;
-  Seq seq;
-  Micros uptime{0};
-  std::uint32_t workers_up = 0, workers_away = 0;
-  std::uint32_t cpus = 0, cpus_running = 0;
-  std::uint64_t jobs_live = 0;
-  JobCounts tasks;  ///< Of live jobs.
-  std::uint64_t refused_messages = 0, refused_connections = 0;
-  std::uint64_t memory_bytes = 0, database_bytes = 0, disk_free_bytes = 0;
-  std::vector<std::string> alarms;
-};
-/// `data` from `offset` on (behind a hole where bytes were dropped: then offset is larger than
-/// asked for). `end`: nothing comes after it, ever. Neither data nor end: not delivered yet, ask
-/// again when the watch says so. `total`: bytes of the stream as far as known.
-struct LogData {
-  std::uint64_t query = 0;
-  AttemptNo attempt;
-  std::uint64_t offset = 0;
-  Bytes data;
-  bool end = false;
-  std::uint64_t total = 0;
-};
-
-/// A task that ended, in a watch. With the output that its result carries.
-struct TaskEnded {
-  TaskView view;
-  Bytes stdout_tail, stderr_tail;
-};
-/// More of a stream can be read now, up to `upto`.
-struct OutputGrew {
-  AttemptKey key;
-  Stream stream = Stream::Stdout;
-  std::uint64_t upto = 0;
-};
-/// Of one watch, in order. `reset`: forget what you counted, `job` is the state now. `seq`: the
-/// position to resume from; it moves on only when everything up to it was told.
-struct WatchEvents {
-  std::uint64_t watch = 0;
-  bool reset = false;
-  bool caught_up = false;  ///< The mark "this is now".
-  Generation generation;
-  Seq seq;
-  std::vector<JobView> job;      ///< None, or the job as it is now.
-  std::vector<TaskEnded> ended;  ///< May repeat a task after a resumption: the attempt tells.
-  std::vector<OutputGrew> grew;
 };
 
 }  // namespace capstan::msg

@@ -16,14 +16,17 @@ constexpr std::size_t kEnvelopeFields = 5;
 
 /// In the order of msg::Body.
 constexpr const char* kTypeNames[] = {
-    "Heartbeat",   "NeedHello",   "Refused",      "Enrol",       "WorkerHello",  "Started",
-    "Results",     "Returned",    "WorkerNotice", "Goodbye",     "LogChunk",     "Enrolled",
-    "Welcome",     "JobTemplate", "Start",        "Cancel",      "Recall",       "ResultAck",
-    "LogAck",      "Follow",      "ClientHello",  "SubmitOpen",  "SubmitInputs", "SubmitClose",
-    "Control",     "ListJobs",    "GetJob",       "ListTasks",   "ListWorkers",  "GetStatus",
-    "ReadLog",     "Watch",       "Unwatch",      "WatchCredit", "Denied",       "Accepted",
-    "Submitted",   "Done",        "JobList",      "JobReply",    "TaskList",     "WorkerList",
-    "StatusReply", "LogData",     "WatchEvents"};
+    "Heartbeat",   "NeedHello",   "Refused",      "Enrol",       "WorkerHello",   "Started",
+    "Results",     "Returned",    "WorkerNotice", "Goodbye",     "LogChunk",      "Enrolled",
+    "Welcome",     "JobTemplate", "Start",        "Cancel",      "Recall",        "ResultAck",
+    "LogAck",      "Follow",      "ClientHello",  "SubmitOpen",  "SubmitInputs",  "SubmitClose",
+    "Control",     "ListJobs",    "GetJob",       "ListTasks",   "ListWorkers",   "GetStatus",
+    "ReadLog",     "Watch",       "Unwatch",      "WatchCredit", "Denied",        "Accepted",
+    "Submitted",   "Done",        "JobList",      "JobReply",    "TaskList",      "WorkerList",
+    "StatusReply", "LogData",     "WatchEvents",  "Purge",       "WorkerControl", "KeyAdd",
+    "KeyRevoke",   "ListKeys",    "ListAttempts", "Why",         "ListEvents",    "ReadBackup",
+    "AttemptList", "WhyReply",    "EventList",    "KeyList",     "BackupData",    "SubmitStdin",
+    "JobStdin"};
 static_assert(std::size(kTypeNames) == kTypes);
 
 /// Opens a conversation: its protocol is known only when it is read.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Every message between the programs, as plain structs in one variant (those of workers and clients
-// are in worker_message.h and client_message.h). On the wire a message is one
+// are in worker_message.h, client_message.h and client_reply.h). On the wire a message is one
 // ZeroMQ frame: the msgpack array [type, session, n, epoch, [fields in the order below]]. A decoder
 // refuses wrong counts, trailing bytes and whatever limits.h forbids; docs/protocol.md says it in
 // words.
@@ -25,6 +25,7 @@
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/wire/client_message.h"
+#include "common/wire/client_reply.h"
 #include "common/wire/worker_message.h"
 
 namespace capstan::msg {
@@ -51,9 +52,13 @@ using Body = std::variant<
     Enrolled, Welcome, JobTemplate, Start, Cancel, Recall, ResultAck, LogAck, Follow,  // 11
     ClientHello, SubmitOpen, SubmitInputs, SubmitClose, Control,                       // 20
     ListJobs, GetJob, ListTasks, ListWorkers, GetStatus, ReadLog, Watch, Unwatch,
-    WatchCredit,                                                                  // 25
-    Denied, Accepted, Submitted, Done,                                            // 34
-    JobList, JobReply, TaskList, WorkerList, StatusReply, LogData, WatchEvents>;  // 38
+    WatchCredit,                                                                 // 25
+    Denied, Accepted, Submitted, Done,                                           // 34
+    JobList, JobReply, TaskList, WorkerList, StatusReply, LogData, WatchEvents,  // 38
+    Purge, WorkerControl, KeyAdd, KeyRevoke, ListKeys,                           // 45
+    ListAttempts, Why, ListEvents, ReadBackup,                                   // 50
+    AttemptList, WhyReply, EventList, KeyList, BackupData,                       // 54
+    SubmitStdin, JobStdin>;                                                      // 54
 
 /// What is on the wire. The type's number is `body.index() + 1`.
 struct Message {

@@ -45,7 +45,8 @@ auto fields(Shape, Is<msg::HeldAttempt> auto& m) {
 }
 auto fields(Shape, Is<msg::WorkerHello> auto& m) {
   return all(m.protocol, words(m.version, kNameBytes), m.instance, m.highest_epoch, m.generation,
-             m.cpus, words(m.containment, kNameBytes), m.held, m.spooled, m.leaving, m.disk_full);
+             m.cpus, words(m.containment, kNameBytes), m.held, m.spooled, m.leaving, m.disk_full,
+             m.mem_bytes);
 }
 auto fields(Shape, Is<msg::Started::One> auto& m) {
   return all(m.key, m.ago);
@@ -82,8 +83,11 @@ auto fields(Shape, Is<msg::Welcome> auto& m) {
 auto fields(Shape, Is<msg::JobTemplate> auto& m) {
   return all(m.job, m.spec);
 }
+auto fields(Shape, Is<msg::JobStdin> auto& m) {
+  return all(m.job, m.offset, bin(m.data, limits::kMessageBytes), m.last);
+}
 auto fields(Shape, Is<msg::Start::One> auto& m) {
-  return all(m.task, bin(m.input, kInputBytes));
+  return all(m.task, bins(m.inputs, kInputBytes));
 }
 auto fields(Shape, Is<msg::Start> auto& m) {
   return all(m.job, m.attempt, m.tasks);
@@ -115,14 +119,36 @@ auto fields(Shape, Is<msg::SubmitOpen> auto& m) {
 auto fields(Shape, Is<msg::SubmitInputs> auto& m) {
   return all(m.request, m.part, bins(m.inputs, kInputBytes));
 }
+auto fields(Shape, Is<msg::SubmitStdin> auto& m) {
+  return all(m.request, m.part, bin(m.data, limits::kMessageBytes));
+}
 auto fields(Shape, Is<msg::SubmitClose> auto& m) {
   return all(m.request, m.parts, m.inputs);
 }
 auto fields(Shape, Is<msg::Control> auto& m) {
-  return all(m.request, one_of(m.verb, msg::Verb::Cancel, msg::Verb::RetryFailed), m.targets);
+  return all(m.request, one_of(m.verb, msg::Verb::Cancel, msg::Verb::Delete), m.targets,
+             words(m.reason, limits::kReasonBytes), m.priority);
+}
+auto fields(Shape, Is<msg::Purge> auto& m) {
+  return all(m.request, m.older_than);
+}
+auto fields(Shape, Is<msg::WorkerControl> auto& m) {
+  return all(m.request, one_of(m.verb, msg::WorkerVerb::Drain, msg::WorkerVerb::Remove),
+             texts(m.names, kNameBytes), words(m.reason, limits::kReasonBytes));
+}
+auto fields(Shape, Is<msg::KeyAdd> auto& m) {
+  return all(m.request, text(m.name, kNameBytes), text(m.public_key, kNameBytes),
+             one_of(m.role, Role::Admin, Role::Witness));
+}
+auto fields(Shape, Is<msg::KeyRevoke> auto& m) {
+  return all(m.request, text(m.name, kNameBytes));
+}
+auto fields(Shape, Is<msg::ListKeys> auto& m) {
+  return all(m.query);
 }
 auto fields(Shape, Is<msg::ListJobs> auto& m) {
-  return all(m.query, m.before, m.limit, m.live_only);
+  return all(m.query, m.before, m.limit, m.live_only, m.states, text(m.name, kNameBytes),
+             text(m.tag, kNameBytes), text(m.owner, kNameBytes), m.submitted_since);
 }
 auto fields(Shape, Is<msg::GetJob> auto& m) {
   return all(m.query, m.which);
@@ -135,6 +161,18 @@ auto fields(Shape, Is<msg::ListWorkers> auto& m) {
 }
 auto fields(Shape, Is<msg::GetStatus> auto& m) {
   return all(m.query);
+}
+auto fields(Shape, Is<msg::ListAttempts> auto& m) {
+  return all(m.query, m.job, m.task);
+}
+auto fields(Shape, Is<msg::Why> auto& m) {
+  return all(m.query, m.job, m.task);
+}
+auto fields(Shape, Is<msg::ListEvents> auto& m) {
+  return all(m.query, m.job, m.task, m.after, m.limit, m.newest);
+}
+auto fields(Shape, Is<msg::ReadBackup> auto& m) {
+  return all(m.query, m.backup, m.offset);
 }
 auto fields(Shape, Is<msg::ReadLog> auto& m) {
   return all(m.query, m.job, m.task, m.attempt, stream(m.stream), m.offset);
@@ -165,9 +203,10 @@ auto fields(Shape, Is<msg::Done> auto& m) {
 }
 auto fields(Shape, Is<msg::JobView> auto& m) {
   return all(m.id, text(m.name, kNameBytes), text(m.owner, kNameBytes),
-             one_of(m.state, JobState::Queued, JobState::Cancelled), m.tasks, m.counts,
+             one_of(m.state, JobState::Queued, JobState::Skipped), m.tasks, m.counts,
              m.submitted_at, m.started_at, m.finished_at, m.priority, m.cpus,
-             bin(m.command, kTemplateBytes), words(m.reason, kWordsBytes));
+             bin(m.command, kTemplateBytes), words(m.reason, kWordsBytes), m.mem_bytes,
+             texts(m.tags, kNameBytes), m.begin_at, m.waits_for);
 }
 auto fields(Shape, Is<msg::TaskView> auto& m) {
   return all(m.task, one_of(m.state, TaskState::Waiting, TaskState::Skipped), m.attempt,
@@ -180,7 +219,38 @@ auto fields(Shape, Is<msg::WorkerView> auto& m) {
   return all(text(m.name, kNameBytes),
              one_of(m.state, msg::WorkerState::Up, msg::WorkerState::Left), m.cpus, m.running,
              m.queued, words(m.version, kNameBytes), words(m.address, kNameBytes),
-             words(m.note, kWordsBytes), m.last_heard_ago);
+             words(m.note, kWordsBytes), m.last_heard_ago, m.mem_bytes, m.mem_assigned_bytes);
+}
+auto fields(Shape, Is<msg::AttemptView> auto& m) {
+  return all(m.view, m.assigned_at, m.late, m.running);
+}
+auto fields(Shape, Is<msg::WorkerVerdict> auto& m) {
+  return all(text(m.worker, kNameBytes), m.fits, words(m.reason, kWordsBytes));
+}
+auto fields(Shape, Is<msg::EventView> auto& m) {
+  return all(m.seq, m.at, text(m.who, kNameBytes), words(m.what, kNameBytes), m.job, m.task,
+             words(m.text, kWordsBytes));
+}
+auto fields(Shape, Is<msg::KeyView> auto& m) {
+  return all(text(m.name, kNameBytes), one_of(m.role, Role::Admin, Role::Witness),
+             text(m.public_key, kNameBytes), m.added_at, text(m.added_by, kNameBytes));
+}
+auto fields(Shape, Is<msg::AttemptList> auto& m) {
+  return all(m.query, m.attempts);
+}
+auto fields(Shape, Is<msg::WhyReply> auto& m) {
+  return all(m.query, one_of(m.state, TaskState::Waiting, TaskState::Skipped),
+             words(m.reason, kWordsBytes), m.workers);
+}
+auto fields(Shape, Is<msg::EventList> auto& m) {
+  return all(m.query, m.events, m.upto, m.more, m.gap);
+}
+auto fields(Shape, Is<msg::KeyList> auto& m) {
+  return all(m.query, m.keys);
+}
+auto fields(Shape, Is<msg::BackupData> auto& m) {
+  return all(m.query, m.backup, m.offset, bin(m.data, kTemplateBytes), m.total,
+             bin(m.digest, kNameBytes));
 }
 auto fields(Shape, Is<msg::JobList> auto& m) {
   return all(m.query, m.jobs, m.more);

@@ -28,7 +28,11 @@ auto fields(Shape, Is<EnvVar> auto& m) {
 auto fields(Shape, Is<JobSpec> auto& m) {
   return all(text(m.name, limits::kNameBytes), bin(m.cwd, limits::kTemplateBytes),
              bins(m.argv, limits::kTemplateBytes), m.shell, m.has_inputs, m.env, m.indices, m.array,
-             m.max_running, m.cpus, m.priority, m.retries, m.time_limit, m.hold);
+             m.max_running, m.cpus, m.priority, m.retries, m.time_limit, m.hold, m.inputs_per_task,
+             bin(m.script, limits::kScriptBytes), m.has_stdin,
+             bin(m.output_path, limits::kPathBytes), bin(m.error_path, limits::kPathBytes),
+             m.backoff, m.stall_limit, m.max_failures, m.nice, texts(m.tags, limits::kNameBytes),
+             m.begin_at, m.mem_bytes, m.after, m.after_any);
 }
 
 auto fields(Shape, Is<AttemptResult> auto& m) {

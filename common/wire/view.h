@@ -7,11 +7,13 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/base/bytes.h"
 #include "common/base/clock.h"
 #include "common/base/ids.h"
 #include "common/model/job.h"
+#include "common/model/member.h"
 #include "common/model/task.h"
 
 namespace capstan::msg {
@@ -30,7 +32,11 @@ struct JobView {
   std::int32_t priority = 0;
   std::uint32_t cpus = 1;
   Bytes command;       ///< The template, as one line for people.
-  std::string reason;  ///< Why it failed as a job, or "".
+  std::string reason;  ///< Why it failed as a job, or what it waits for, or "".
+  std::uint64_t mem_bytes = 0;
+  std::vector<std::string> tags;
+  WallTime begin_at;             ///< 0: at once.
+  std::vector<JobId> waits_for;  ///< Jobs that are not finished yet.
 };
 struct TaskView {
   TaskIndex task;
@@ -48,6 +54,36 @@ struct TaskView {
   std::uint64_t max_rss_bytes = 0;
   std::uint64_t stdout_bytes = 0, stderr_bytes = 0;
 };
+/// One attempt at a task; `task` and `attempt` of `view` name it.
+struct AttemptView {
+  TaskView view;
+  WallTime assigned_at;
+  bool late = false;     ///< Its result came after it was given up.
+  bool running = false;  ///< Not ended, as far as the master knows.
+};
+/// Why one worker does not run a task, or that it could.
+struct WorkerVerdict {
+  std::string worker;
+  bool fits = false;
+  std::string reason;
+};
+/// One decision, for people.
+struct EventView {
+  Seq seq;
+  WallTime at;
+  std::string who;   ///< A user, "master", or a worker's name.
+  std::string what;  ///< One word: "submitted", "assigned", "started", "succeeded" …
+  JobId job;         ///< 0: of no job.
+  TaskIndex task;    ///< 0: of no single task.
+  std::string text;  ///< The rest in words.
+};
+struct KeyView {
+  std::string name;
+  Role role = Role::User;
+  std::string public_key;
+  WallTime added_at;
+  std::string added_by;
+};
 enum class WorkerState : std::uint8_t { Up = 0, Suspect = 1, Draining = 2, Lost = 3, Left = 4 };
 std::string_view to_string(WorkerState state);  ///< "up", "suspect" …
 struct WorkerView {
@@ -60,6 +96,8 @@ struct WorkerView {
   std::string address;
   std::string note;          ///< "weak containment", "disk full" …
   Micros last_heard_ago{0};  ///< Negative: not since this master began.
+  std::uint64_t mem_bytes = 0;
+  std::uint64_t mem_assigned_bytes = 0;
 };
 
 }  // namespace capstan::msg

@@ -46,6 +46,7 @@ struct WorkerHello {
   std::vector<AttemptKey> spooled;  ///< Their results follow after Welcome.
   bool leaving = false;             ///< It was told to stop: no new work.
   bool disk_full = false;           ///< It takes no new work until this is over.
+  std::uint64_t mem_bytes = 0;      ///< What its tasks may use together; 0: not known.
 };
 
 /// Held until the attempt ran for a moment: short ones are only told by their result.
@@ -106,14 +107,21 @@ struct JobTemplate {
   JobId job;
   JobSpec spec;
 };
+/// Behind the template of a job with `has_stdin`, before its first Start: what each task reads.
+struct JobStdin {
+  JobId job;
+  std::uint64_t offset = 0;
+  Bytes data;         ///< At most kMessageBytes.
+  bool last = false;  ///< Nothing follows.
+};
 struct Start {
   struct One {
     TaskIndex task;
-    Bytes input;
+    std::vector<Bytes> inputs;  ///< Its values: `spec.inputs_per_task`, the last task's fewer.
   };
   JobId job;
   AttemptNo attempt;
-  std::vector<One> tasks;  ///< `input` is "" in jobs without inputs.
+  std::vector<One> tasks;
 };
 struct Cancel {
   CancelWhy why = CancelWhy::User;

@@ -67,6 +67,10 @@ const char* verb_text(msg::Verb verb) {
     case msg::Verb::Retry:
     case msg::Verb::RetryFailed:
       break;
+    case msg::Verb::Prioritise:
+      return "priority";
+    case msg::Verb::Delete:
+      return "delete";
   }
   return "retry";
 }
@@ -123,6 +127,10 @@ Result<void> ClientApi::on_control(const Session& session, const msg::Control& c
     deny(session, control.request, Errc::Invalid, "a request needs an id");
     return {};
   }
+  if (control.verb > msg::Verb::RetryFailed) {
+    deny(session, control.request, Errc::Invalid, "this master cannot do that yet");
+    return {};
+  }
   if (TRY(was_answered(session, asked))) return {};
   const Targets targets = TRY(resolve(session, control));
   if (targets.refused) {
@@ -151,6 +159,8 @@ Result<void> ClientApi::on_control(const Session& session, const msg::Control& c
         break;
       case msg::Verb::Retry:
       case msg::Verb::RetryFailed:
+      case msg::Verb::Prioritise:
+      case msg::Verb::Delete:
         break;
     }
   }

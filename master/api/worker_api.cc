@@ -164,8 +164,9 @@ Result<void> WorkerApi::tell(const effect::StartTasks& effect) {
   for (const TaskIndex task : effect.tasks) {
     msg::Start::One one{task, {}};
     if (const auto ordinal = job->ordinal_of(task); job->inputs && ordinal)
-      one.input = TRY(input(job->inputs, *ordinal));
-    bytes += one.input.size() + kStartOverhead;
+      one.inputs.push_back(TRY(input(job->inputs, *ordinal)));
+    for (const Bytes& each : one.inputs) bytes += each.size();
+    bytes += kStartOverhead;
     start.tasks.push_back(std::move(one));
     if (bytes >= kStartBytes) {
       sessions_.send(*session, std::exchange(start, {effect.job, effect.attempt, {}}));

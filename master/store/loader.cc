@@ -16,7 +16,7 @@ namespace {
 // Batches whose hashes are checked at every start: what a crash could have torn is among them.
 constexpr int kBatchesChecked = 16;
 
-constexpr const char* kLive = " WHERE state NOT IN ('succeeded', 'failed', 'cancelled')";
+constexpr const char* kLive = " WHERE state NOT IN ('succeeded', 'failed', 'cancelled', 'skipped')";
 constexpr const char* kUnfinished =
     " t.state NOT IN ('succeeded', 'failed', 'cancelled', 'skipped')";
 

@@ -65,7 +65,8 @@ CREATE TABLE jobs (
   cwd TEXT NOT NULL                  -- for people
 ) STRICT;
 CREATE INDEX jobs_by_owner ON jobs (owner, id);
-CREATE INDEX jobs_live ON jobs (id) WHERE state NOT IN ('succeeded', 'failed', 'cancelled');
+CREATE INDEX jobs_live ON jobs (id)
+  WHERE state NOT IN ('succeeded', 'failed', 'cancelled', 'skipped');
 
 CREATE TABLE specs (
   job INTEGER PRIMARY KEY,

@@ -70,7 +70,7 @@ Result<std::vector<JobRow>> SqliteTables::list_jobs(const JobFilter& filter) {
   std::string sql =
       std::string("SELECT ") + kJobColumns + " FROM jobs JOIN specs ON job = id WHERE id < ?";
   if (filter.owner) sql += " AND owner = ?";
-  if (filter.live_only) sql += " AND state NOT IN ('succeeded', 'failed', 'cancelled')";
+  if (filter.live_only) sql += " AND state NOT IN ('succeeded', 'failed', 'cancelled', 'skipped')";
   sql += " ORDER BY id DESC LIMIT ?";
   Statement rows = TRY(connection_.prepare(sql));
   rows.put(filter.before ? static_cast<std::int64_t>(filter.before.value) : INT64_MAX);

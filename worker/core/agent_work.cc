@@ -152,7 +152,7 @@ void Agent::on_body(std::size_t master, const msg::Start& body) {
     const AttemptKey key{body.job, one.task, body.attempt};
     if (held_.contains(key) || unacked_order_.contains(key)) continue;
     held_[key] = {};
-    run_one(job->second, key, one.input);
+    run_one(job->second, key, one.inputs.empty() ? Bytes() : one.inputs.front());
   }
 }
 

@@ -275,7 +275,8 @@ TEST_CASE("inputs travel in parts and reach the worker as they are") {
   CHECK(client.expect<msg::Submitted>().tasks == 3);
   std::vector<Bytes> inputs;
   while (auto start = worker.take<msg::Start>()) {
-    for (const auto& one : start->tasks) inputs.push_back(one.input);
+    for (const auto& one : start->tasks)
+      inputs.insert(inputs.end(), one.inputs.begin(), one.inputs.end());
     worker.send(success(*start));
     bench.turn();
   }

@@ -128,6 +128,10 @@ TEST_CASE("every member of every struct is sent, in the order of its declaration
   check_description<msg::Started::One>();
   check_description<msg::Start::One>();
   check_description<msg::JobView>();
+  check_description<msg::AttemptView>();
+  check_description<msg::WorkerVerdict>();
+  check_description<msg::EventView>();
+  check_description<msg::KeyView>();
   check_description<msg::TaskView>();
   check_description<msg::WorkerView>();
   check_description<msg::TaskEnded>();
@@ -243,7 +247,7 @@ TEST_CASE("random bytes are refused") {
 TEST_CASE("what is wrong is said") {
   CHECK(error_of("") == "bad message (envelope): it is cut off");
   CHECK(error_of("\x94\x01\x01\x01\x01"s) == "bad message (envelope): wrong number of fields");
-  CHECK(error_of("\x95\x2E\x00\x00\x00\x90"s) ==
+  CHECK(error_of("\x95\x7E\x00\x00\x00\x90"s) ==
         "bad message (envelope): a number is out of range");
   CHECK(error_of("\x95\x00\x00\x00\x00\x90"s) == "bad message (envelope): an unknown type");
   CHECK(error_of("\x95\x01\x00\x00\x00\x90"s) == "bad message (Heartbeat): wrong number of fields");

@@ -105,7 +105,7 @@ TEST_SUITE("master/store/sqlite_store") {
       CHECK(to_string(static_cast<TaskState>(i)) == states[i]);
     }
     const std::vector<std::string> jobs = {"queued",    "running", "paused",
-                                           "succeeded", "failed",  "cancelled"};
+                                           "succeeded", "failed",  "cancelled", "skipped"};
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       CHECK(to_string(static_cast<JobState>(i)) == jobs[i]);
     }

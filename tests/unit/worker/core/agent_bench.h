@@ -83,7 +83,7 @@ struct AgentBench {
     actions.clear();
   }
   void start(std::uint32_t task, Bytes input = "in") {
-    master_says(msg::Start{JobId(1), AttemptNo(1), {{TaskIndex(task), std::move(input)}}});
+    master_says(msg::Start{JobId(1), AttemptNo(1), {{TaskIndex(task), {std::move(input)}}}});
   }
 
   template <class Action>

@@ -146,7 +146,7 @@ TEST_SUITE("worker/core/agent sessions") {
     ids.open();
     ids.say(agent::Received{
         0,
-        {SessionId(9), 7, ids.epoch, msg::Start{JobId(1), AttemptNo(1), {{TaskIndex(1), "x"}}}}});
+        {SessionId(9), 7, ids.epoch, msg::Start{JobId(1), AttemptNo(1), {{TaskIndex(1), {"x"}}}}}});
     CHECK(ids.told<pair::Run>().size() == 1);
     Bench gap({.version = "t", .name = "w", .environment = {}, .mutant = AgentMutant::NoGapCheck});
     gap.open();

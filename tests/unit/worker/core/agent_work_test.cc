@@ -90,7 +90,7 @@ TEST_SUITE("worker/core/agent work") {
   TEST_CASE("a Start without its template asks for a new session") {
     Bench bench;
     bench.open();
-    bench.master_says(msg::Start{JobId(2), AttemptNo(1), {{TaskIndex(1), ""}}});
+    bench.master_says(msg::Start{JobId(2), AttemptNo(1), {{TaskIndex(1), {}}}});
     CHECK_FALSE(bench.agent.is_open());
     bench.tick(limits::kHelloRetry);
     CHECK(bench.sent<msg::WorkerHello>().size() == 1);
