@@ -45,7 +45,7 @@ class AgentShell {
       : options_(options),
         pair_(UniqueFd(kPairFd)),
         machine_({.version = kVersion,
-                  .containment = "weak containment",
+                  .containment = options.null_exec ? "starts nothing" : "weak containment",
                   .name = options.name,
                   .environment = allowed_environment(),
                   .masters = 1,

@@ -58,6 +58,8 @@ config::po::options_description describe(CommandLine& line) {
       config::parsed("log-level", &worker.log_level, log::parse_level)
           ->value_name("debug|info|warn|error"),
       "From which level on (default info); debug has a line for each task.")(
+      "null-exec", po::bool_switch(&worker.null_exec),
+      "For measuring (scripts/bench): start nothing, report every task as succeeded.")(
       "version", po::bool_switch(&line.version), "Print the version and leave.")(
       "help", po::bool_switch(&line.help), "Print this and leave.");
   return options;

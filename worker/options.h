@@ -26,6 +26,7 @@ struct WorkerOptions {
   Micros kill_grace{limits::kKillGrace};
   log::Format log_format = log::Format::Text;
   log::Level log_level = log::Level::Info;
+  bool null_exec = false;     ///< Nothing is started, everything succeeds: to measure the rest.
   std::string program;        ///< Our own file: the agent is started from it.
   unsigned user_umask = 022;  ///< As we were started with: it is that of tasks.
   std::string cookie;         ///< The agent's role: what marks the processes of its shepherd.

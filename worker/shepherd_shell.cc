@@ -18,6 +18,8 @@
 #include "common/base/log.h"
 #include "common/model/parse.h"
 #include "common/wire/version.h"
+#include "worker/exec/null_runner.h"
+#include "worker/exec/process_runner.h"
 #include "worker/exec/spawn.h"
 
 extern char** environ;
@@ -134,14 +136,21 @@ Result<void> ShepherdShell::open_spool() {
 }
 
 Result<void> ShepherdShell::open_runner() {
+  const auto on_other_child = [this](pid_t pid, int status) {
+    if (pid == agent_) agent_status_ = status;
+  };
+  if (options_.null_exec) {
+    log::warn("worker.starts_nothing",
+              {{"reason", "--null-exec: every task is reported as succeeded, none is run"}});
+    runner_ = std::make_unique<NullRunner>(on_other_child);
+    return {};
+  }
   ProcessRunner::Handler handler;
   handler.on_grew = [this](const AttemptKey& key, Stream stream, std::uint64_t total) {
     feed(shepherd::OutputGrew{key, stream, total});
   };
   handler.on_disk_error = [this](const Error& error) { on_disk(fail(error.code, error.message)); };
-  handler.on_other_child = [this](pid_t pid, int status) {
-    if (pid == agent_) agent_status_ = status;
-  };
+  handler.on_other_child = on_other_child;
   runner_ = TRY(ProcessRunner::open({.output_dir = options_.output_dir(),
                                      .cookie = cookie_,
                                      .umask = static_cast<mode_t>(options_.user_umask),
@@ -251,7 +260,7 @@ void ShepherdShell::settle() {
       events_.pop_front();
       step(event);
     }
-    for (ProcessRunner::Ended& ended : runner_->take_ended()) {
+    for (Runner::Ended& ended : runner_->take_ended()) {
       step(shepherd::Gone{ended.key, std::move(ended.end)});
     }
     step(shepherd::Tick{});
@@ -410,6 +419,7 @@ void ShepherdShell::start_agent() {
       .own_session = false,
       .umask = 077,
       .default_signals = {}};
+  if (options_.null_exec) spawn_options.argv.push_back("--null-exec");
   if (!options_.access.empty()) {
     spawn_options.argv.push_back("--access");
     spawn_options.argv.push_back(options_.access);

@@ -14,7 +14,7 @@
 #include "common/base/clock.h"
 #include "common/base/unique_fd.h"
 #include "worker/core/shepherd.h"
-#include "worker/exec/process_runner.h"
+#include "worker/exec/runner.h"
 #include "worker/exec/spool.h"
 #include "worker/options.h"
 #include "worker/pair_channel.h"
@@ -74,7 +74,7 @@ class ShepherdShell {
   UniqueFd signals_;
   std::vector<int> ignored_signals_;
   std::optional<Spool> spool_;
-  std::unique_ptr<ProcessRunner> runner_;
+  std::unique_ptr<Runner> runner_;
   std::optional<Shepherd> machine_;
   std::deque<shepherd::Event> events_;
 

@@ -3,10 +3,7 @@
 // Tasks as processes: spawned, their output read, their whole tree killed, their end noticed. One
 // attempt is gone only when its main process is reaped, its process group is empty and no stranger
 // (a daemon that left the group and became our child) belongs to it. What the main process leaves
-// behind may end by itself for kStragglerWait and is killed then.
-//
-// Driven by the shell's poll loop: poll_fds / on_readable, on_child when SIGCHLD came, on_deadline
-// at next_deadline. Ends are collected and taken with take_ended(). Shepherd thread only.
+// behind may end by itself for kStragglerWait and is killed then. Shepherd thread only.
 #pragma once
 
 #include <poll.h>
@@ -45,31 +42,23 @@ class ProcessRunner final : public Runner {
     /// A child that is no task's: the agent.
     std::function<void(pid_t, int status)> on_other_child;
   };
-  struct Ended {
-    AttemptKey key;
-    RunEnd end;
-  };
-
   /// Makes this process the subreaper of its descendants. Children that are there already, and
   /// those told by `ignore`, are nobody's strangers.
   static Result<std::unique_ptr<ProcessRunner>> open(Options options, const Clock& clock,
                                                      Handler handler);
-  void ignore(pid_t pid) { ignored_.insert(pid); }
+  void ignore(pid_t pid) override { ignored_.insert(pid); }
 
   [[nodiscard]] Result<void> start(const shepherd::Launch& launch) override;
   void kill(const AttemptKey& key, bool force) override;
   void follow(JobId job, bool on) override;
 
-  /// Appends what is to be polled.
-  void poll_fds(std::vector<pollfd>& fds) const;
-  /// One of these is readable (or closed).
-  void on_readable(int fd);
-  /// Reaps whatever ended.
-  void on_child();
-  void on_deadline();
-  [[nodiscard]] TimePoint next_deadline() const;
-  [[nodiscard]] std::vector<Ended> take_ended() { return std::exchange(ended_, {}); }
-  [[nodiscard]] std::size_t running_count() const { return processes_.size(); }
+  void poll_fds(std::vector<pollfd>& fds) const override;
+  void on_readable(int fd) override;
+  void on_child() override;
+  void on_deadline() override;
+  [[nodiscard]] TimePoint next_deadline() const override;
+  [[nodiscard]] std::vector<Ended> take_ended() override { return std::exchange(ended_, {}); }
+  [[nodiscard]] std::size_t running_count() const override { return processes_.size(); }
 
  private:
   struct Process {
