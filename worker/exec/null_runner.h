@@ -3,7 +3,8 @@
 // A runner that starts nothing: every attempt succeeds at once. What is left is the scheduler alone
 // (capstan-worker --null-exec, scripts/bench), with nothing else in the path changed: each result
 // has a wall time that was measured, and usage of its own that a sum over the tables can be checked
-// against. Shepherd thread only.
+// against. One command means something: `fail-every N` fails where the task's index is a multiple
+// of N. Shepherd thread only.
 #pragma once
 
 #include <functional>

@@ -33,6 +33,18 @@ TEST_SUITE("worker/exec/null_runner") {
     CHECK(runner.take_ended().empty());
   }
 
+  TEST_CASE("fail-every N fails every Nth") {
+    NullRunner runner([](pid_t, int) {});
+    for (const std::uint32_t task : {19U, 20U}) {
+      shepherd::Launch launch = launch_of(task);
+      launch.argv = {"fail-every", "20"};
+      REQUIRE(runner.start(launch));
+    }
+    const std::vector<Runner::Ended> ended = runner.take_ended();
+    CHECK(ended[0].end.exit_code == 0);
+    CHECK(ended[1].end.exit_code == 1);
+  }
+
   TEST_CASE("the agent's end is told") {
     pid_t told = 0;
     int status = 0;
