@@ -44,6 +44,7 @@ bool parse_key(std::string_view text, AttemptKey& key) {
 
 ProcessRunner::ProcessRunner(Options options, const Clock& clock, Handler handler)
     : options_(std::move(options)),
+      mark_(options_.cookie),
       clock_(clock),
       handler_(std::move(handler)),
       buffer_(kReadBytes, '\0') {}
@@ -66,6 +67,24 @@ ProcessRunner::Process* ProcessRunner::find(const AttemptKey& key) {
   return it == processes_.end() ? nullptr : &it->second;
 }
 
+ProcessRunner::Process* ProcessRunner::find_serial(std::uint32_t serial) {
+  const auto it = serials_.find(serial);
+  return it == serials_.end() ? nullptr : find(it->second);
+}
+
+ProcessRunner::Process* ProcessRunner::find_launch(std::string_view launch) {
+  AttemptKey key;
+  return parse_key(launch, key) ? find(key) : nullptr;
+}
+
+/// None that a running attempt has: fewer of them run than there are numbers.
+std::uint32_t ProcessRunner::next_serial() {
+  do {
+    last_serial_ = (last_serial_ + 1) % ProcessMark::kSerials;
+  } while (serials_.contains(last_serial_));
+  return last_serial_;
+}
+
 Result<void> ProcessRunner::start(const shepherd::Launch& launch) {
   if (processes_.contains(launch.key)) return fail(Errc::Conflict, "it runs already");
   std::array<UniqueFd, 2> reading;
@@ -79,6 +98,7 @@ Result<void> ProcessRunner::start(const shepherd::Launch& launch) {
     writing[i].reset(ends[1]);
     ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
   }
+  const std::uint32_t serial = next_serial();
   SpawnOptions spawn_options{.argv = launch.argv,
                              .env = launch.env,
                              .cwd = launch.cwd,
@@ -86,7 +106,8 @@ Result<void> ProcessRunner::start(const shepherd::Launch& launch) {
                              .stdout_fd = writing[0].get(),
                              .stderr_fd = writing[1].get(),
                              .umask = options_.umask,
-                             .default_signals = options_.default_signals};
+                             .default_signals = options_.default_signals,
+                             .mark = mark_.limit(serial)};
   spawn_options.env.push_back(
       {std::string(kCookieName), options_.cookie + "." + to_string(launch.key)});
   const pid_t pid = TRY(spawn(spawn_options));
@@ -94,7 +115,9 @@ Result<void> ProcessRunner::start(const shepherd::Launch& launch) {
   Process& process = processes_[launch.key];
   process.key = launch.key;
   process.pid = pid;
+  process.serial = serial;
   mains_[pid] = launch.key;
+  serials_[serial] = launch.key;
   for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
     const auto i = static_cast<std::size_t>(stream);
     process.pipes[i] = std::move(reading[i]);
@@ -219,22 +242,17 @@ void ProcessRunner::adopt_stranger(pid_t pid) {
     process.strangers.insert(pid);
     return;
   }
-  const std::string cookie = cookie_of(pid);
-  AttemptKey key;
-  const std::string_view own = options_.cookie;
-  const bool is_ours = cookie.size() > own.size() && cookie.starts_with(own);
-  Process* owner = is_ours && parse_key(std::string_view(cookie).substr(own.size() + 1), key)
-                       ? find(key)
-                       : nullptr;
-  if (owner != nullptr) {
+  const auto serial = mark_.serial_of(pid);
+  const std::string launch = serial ? std::string() : mark_.launch_in_environment(pid);
+  if (Process* owner = serial ? find_serial(*serial) : find_launch(launch)) {
     unknown_.erase(pid);
     owner->strangers.insert(pid);
     return;
   }
   const TimePoint now = clock_.now();
   TimePoint& due = unknown_.try_emplace(pid, now + limits::kStragglerWait).first->second;
-  if (cookie.empty() && now < due) return;
-  ::kill(pid, SIGKILL);  // It washed off its cookie, or its attempt is gone: nobody's process.
+  if (!serial && launch.empty() && now < due) return;
+  ::kill(pid, SIGKILL);  // It washed off its mark, or its attempt is gone: nobody's process.
   due = TimePoint::never();
 }
 
@@ -305,6 +323,7 @@ void ProcessRunner::finish(Process& process) {
   end.max_rss_bytes = process.max_rss_bytes;
   const AttemptKey key = process.key;
   ending_.erase(key);
+  serials_.erase(process.serial);
   processes_.erase(key);
   if (sweep_at_ == TimePoint::never()) sweep_at_ = clock_.now() + limits::kStragglerWait;
   ended_.push_back({key, std::move(end)});

@@ -63,7 +63,8 @@ class ProcessRunner final : public Runner {
  private:
   struct Process {
     AttemptKey key;
-    pid_t pid = 0;  // Also its session and process group.
+    pid_t pid = 0;             // Also its session and process group.
+    std::uint32_t serial = 0;  // In its mark.
     bool main_ended = false;
     int status = 0;            // Of the main process.
     bool terminating = false;  // TERM was sent.
@@ -82,6 +83,9 @@ class ProcessRunner final : public Runner {
   void find_strangers();
   void adopt_stranger(pid_t pid);
   void check_ends();
+  Process* find_serial(std::uint32_t serial);
+  Process* find_launch(std::string_view launch);  // "JOB.TASK.ATTEMPT"
+  std::uint32_t next_serial();
   [[nodiscard]] static bool has_group(const Process& process);
   void press(Process& process);
   void signal_tree(const Process& process, int number) const;
@@ -90,18 +94,21 @@ class ProcessRunner final : public Runner {
   void after_write(Process& process, Stream stream, const Result<void>& written);
 
   Options options_;
+  const ProcessMark mark_;
   const Clock& clock_;
   Handler handler_;
   UniqueFd null_;
   ChildrenList children_;
   std::map<AttemptKey, Process> processes_;
-  std::unordered_map<pid_t, AttemptKey> mains_;  // Not reaped yet.
+  std::unordered_map<pid_t, AttemptKey> mains_;            // Not reaped yet.
+  std::unordered_map<std::uint32_t, AttemptKey> serials_;  // Of processes_.
+  std::uint32_t last_serial_ = 0;
   std::unordered_map<int, std::pair<AttemptKey, Stream>> pipes_;
   std::set<AttemptKey> ending_;  // Their main process is reaped.
   std::set<pid_t> ignored_;
   TimePoint sweep_at_ = TimePoint::never();  // The kernel's list may miss one at times.
-  /// Strangers without a cookie, and when they are nobody's: in the middle of an exec the
-  /// environment is empty for a moment.
+  /// Strangers without a mark, and when they are nobody's: where no limit bears it, and in the
+  /// middle of an exec the environment is empty for a moment.
   std::map<pid_t, TimePoint> unknown_;
   std::set<JobId> followed_;
   std::vector<Ended> ended_;

@@ -16,22 +16,17 @@ namespace capstan {
 
 namespace {
 
-/// The whole of a small file of /proc. "" when it cannot be read.
-std::string slurp(int fd, std::size_t max) {
+/// The whole of an open file, from its beginning.
+std::string slurp(int fd) {
   std::string bytes;
   char buffer[4096];
-  while (bytes.size() < max) {
+  for (;;) {
     const ssize_t got = ::pread(fd, buffer, sizeof buffer, static_cast<off_t>(bytes.size()));
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;
     bytes.append(buffer, static_cast<std::size_t>(got));
   }
   return bytes;
-}
-
-std::string slurp(const std::string& path, std::size_t max) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  return file ? slurp(file.get(), max) : std::string();
 }
 
 std::vector<pid_t> all_processes() {
@@ -49,7 +44,7 @@ std::vector<pid_t> all_processes() {
 
 /// The fourth field of /proc/PID/stat, behind a name that may have anything in it.
 pid_t parent_of(pid_t pid) {
-  const std::string stat = slurp("/proc/" + std::to_string(pid) + "/stat", 4096);
+  const std::string stat = read_proc(pid, "stat");
   const std::size_t name_end = stat.rfind(')');
   constexpr std::size_t kStateField = 4;  // ") S "
   if (name_end == std::string::npos || name_end + kStateField > stat.size()) return 0;
@@ -58,12 +53,13 @@ pid_t parent_of(pid_t pid) {
   return parent;
 }
 
-/// Kills one process if its cookie still says so, and waits for its end.
-bool kill_one(pid_t pid, std::string_view prefix) {
+/// Kills one process if it bears the mark, and waits for its end.
+bool kill_one(pid_t pid, const ProcessMark& mark) {
   const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  if (!process || !cookie_of(pid).starts_with(prefix)) return false;
-  if (::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) != 0) return false;
+  if (!process || !mark.is_on(pid)) return false;
   pollfd ended{.fd = process.get(), .events = POLLIN, .revents = 0};
+  if (::poll(&ended, 1, 0) != 0) return false;  // Its parent has not looked at its end yet.
+  if (::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) != 0) return false;
   constexpr int kWaitMs = 1000;
   ::poll(&ended, 1, kWaitMs);
   return true;
@@ -84,7 +80,7 @@ std::vector<pid_t> ChildrenList::read() const {
     }
     return pids;
   }
-  const std::string text = slurp(file_.get(), SIZE_MAX);
+  const std::string text = slurp(file_.get());
   const char* at = text.data();
   const char* const end = at + text.size();
   while (at < end) {
@@ -96,28 +92,14 @@ std::vector<pid_t> ChildrenList::read() const {
   return pids;
 }
 
-std::string cookie_of(pid_t pid) {
-  constexpr std::size_t kEnvironmentMax = 8 * 1024 * 1024;
-  const std::string text = slurp("/proc/" + std::to_string(pid) + "/environ", kEnvironmentMax);
-  const std::string wanted = std::string(kCookieName) + "=";
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find('\0', at), text.size());
-    const std::string_view variable = std::string_view(text).substr(at, end - at);
-    if (variable.starts_with(wanted)) return std::string(variable.substr(wanted.size()));
-    at = end + 1;
-  }
-  return {};
-}
-
-std::size_t kill_by_cookie(std::string_view prefix) {
+std::size_t kill_marked(const ProcessMark& mark) {
   std::size_t killed = 0;
-  constexpr int kRounds = 20;  // A fork bomb would have us at it for ever.
-  constexpr int kPauseMs =
-      10;  // In the middle of an exec a process has no environment: look again.
+  constexpr int kRounds = 20;   // A fork bomb would have us at it for ever.
+  constexpr int kPauseMs = 10;  // It may have forked behind our back: look again.
   for (int round = 0, empty = 0; round < kRounds && empty < 2; ++round) {
     std::size_t found = 0;
     for (const pid_t pid : all_processes()) {
-      if (pid != ::getpid() && kill_one(pid, prefix)) ++found;
+      if (pid != ::getpid() && kill_one(pid, mark)) ++found;
     }
     killed += found;
     empty = found == 0 ? empty + 1 : 0;

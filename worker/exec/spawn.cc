@@ -5,6 +5,7 @@
 #include <linux/close_range.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -78,6 +79,12 @@ void take_default_signals(const SpawnOptions& options) {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
+void take_mark(const std::optional<LimitMark>& mark) {
+  if (!mark) return;
+  const rlimit limit{.rlim_cur = mark->soft, .rlim_max = mark->hard};
+  ::setrlimit(static_cast<__rlimit_resource_t>(mark->resource), &limit);
+}
+
 void take_descriptors(const SpawnOptions& options) {
   if (options.stdin_fd >= 0) ::dup2(options.stdin_fd, STDIN_FILENO);
   if (options.stdout_fd >= 0) ::dup2(options.stdout_fd, STDOUT_FILENO);
@@ -120,6 +127,7 @@ void execute(Plan& plan, Failure& failure) {
       ::_exit(127);
     }
   }
+  take_mark(options.mark);
   take_default_signals(options);
   ::umask(options.umask);
   if (!options.cwd.empty() && ::chdir(options.cwd.c_str()) != 0) {

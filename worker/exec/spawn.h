@@ -6,12 +6,14 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/base/bytes.h"
 #include "common/base/error.h"
 #include "common/model/job.h"
+#include "worker/exec/process_mark.h"
 
 namespace capstan {
 
@@ -26,6 +28,7 @@ struct SpawnOptions {
   bool own_session = true;  ///< setsid, and SIGKILL when we die.
   mode_t umask = 022;
   std::vector<int> default_signals;  ///< Ignored here, but not there.
+  std::optional<LimitMark> mark{};
 };
 
 /// The pid, after the exec succeeded. An error has the system's words and what they are about. The

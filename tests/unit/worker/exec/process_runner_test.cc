@@ -6,7 +6,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -18,6 +18,7 @@
 
 #include "common/model/limits.h"
 #include "tests/unit/worker/exec/temporary_dir.h"
+#include "worker/exec/spawn.h"
 
 namespace capstan {
 namespace {
@@ -229,6 +230,21 @@ TEST_SUITE("worker/exec/process_runner") {
     CHECK(is_gone(daemon));
   }
 
+  TEST_CASE_FIXTURE(Loop, "a daemon of a task that still runs is left alone without a cookie too") {
+    const std::string pid_file = file("pid");
+    ::mkfifo(file("gate").c_str(), 0600);
+    const AttemptKey key = shell("(env -i /usr/bin/setsid /bin/sh -c 'echo $$ > " + pid_file +
+                                 "; exec sleep 1000' &); read word < " + file("gate"));
+    const AttemptKey other = shell("while [ ! -s " + pid_file + " ]; do :; done");
+    end_of(other);
+    const pid_t daemon = pid_in(pid_file);
+    REQUIRE(daemon > 0);
+    CHECK_FALSE(is_gone(daemon));
+    runner->kill(key, true);
+    end_of(key);
+    CHECK(is_gone(daemon));
+  }
+
   TEST_CASE_FIXTURE(Loop, "TERM goes to the group, KILL to whoever ignores it") {
     const AttemptKey polite =
         shell("trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 0.01; done");
@@ -276,35 +292,91 @@ TEST_SUITE("worker/exec/process_runner") {
   }
 }
 
-TEST_SUITE("worker/exec/process_tree") {
-  TEST_CASE("processes are found and killed by their cookie, whatever they became") {
-    const std::string cookie = "c0ffee." + std::to_string(::getpid());
-    const std::string variable = std::string(kCookieName) + "=" + cookie + ".1.2.3";
-    std::string script = "echo; kill -STOP $$";
+/// A shell that stopped itself after an empty line, with that environment and that limit.
+class Marked {
+ public:
+  Marked(std::vector<EnvVar> env, std::optional<LimitMark> mark) {
     int ends[2];
-    REQUIRE(::pipe(ends) == 0);
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
     const UniqueFd reading(ends[0]);
-    pid_t pid = 0;
     {
       const UniqueFd writing(ends[1]);
-      std::string sh = "/bin/sh", c = "-c";
-      char* argv[] = {sh.data(), c.data(), script.data(), nullptr};
-      std::string text = variable;
-      char* env[] = {text.data(), nullptr};
-      posix_spawn_file_actions_t actions;
-      ::posix_spawn_file_actions_init(&actions);
-      ::posix_spawn_file_actions_adddup2(&actions, writing.get(), 1);
-      REQUIRE(::posix_spawn(&pid, "/bin/sh", &actions, nullptr, argv, env) == 0);
-      ::posix_spawn_file_actions_destroy(&actions);
+      const Result<pid_t> started = spawn({.argv = {"/bin/sh", "-c", "echo; kill -STOP $$"},
+                                           .env = std::move(env),
+                                           .cwd = "/",
+                                           .stdout_fd = writing.get(),
+                                           .default_signals = {},
+                                           .mark = mark});
+      REQUIRE(started);
+      pid = *started;
     }
     char line = 0;
     REQUIRE(::read(reading.get(), &line, 1) == 1);
-    CHECK(cookie_of(pid) == cookie + ".1.2.3");
-    CHECK(kill_by_cookie(cookie + "0.") == 0);
-    CHECK(kill_by_cookie(cookie + ".") == 1);
+  }
+  ~Marked() {
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+  }
+  [[nodiscard]] bool was_killed() const {
+    siginfo_t info{};
+    const int options = WEXITED | WNOHANG | WNOWAIT;
+    return ::waitid(P_PID, static_cast<id_t>(pid), &info, options) == 0 && info.si_pid == pid &&
+           info.si_status == SIGKILL;
+  }
+  pid_t pid = 0;
+};
+
+TEST_SUITE("worker/exec/process_tree") {
+  const std::string kDirectory = "c0ffee" + std::to_string(::getpid());
+
+  TEST_CASE("a mark in the environment is found, by directory and by life") {
+    const Marked marked({{std::string(kCookieName), kDirectory + ".a1.1.2.3"}}, std::nullopt);
+    const ProcessMark mark(kDirectory + ".a1");
+    CHECK(mark.is_on(marked.pid));
+    CHECK(mark.launch_in_environment(marked.pid) == "1.2.3");
+    CHECK_FALSE(mark.serial_of(marked.pid));
+    CHECK(ProcessMark(kDirectory).is_on(marked.pid));
+    CHECK_FALSE(ProcessMark(kDirectory + ".a").is_on(marked.pid));
+    CHECK_FALSE(ProcessMark(kDirectory + "0").is_on(marked.pid));
+    CHECK(kill_marked(ProcessMark(kDirectory + ".b2")) == 0);
+    CHECK_FALSE(marked.was_killed());
+    CHECK(kill_marked(mark) == 1);
+    CHECK(marked.was_killed());
+    CHECK(kill_marked(mark) == 0);  // A zombie is nobody to kill.
+  }
+
+  TEST_CASE("a mark in a limit is found where the environment says nothing") {
+    const ProcessMark mark(kDirectory + ".a1");
+    constexpr std::uint32_t kLast = ProcessMark::kSerials - 1;
+    REQUIRE(mark.limit(kLast));
+    const Marked marked({}, mark.limit(kLast));
+    CHECK(mark.serial_of(marked.pid) == kLast);
+    CHECK(mark.launch_in_environment(marked.pid).empty());
+    CHECK(mark.is_on(marked.pid));
+    CHECK(ProcessMark(kDirectory).is_on(marked.pid));
+    CHECK_FALSE(ProcessMark(kDirectory + ".b2").is_on(marked.pid));
+    CHECK_FALSE(ProcessMark(kDirectory + "0").is_on(marked.pid));
+    CHECK(kill_marked(ProcessMark(kDirectory + ".b2")) == 0);
+    CHECK(kill_marked(ProcessMark(kDirectory)) == 1);
+    CHECK(marked.was_killed());
+  }
+
+  TEST_CASE("a worker inside a task marks by another limit, and both marks hold") {
+    const ProcessMark outer(kDirectory + ".a1");
+    const pid_t child = ::fork();  // It cannot lift the limit again.
+    if (child == 0) {
+      const LimitMark taken = *outer.limit(7);
+      const rlimit limit{.rlim_cur = taken.soft, .rlim_max = taken.hard};
+      if (::setrlimit(RLIMIT_LOCKS, &limit) != 0) ::_exit(1);
+      const ProcessMark inner(kDirectory + "0.a1");
+      if (inner.limit(8)->resource != RLIMIT_RTTIME) ::_exit(2);
+      const Marked marked({}, inner.limit(8));
+      if (outer.serial_of(marked.pid) != 7) ::_exit(3);
+      ::_exit(inner.serial_of(marked.pid) == 8 ? 0 : 4);
+    }
     int status = 0;
-    CHECK(::waitpid(pid, &status, 0) == pid);
-    CHECK(WTERMSIG(status) == SIGKILL);
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
   }
 }
 
