@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -506,6 +507,17 @@ Outcome<bool> Client::wait_for_answer(const std::function<bool()>& done) {
            ")");
   }
   return run_until(done, deadline);
+}
+
+Outcome<std::vector<msg::WorkerView>> list_workers(Client& client) {
+  std::vector<msg::WorkerView> workers;
+  msg::ListWorkers question;
+  while (true) {
+    auto page = TRY(client.ask<msg::WorkerList>(question));
+    std::move(page.workers.begin(), page.workers.end(), std::back_inserter(workers));
+    if (!page.more || page.last <= question.after) return workers;
+    question.after = page.last;
+  }
 }
 
 }  // namespace capstan::cli

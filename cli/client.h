@@ -167,4 +167,7 @@ class Client {
   std::unique_ptr<PendingSubmit> submit_;
 };
 
+/// All workers, page by page.
+Outcome<std::vector<msg::WorkerView>> list_workers(Client& client);
+
 }  // namespace capstan::cli

@@ -204,7 +204,7 @@ class WorkersVerb final : public Verb {
   Outcome<int> run(const Words&) override {
     net::EventLoop loop;
     const auto client = TRY(connect(loop, *this));
-    const auto list = TRY(client->ask<msg::WorkerList>(msg::ListWorkers{}));
+    const auto workers = TRY(list_workers(*client));
     Table table({{"WORKER"},
                  {"STATE"},
                  {"CPUS", true},
@@ -216,7 +216,7 @@ class WorkersVerb final : public Verb {
                  {"NOTE"}},
                 colour_on_stdout());
     Output out(STDOUT_FILENO);
-    for (const msg::WorkerView& worker : list.workers) {
+    for (const msg::WorkerView& worker : workers) {
       if (json_) {
         out.write(json::line(worker) + "\n");
         continue;
@@ -234,7 +234,7 @@ class WorkersVerb final : public Verb {
     }
     out.write(table.page());
     TRY(out.flush());
-    if (list.workers.empty() && !json_) {
+    if (workers.empty() && !json_) {
       fmt::print(stderr,
                  "capstan workers: none yet; on each machine: capstan-worker --access "
                  "worker.access\n");

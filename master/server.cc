@@ -180,9 +180,10 @@ struct InSession {
 void Server::on_frame(net::PeerId peer, const net::Identity& identity, std::string_view frame) {
   Impl& s = *impl_;
   if (const auto foreign = api::foreign_protocol(frame)) {
-    log::warn("peer.refused", {{"name", identity.name},
-                               {"address", s.doors.host.address_of(peer)},
-                               {"reason", protocol_reason(*foreign)}});
+    if (s.sessions.count_refused())
+      log::warn("peer.refused", {{"name", identity.name},
+                                 {"address", s.doors.host.address_of(peer)},
+                                 {"reason", protocol_reason(*foreign)}});
     return s.sessions.refuse(peer, Errc::Protocol, protocol_reason(*foreign));
   }
   Result<msg::Message> message = wire::decode(frame);
@@ -194,6 +195,7 @@ void Server::on_frame(net::PeerId peer, const net::Identity& identity, std::stri
                                     {"reason", message.error().message}});
     return;
   }
+  s.sessions.hear(peer, message->session, s.ledger.now());
   s.inbox.push_back({peer, identity, std::move(*message), false});
 }
 

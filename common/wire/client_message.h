@@ -132,8 +132,10 @@ struct ListTasks {
   std::vector<IndexRange> only;  ///< Empty: all.
   std::uint32_t limit = 0;
 };
+/// In the order of their enrolment, from behind `after` on (the `last` of the page before).
 struct ListWorkers {
   std::uint64_t query = 0;
+  WorkerId after;
 };
 struct GetStatus {
   std::uint64_t query = 0;

@@ -59,6 +59,8 @@ struct TaskList {
 struct WorkerList {
   std::uint64_t query = 0;
   std::vector<WorkerView> workers;
+  bool more = false;
+  WorkerId last;  ///< Of this page.
 };
 struct AttemptList {
   std::uint64_t query = 0;

@@ -210,15 +210,17 @@ Result<void> ClientApi::on_close(const Session& session, const msg::SubmitClose&
   }
   if (row.spec.has_inputs && row.inputs == 0) {
     ledger_.commit(cmd::SubmissionDropped{*id});
-    deny(session, close.request, Errc::Invalid, "there are no inputs: nothing to run");
+    ledger_.commit(
+        cmd::RequestAnswered{asked, Errc::Invalid, "there are no inputs: nothing to run"});
     return {};
   }
   if (const auto taken = TRY(find_token(asked, row.token))) {  // Another one was faster.
     ledger_.commit(cmd::SubmissionDropped{*id});
     if (taken->digest != row.digest) {
-      deny(session, close.request, Errc::Conflict,
-           "token " + row.token + " was used for other contents: job " +
-               std::to_string(taken->job.value));
+      ledger_.commit(cmd::RequestAnswered{asked, Errc::Conflict,
+                                          "token " + row.token +
+                                              " was used for other contents: job " +
+                                              std::to_string(taken->job.value)});
     } else {
       waiting_.erase(asked);
       ledger_.hold(session.id, msg::Submitted{close.request, taken->job, taken->tasks,

@@ -69,8 +69,12 @@ Ledger::Ledger(Queue queue, Epoch epoch, const Clock& clock)
       durable_(queue_.last_seq()),
       applied_(queue_.last_seq()) {}
 
+TimePoint Ledger::now() const {
+  return std::max(at_, at_began_ + (clock_.now() - steady_began_));
+}
+
 void Ledger::begin_turn() {
-  at_ = std::max(at_, at_began_ + (clock_.now() - steady_began_));
+  at_ = now();
   wall_ = clock_.wall();
 }
 

@@ -49,6 +49,8 @@ class Ledger {
   /// Now, as entries and the planner count it.
   [[nodiscard]] TimePoint at() const { return at_; }
   [[nodiscard]] WallTime wall() const { return wall_; }
+  /// The same at this very moment: later than at() while the loop waits.
+  [[nodiscard]] TimePoint now() const;
   /// When the steady clock will show `at`.
   [[nodiscard]] TimePoint steady(TimePoint at) const;
 

@@ -76,6 +76,18 @@ class ReadsApi {
     });
   }
 
+  /// The same for ourselves: `read` runs at the tables once they are at this moment's entry, `then`
+  /// on the loop with what it returned. The caller bounds how many.
+  template <class Read, class Then>
+  void look_up(Read read, Then then) {
+    const Seq as_of = ledger_.queue().last_seq();
+    pending_.push_back([=](store::Tables& tables) -> Reads::Completion {
+      const Result<void> ready = are_at(tables, as_of);
+      auto rows = ready ? read(tables) : decltype(read(tables))(tl::unexpected(ready.error()));
+      return [=, rows = std::move(rows)] { then(rows); };
+    });
+  }
+
   void deny(Session& session, std::uint64_t query, const Error& error);
   /// Behind the write: posts what was asked in this turn.
   void post_pending();

@@ -90,6 +90,9 @@ class Sessions {
   Result<Session*> open_client(net::PeerId peer, const net::Identity& identity);
   [[nodiscard]] msg::Welcome welcome(const Session& session) const;
 
+  /// A message of this session arrived: its sender is there, however long the message waits for its
+  /// turn.
+  void hear(net::PeerId peer, SessionId id, TimePoint at);
   /// The session that `message` belongs to and continues; null: it is over, NeedHello was sent.
   Session* accept(net::PeerId peer, const msg::Message& message);
   [[nodiscard]] Session* find(SessionId id);

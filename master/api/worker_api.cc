@@ -35,7 +35,8 @@ Micros as_duration(Micros d) {
 
 void WorkerApi::on_enrol(net::PeerId peer, const msg::Enrol& enrol) {
   const auto refuse = [&](Errc code, std::string reason) {
-    log::warn("worker.enrol_refused", {{"worker", printable(enrol.name)}, {"reason", reason}});
+    if (sessions_.count_refused())
+      log::warn("worker.enrol_refused", {{"worker", printable(enrol.name)}, {"reason", reason}});
     ledger_.hold(peer, msg::Refused{code, std::move(reason)});
   };
   if (!net::is_z85_key(enrol.public_key))
@@ -49,9 +50,25 @@ void WorkerApi::on_enrol(net::PeerId peer, const msg::Enrol& enrol) {
                   "a worker's name is 1 to 255 bytes of UTF-8 without spaces and slashes: --name");
   if (ledger_.queue().workers().size() >= limits::kWorkers)
     return refuse(Errc::Unavailable, "this master has as many workers as it can hold");
+  if (!may_enrol()) {
+    // No answer: it asks again every few seconds. A refusal would be for good.
+    if (sessions_.count_refused())
+      log::warn("worker.enrol_refused", {{"worker", printable(enrol.name)},
+                                         {"reason", "too many new workers at once: not now"}});
+    return;
+  }
   const std::string name = free_name(enrol.name);
   ledger_.commit(cmd::WorkerEnrolled{ledger_.queue().next_worker(), name, enrol.public_key});
   ledger_.hold(peer, msg::Enrolled{name});
+}
+
+bool WorkerApi::may_enrol() {
+  const double seconds = static_cast<double>((ledger_.at() - enrols_at_).count()) / 1e6;
+  enrols_left_ = std::min(enrols_left_ + seconds * kEnrolsPerSecond, double{kEnrolBurst});
+  enrols_at_ = ledger_.at();
+  if (enrols_left_ < 1) return false;
+  enrols_left_ -= 1;
+  return true;
 }
 
 std::string WorkerApi::free_name(const std::string& wanted) const {
@@ -77,13 +94,14 @@ void WorkerApi::on_hello(net::PeerId peer, const net::Identity& identity, msg::W
   const std::string name = worker->row.name;
   const Instance before = worker->row.instance;
   if (sessions_.is_superseded(id, hello.instance)) {
-    log::warn("worker.refused", {{"worker", name}, {"reason", "an older instance"}});
+    if (sessions_.count_refused())
+      log::warn("worker.refused", {{"worker", name}, {"reason", "an older instance"}});
     return sessions_.refuse(peer, Errc::Conflict,
                             "another process with the key of worker " + name +
                                 " took over; each worker needs a directory of its own: --dir");
   }
   if (before.is_set() && before != hello.instance) sessions_.supersede(id, before);
-  if (hello.highest_epoch > ledger_.epoch())
+  if (hello.highest_epoch > ledger_.epoch() && epochs_ahead_.insert(id).second)
     log::error(
         "epoch.behind",
         {{"worker", name}, {"epoch", ledger_.epoch().value}, {"seen", hello.highest_epoch.value}});

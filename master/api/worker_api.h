@@ -63,12 +63,18 @@ class WorkerApi {
   void follow(const std::set<JobId>& jobs);
 
  private:
+  /// Takes one of the new workers that there may be now.
+  bool may_enrol();
   /// A name that no worker has: NAME, NAME-2, NAME-3 …
   [[nodiscard]] std::string free_name(const std::string& wanted) const;
   [[nodiscard]] Session* welcomed(WorkerId worker);
   /// Input of an ordinal; from the last chunks read, when it is there.
   [[nodiscard]] Result<Bytes> input(SubmissionId inputs, std::uint32_t ordinal);
 
+  /// New workers at once and for each second after: a farm of hundreds is set up in one moment,
+  /// whoever goes on like that with an invitation fills the table.
+  static constexpr int kEnrolBurst = 1024;
+  static constexpr int kEnrolsPerSecond = 4;
   static constexpr std::size_t kChunksKept = 8;  ///< 64 KiB each.
 
   Ledger& ledger_;
@@ -77,6 +83,9 @@ class WorkerApi {
   Keys& keys_;
   const Host& host_;
   std::deque<std::pair<SubmissionId, store::Store::InputChunk>> chunks_;  ///< Newest first.
+  double enrols_left_ = kEnrolBurst;
+  TimePoint enrols_at_;
+  std::set<WorkerId> epochs_ahead_;  ///< Said to have seen a later epoch than ours: told once.
 };
 
 }  // namespace capstan::api

@@ -81,11 +81,14 @@ void QueueApply::on(const cmd::TasksReturned& c) {
       finish(granted.at, &live, TaskState::Cancelled, std::move(row));
     } else if (live.started) {
       // It said before that it runs: whatever became of it, its number was used.
-      Loss loss{"its worker gave it back after it had started", 0};
+      Loss loss{"its worker gave it back after it had started", 1};
       lose(granted, loss);
     } else {
       live.number_free = true;
-      to_ready(granted);
+      // What nobody asked for is not given out again at once: a worker that gives everything back
+      // would keep the master busy with nothing.
+      const bool is_expected = live.recalled || worker->row.leaving || worker->row.disk_full;
+      is_expected ? to_ready(granted) : to_backoff(granted);
     }
   }
 }

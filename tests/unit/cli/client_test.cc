@@ -126,6 +126,23 @@ TEST_SUITE("cli/client") {
     CHECK(list->workers.size() == 3);
     CHECK(f.client->name() == "anna");
   }
+  TEST_CASE("workers are listed page by page") {
+    Fixture f;
+    f.master.on_body = [&](const msg::Body& body) {
+      const auto& question = std::get<msg::ListWorkers>(body);
+      msg::WorkerList list;
+      list.query = question.query;
+      list.last = WorkerId(question.after.value + 2);
+      list.more = list.last.value < 6;
+      for (std::uint64_t id = question.after.value + 1; id <= list.last.value; ++id)
+        list.workers.emplace_back().name = "w" + std::to_string(id);
+      f.master.send(list);
+    };
+    const auto workers = list_workers(*f.client);
+    REQUIRE(workers);
+    REQUIRE(workers->size() == 6);
+    CHECK(workers->back().name == "w6");
+  }
   TEST_CASE("a mutation whose session ended is said again with the same id") {
     Fixture f;
     std::vector<RequestId> seen;

@@ -216,7 +216,7 @@ TEST_CASE("a silent worker is suspect, then lost, and its task runs elsewhere") 
   bench.pass(2s);
   CHECK(two.expect<msg::Start>().attempt == AttemptNo(2));
 
-  client.send(msg::ListWorkers{3});
+  client.send(msg::ListWorkers{3, {}});
   bench.turn();
   const auto list = client.expect<msg::WorkerList>();
   REQUIRE(list.workers.size() == 2);

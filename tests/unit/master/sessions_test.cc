@@ -240,6 +240,32 @@ TEST_CASE("what a worker holds from another life of the cluster is not believed"
   CHECK(worker.expect<msg::Start>().job == start.job);
 }
 
+TEST_CASE("more workers than one message holds are listed in pages, each once") {
+  Bench bench;
+  // 255 bytes of name and address, and a note of 2 KiB: some 280 in a page.
+  const std::string padding(200, 'x');
+  for (int i = 0; i < 600; ++i) {
+    Peer worker = bench.enrolled(std::to_string(i) + padding);
+    msg::WorkerHello hello;
+    hello.instance = an_id(static_cast<unsigned>(5000 + i));
+    worker.hello(hello);
+  }
+  Peer client = bench.client();
+  std::set<std::string> names;
+  msg::ListWorkers question{1, WorkerId{}};
+  int pages = 0;
+  for (bool more = true; more; ++pages) {
+    client.send(question);
+    bench.turn();
+    const auto page = client.expect<msg::WorkerList>();
+    for (const msg::WorkerView& worker : page.workers) CHECK(names.insert(worker.name).second);
+    more = page.more;
+    question.after = page.last;
+  }
+  CHECK(names.size() == 600);
+  CHECK(pages >= 1);
+}
+
 TEST_CASE("a worker that says goodbye is drained at once") {
   Bench bench;
   Peer one = bench.enrolled("w1");
@@ -248,7 +274,7 @@ TEST_CASE("a worker that says goodbye is drained at once") {
   bench.turn();
   CHECK(!bench.server->queue().workers().begin()->second.row.present);
   Peer client = bench.client();
-  client.send(msg::ListWorkers{1});
+  client.send(msg::ListWorkers{1, {}});
   submit(client, an_id(1), a_job().spec());
   bench.turn();
   CHECK(client.expect<msg::WorkerList>().workers.front().state == msg::WorkerState::Left);
