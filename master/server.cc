@@ -26,12 +26,12 @@
 namespace capstan {
 namespace {
 
-/// The queue at the end of the journal: the tables' state, and what was written behind them.
-Queue replay(store::Opened& opened, QueueMutant mutant) {
+/// The queue at the end of the journal: the tables' state, and what was written behind them. What
+/// that changes in the tables is in `rows`.
+Queue replay(store::Opened& opened, QueueMutant mutant, RowChanges& rows) {
   Queue queue = Queue::load(std::move(opened.state));
   queue.set_mutant(mutant);
   std::vector<Effect> effects;  // Whoever they were for has been told or will say HELLO.
-  RowChanges rows;
   for (const Entry& entry : opened.tail) {
     queue.apply(entry, effects, rows);
     effects.clear();
@@ -74,6 +74,7 @@ struct Server::Impl {
 
   Options options;
   Doors doors;
+  RowChanges replayed;  ///< Of the journal's tail: to be written before anything else.
   api::Ledger ledger;
   api::Sessions sessions;
   api::WorkerApi workers;
@@ -95,7 +96,7 @@ struct Server::Impl {
   Impl(Options o, Doors d, store::Opened opened, Epoch epoch)
       : options(std::move(o)),
         doors(d),
-        ledger(replay(opened, options.mutant), epoch, d.clock),
+        ledger(replay(opened, options.mutant, replayed), epoch, d.clock),
         sessions(d.listener,
                  api::Cluster{opened.meta.cluster, opened.meta.generation, options.node,
                               options.members, options.members_version, options.heartbeat_every},
@@ -114,6 +115,7 @@ struct Server::Impl {
   }
 
   Result<void> turn();
+  Result<void> begin_reign();
   void forgive_sleep();
   Result<void> take_messages();
   Result<void> dispatch(Frame& frame);
@@ -257,7 +259,7 @@ Result<void> Server::Impl::turn() {
   ledger.begin_turn();
   sessions.set_now(ledger.at());
   forgive_sleep();
-  if (!std::exchange(began, true)) ledger.commit(cmd::ReignBegan{options.node});
+  if (!std::exchange(began, true)) TRY(begin_reign());
   TRY(take_messages());
   plan();
   TRY(write_and_tell());
@@ -268,6 +270,15 @@ Result<void> Server::Impl::turn() {
   keep_time();
   sweep();
   steady_turned_at = doors.clock.now();
+  return {};
+}
+
+/// A batch of several parts may have been cut off between two of them: the journal has the first
+/// ones, the tables nothing of them.
+Result<void> Server::Impl::begin_reign() {
+  if (!replayed.empty())
+    TRY(doors.store.flush(std::exchange(replayed, {}), ledger.queue().last_seq()));
+  ledger.commit(cmd::ReignBegan{options.node});
   return {};
 }
 

@@ -273,6 +273,23 @@ TEST_CASE("too many questions at once are denied, the answers of the others come
   CHECK(client.count<msg::JobList>() == limits::kQuestionsPerClient);
 }
 
+TEST_CASE("a close that is refused gets the same answer again") {
+  Bench bench;
+  Peer client = bench.client();
+  JobSpec spec = a_job().spec();
+  spec.has_inputs = true;
+  spec.indices.clear();
+  client.send(msg::SubmitOpen{an_id(1), "", Bytes(16, 'd'), spec});
+  for (int i = 0; i < 2; ++i) {
+    client.send(msg::SubmitClose{an_id(1), 0, 0});
+    bench.turn();
+    const auto denied = client.expect<msg::Denied>();
+    CHECK(denied.code == Errc::Invalid);
+    CHECK(denied.reason.find("no inputs") != std::string::npos);
+    client.hello();
+  }
+}
+
 TEST_SUITE_END();
 
 }  // namespace

@@ -58,9 +58,12 @@ class ObservedStore final : public store::Store {
   ObservedStore(MemoryStore& behind, FakeListener& listener)
       : behind_(behind), listener_(listener) {}
   std::vector<std::size_t> sent_at_append;
+  std::optional<int> dies_after;  ///< So many more are written.
 
   Result<void> append(const store::Batch& batch, const RowChanges& rows, Seq applied) override {
     sent_at_append.push_back(listener_.total());
+    if (dies_after && (*dies_after)-- == 0)
+      return fail(Errc::OutcomeUnknown, "killed between two writes");
     return behind_.append(batch, rows, applied);
   }
   Result<void> flush(const RowChanges& rows, Seq applied) override {

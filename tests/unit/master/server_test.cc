@@ -183,6 +183,29 @@ TEST_CASE("a full disk: the ballast goes, the batch is kept, submissions are ref
   }
 }
 
+TEST_CASE("killed between the parts of a large batch: the tables are as the journal says") {
+  Bench bench;
+  Peer client = bench.client();
+  constexpr std::uint64_t kJobs = limits::kEntriesPerBatch + 100;
+  for (std::uint64_t n = 1; n <= kJobs; ++n) submit(client, an_id(n), a_job().spec());
+  while (bench.server->inbox_size() > 0) bench.turn();
+  REQUIRE(bench.server->queue().jobs().size() == kJobs);
+  client.send(msg::Control{an_id(9999), msg::Verb::Cancel, {{Selector::Kind::All, {}, {}}}});
+  bench.store.dies_after = 1;
+  REQUIRE(!bench.server->turn());
+  bench.store.dies_after.reset();
+  bench.restart();
+  CHECK(bench.server->queue().jobs().size() == 100);
+  bench.restart();  // From the tables this time.
+  CHECK(bench.server->queue().jobs().size() == 100);
+  // What is left of the request is done when it is said again.
+  Peer again = bench.client();
+  again.send(msg::Control{an_id(9999), msg::Verb::Cancel, {{Selector::Kind::All, {}, {}}}});
+  bench.turn();
+  CHECK(again.expect<msg::Done>().jobs.size() == kJobs);
+  CHECK(bench.server->queue().jobs().empty());
+}
+
 TEST_CASE("little room on the disk stops submissions before a write fails") {
   Bench bench;
   bench.options.disk_low_bytes = 1000;

@@ -170,6 +170,17 @@ TEST_CASE("a recalled attempt's number is given again once its return is confirm
   CHECK(t.f.broken == "");
 }
 
+TEST_CASE("what nobody wanted back is not given out again at once") {
+  OneTask t;
+  const AttemptKey key = a_key(1, 1, 1);
+  t.f.apply(cmd::TasksReturned{t.w, t.f.queue.find_worker(t.w)->row.instance, {key}});
+  CHECK(t.f.state(t.job, 1) == TaskState::Backoff);
+  CHECK(t.f.row(t.job, 1).failures == 0);
+  t.f.apply(cmd::BackoffsOver{t.job, {TaskIndex(1)}});
+  CHECK(t.f.assign(t.other, t.job, {1}, 1).size() == 1);
+  CHECK(t.f.broken == "");
+}
+
 TEST_CASE("one that started is not recalled, and cannot be handed back") {
   OneTask t;
   const AttemptKey key = a_key(1, 1, 1);
