@@ -53,6 +53,12 @@ struct EntryLog {
                {"epoch", epoch()}});
   }
   void operator()(const cmd::JobCancelled& c) const { job_event("job.cancelled", c.job, c.asked); }
+  void operator()(const cmd::JobPrioritised& c) const {
+    job_event("job.prioritised", c.job, c.asked);
+  }
+  void operator()(const cmd::JobReleased& c) const {
+    log::info("job.released", {{"job", c.job.value}, {"seq", seq()}, {"epoch", epoch()}});
+  }
   void operator()(const cmd::JobPaused& c) const { job_event("job.paused", c.job, c.asked); }
   void operator()(const cmd::JobResumed& c) const { job_event("job.resumed", c.job, c.asked); }
   void operator()(const cmd::TasksRetried& c) const { job_event("job.retried", c.job, c.asked); }

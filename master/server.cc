@@ -291,8 +291,8 @@ void Server::Impl::forgive_sleep() {
 }
 
 void Server::Impl::plan() {
-  planner::Plan plan =
-      planner::plan(ledger.queue(), sessions.presence(), options.silence, ledger.at());
+  planner::Plan plan = planner::plan(ledger.queue(), sessions.presence(), options.silence,
+                                     planner::Now{ledger.at(), ledger.wall()});
   for (Command& command : plan.commands) ledger.commit(std::move(command));
   plan_at = plan.deadline;
 }

@@ -98,8 +98,9 @@ void ClientApi::answer(SessionId session, const RequestId& request, const Reques
   if (row.code != Errc{}) {
     ledger_.hold(session, msg::Denied{request, 0, row.code, row.reason});
   } else if (row.submission && !row.jobs.empty()) {
-    ledger_.hold(session, msg::Submitted{request, row.jobs.front(), row.tasks,
-                                         warning_for(row.jobs.front())});
+    ledger_.hold(session,
+                 msg::Submitted{request, row.jobs.front(), row.tasks,
+                                row.reason.empty() ? warning_for(row.jobs.front()) : row.reason});
   } else {
     ledger_.hold(session, msg::Done{request, row.jobs, row.tasks, std::move(note)});
   }
@@ -143,6 +144,10 @@ Result<void> ClientApi::on_open(const Session& session, msg::SubmitOpen open) {
   }
   if (const Result<void> valid = validate_opening(open.spec); !valid) {
     deny(session, open.request, valid.error().code, valid.error().message);
+    return {};
+  }
+  if (const Result<Ended> ended = TRY(find_ended(session.identity, open.spec)); !ended) {
+    deny(session, open.request, ended.error().code, ended.error().message);
     return {};
   }
   const auto& staged = ledger_.queue().submissions();
@@ -232,8 +237,41 @@ Result<void> ClientApi::on_close(const Session& session, const msg::SubmitClose&
     deny(session, close.request, Errc::Unavailable, kDraining);
     return {};
   }
-  ledger_.commit(cmd::JobSubmitted{asked, *id, ledger_.queue().next_job(), row.inputs});
+  Result<Ended> ended = TRY(find_ended(session.identity, row.spec));
+  if (!ended) {  // It was deleted since the opening.
+    ledger_.commit(cmd::SubmissionDropped{*id});
+    ledger_.commit(cmd::RequestAnswered{asked, ended.error().code, ended.error().message});
+    return {};
+  }
+  ledger_.commit(
+      cmd::JobSubmitted{asked, *id, ledger_.queue().next_job(), row.inputs, std::move(*ended)});
   return {};
+}
+
+Result<std::optional<store::Store::JobOutline>> ClientApi::outline_of(JobId id) {
+  using Outline = store::Store::JobOutline;
+  if (const Job* job = ledger_.queue().find_job(id))
+    return std::optional<Outline>(Outline{job->owner, job->state()});
+  if (const auto it = ledger_.rows().jobs.find(id); it != ledger_.rows().jobs.end())
+    return std::optional<Outline>(Outline{it->second.owner, it->second.state});
+  return store_.find_outline(id);
+}
+
+Result<Result<ClientApi::Ended>> ClientApi::find_ended(const net::Identity& identity,
+                                                       const JobSpec& spec) {
+  // Nothing can happen between this look-up and apply: both are in this turn.
+  Ended ended;
+  for (const std::vector<JobId>* jobs : {&spec.after, &spec.after_any}) {
+    for (const JobId id : *jobs) {
+      const auto outline = TRY(outline_of(id));
+      if (!outline || !may_act_for(identity, outline->owner))
+        return Result<Ended>(fail(Errc::NotFound, "job " + std::to_string(id.value) +
+                                                      " does not exist (any more): name one of "
+                                                      "yours, `capstan jobs` lists them"));
+      if (is_finished(outline->state)) ended.push_back({id, outline->state});
+    }
+  }
+  return Result<Ended>(std::move(ended));
 }
 
 void ClientApi::on_ended(SessionId session) {
@@ -253,7 +291,8 @@ void ClientApi::tell(const effect::Answer& effect) {
     sessions_.send(*session, msg::Denied{request, 0, effect.code, effect.reason});
   } else if (effect.submission && !effect.jobs.empty()) {
     sessions_.send(*session, msg::Submitted{request, effect.jobs.front(), effect.tasks,
-                                            warning_for(effect.jobs.front())});
+                                            effect.reason.empty() ? warning_for(effect.jobs.front())
+                                                                  : effect.reason});
   } else {
     sessions_.send(*session, msg::Done{request, effect.jobs, effect.tasks,
                                        waiting.note.empty() ? effect.reason : waiting.note});

@@ -81,6 +81,12 @@ class ClientApi {
                                                            const std::string& token);
   void answer(SessionId session, const RequestId& request, const RequestRow& row, std::string note);
   [[nodiscard]] std::string warning_for(JobId job) const;
+  /// How those ended that `spec` is to run after and that are not live; NotFound when one does not
+  /// exist for this peer. An error besides is the store's.
+  using Ended = std::vector<cmd::JobSubmitted::Ended>;
+  [[nodiscard]] Result<Result<Ended>> find_ended(const net::Identity& identity,
+                                                 const JobSpec& spec);
+  [[nodiscard]] Result<std::optional<store::Store::JobOutline>> outline_of(JobId job);
 
   [[nodiscard]] Result<Targets> resolve(const Session& session, const msg::Control& control);
   [[nodiscard]] Result<void> resolve_one(const Session& session, const Selector& selector,

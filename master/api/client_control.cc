@@ -127,8 +127,15 @@ Result<void> ClientApi::on_control(const Session& session, const msg::Control& c
     deny(session, control.request, Errc::Invalid, "a request needs an id");
     return {};
   }
-  if (control.verb > msg::Verb::RetryFailed) {
+  if (control.verb > msg::Verb::Prioritise) {
     deny(session, control.request, Errc::Invalid, "this master cannot do that yet");
+    return {};
+  }
+  if (control.priority > limits::kPriorityMax || control.priority < -limits::kPriorityMax) {
+    const std::string most = std::to_string(limits::kPriorityMax);
+    deny(session, control.request, Errc::Invalid,
+         "priority " + std::to_string(control.priority) + " is out of range: use -" + most +
+             " to " + most);
     return {};
   }
   if (TRY(was_answered(session, asked))) return {};
@@ -149,7 +156,7 @@ Result<void> ClientApi::on_control(const Session& session, const msg::Control& c
     const bool last = i + 1 == targets.found.size();
     switch (control.verb) {
       case msg::Verb::Cancel:
-        ledger_.commit(cmd::JobCancelled{asked, target.job, target.spans, last});
+        ledger_.commit(cmd::JobCancelled{asked, target.job, target.spans, last, control.reason});
         break;
       case msg::Verb::Pause:
         ledger_.commit(cmd::JobPaused{asked, target.job, last});
@@ -157,9 +164,11 @@ Result<void> ClientApi::on_control(const Session& session, const msg::Control& c
       case msg::Verb::Resume:
         ledger_.commit(cmd::JobResumed{asked, target.job, last});
         break;
+      case msg::Verb::Prioritise:
+        ledger_.commit(cmd::JobPrioritised{asked, target.job, control.priority, last});
+        break;
       case msg::Verb::Retry:
       case msg::Verb::RetryFailed:
-      case msg::Verb::Prioritise:
       case msg::Verb::Delete:
         break;
     }
@@ -183,7 +192,8 @@ Result<ClientApi::Targets> ClientApi::resolve(const Session& session, const msg:
       targets.refused = Error{Errc::Invalid, "too many jobs and tasks at once: name fewer"};
   }
   if (targets.refused) return targets;
-  const bool whole = control.verb == msg::Verb::Pause || control.verb == msg::Verb::Resume;
+  const bool whole = control.verb == msg::Verb::Pause || control.verb == msg::Verb::Resume ||
+                     control.verb == msg::Verb::Prioritise;
   const bool retry = control.verb == msg::Verb::Retry || control.verb == msg::Verb::RetryFailed;
   for (const Target& target : targets.found) {
     if (whole && !target.spans.empty())

@@ -19,13 +19,19 @@ std::size_t spec_bytes(const JobSpec& spec) {
   std::size_t bytes = spec.name.size() + spec.cwd.size() + 48 + spec.indices.size() * 15;
   for (const Bytes& arg : spec.argv) bytes += arg.size() + 5;
   for (const EnvVar& var : spec.env) bytes += var.name.size() + var.value.size() + 10;
+  for (const std::string& tag : spec.tags) bytes += tag.size() + 5;
+  bytes += spec.script.size() + spec.output_path.size() + spec.error_path.size() + 64;
+  bytes += (spec.after.size() + spec.after_any.size()) * 9;
   return bytes;
 }
 
 struct CommandBytes {
   std::size_t operator()(const cmd::SubmissionOpened& c) const { return spec_bytes(c.spec); }
   std::size_t operator()(const cmd::InputsStaged& c) const { return c.chunk.size(); }
-  std::size_t operator()(const cmd::JobCancelled& c) const { return c.spans.size() * 11; }
+  std::size_t operator()(const cmd::JobSubmitted& c) const { return 64 + c.ended.size() * 11; }
+  std::size_t operator()(const cmd::JobCancelled& c) const {
+    return c.spans.size() * 11 + c.reason.size();
+  }
   std::size_t operator()(const cmd::TasksRetried& c) const { return c.spans.size() * 11; }
   std::size_t operator()(const cmd::JobReopened& c) const {
     return spec_bytes(c.spec) + c.runs.size() * 12;

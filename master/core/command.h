@@ -60,10 +60,16 @@ struct InputsStaged {
 };
 /// Commits a submission: `spec.indices` is complete here.
 struct JobSubmitted {
+  /// How a job ended that this one is to run after. Those that are live are looked up in apply.
+  struct Ended {
+    JobId job;
+    JobState state = JobState::Succeeded;
+  };
   Asked asked;
   SubmissionId id;
   JobId job;
   std::uint64_t inputs = 0;
+  std::vector<Ended> ended{};
 };
 struct SubmissionDropped {
   SubmissionId id;
@@ -76,6 +82,7 @@ struct JobCancelled {
   JobId job;
   std::vector<IndexSpan> spans;
   bool last = true;
+  std::string reason{};  ///< In the words of the user; "": none was given.
 };
 struct JobPaused {
   Asked asked;
@@ -103,7 +110,7 @@ struct JobReopened {
     std::uint64_t count = 0;
     TaskState state = TaskState::Waiting;
     AttemptNo attempts;
-    bool has_rows = true;  ///< False: cancelled with the whole job, without rows of their own.
+    bool has_rows = true;  ///< False: cancelled or skipped with the whole job, without rows.
   };
   JobId job;
   std::string owner;
@@ -116,12 +123,15 @@ struct JobReopened {
   bool launched = false;
   Micros mean_wall{0};
   std::uint32_t round = 1;  ///< The highest of its tasks.
+  bool skipping = false;    ///< As in JobRow: tasks without a row are Skipped.
+  std::int32_t priority = 0;
+  std::string reason{};
 };
 /// A request that found nothing to do; its answer is kept all the same.
 struct RequestAnswered {
   Asked asked;
   Errc code = Errc::NotFound;
-  std::string reason;
+  std::string reason{};
 };
 
 // Workers.
@@ -151,7 +161,7 @@ struct WorkerJoined {
 struct WorkerLost {
   WorkerId worker;
   Instance instance;
-  std::string reason;
+  std::string reason{};
 };
 struct WorkerNoticed {
   WorkerId worker;
@@ -200,6 +210,17 @@ struct BackoffsOver {
   std::vector<TaskIndex> tasks;
 };
 
+/// The wall clock has reached its --begin.
+struct JobReleased {
+  JobId job;
+};
+struct JobPrioritised {
+  Asked asked;
+  JobId job;
+  std::int32_t priority = 0;
+  bool last = true;
+};
+
 }  // namespace cmd
 
 using Command = std::variant<
@@ -210,14 +231,15 @@ using Command = std::variant<
     cmd::WorkerEnrolled, cmd::WorkerJoined, cmd::WorkerLost, cmd::WorkerNoticed,
     cmd::WorkerLeft,                                                                // 12
     cmd::TasksAssigned, cmd::TasksRecalled, cmd::TasksReturned, cmd::TasksStarted,  // 17
-    cmd::ResultsReported, cmd::BackoffsOver>;                                       // 21
+    cmd::ResultsReported, cmd::BackoffsOver,                                        // 21
+    cmd::JobReleased, cmd::JobPrioritised>;                                         // 23
 
 /// A command with its place in history. The only thing that changes anything.
 struct Entry {
   Seq seq;
   Epoch epoch;
   TimePoint at;   ///< The only "now" inside apply: never runs back, not even across reigns.
-  WallTime wall;  ///< For people and for --begin; decides nothing in apply.
+  WallTime wall;  ///< For people; decides nothing in apply.
   std::uint32_t level = 1;
   Command command;
 };

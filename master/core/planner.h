@@ -33,6 +33,12 @@ struct Limits {
   Micros closed_grace{0};
 };
 
+/// Both clocks. `wall` is asked for --begin alone: set back, it delays one, at most.
+struct Now {
+  TimePoint at;
+  WallTime wall;
+};
+
 struct Plan {
   std::vector<Command> commands;
   TimePoint deadline = TimePoint::never();  ///< Call again then, at the latest.
@@ -44,6 +50,6 @@ struct Plan {
 /// Commands are to be applied in order before plan() is called again. At most kEntriesPerBatch of
 /// them; `deadline` is now when there is more to do.
 [[nodiscard]] Plan plan(const Queue& queue, const std::map<WorkerId, Presence>& presence,
-                        const Limits& limits, TimePoint now);
+                        const Limits& limits, Now now);
 
 }  // namespace capstan::planner

@@ -5,7 +5,8 @@
 // `apply` has no clock, randomness, I/O, logging or unordered iteration. Finished jobs leave
 // memory; the tables have them. Loop thread only.
 //
-//    submitted         assigned            exit 0
+//    submitted, and nothing
+//    to wait for       assigned            exit 0
 //   ----------> [Ready] -------> [Running] ---------> [Succeeded]
 //                  ^                |  fails, worker lost
 //                  |  backoff over  v        no attempts left
@@ -131,6 +132,10 @@ class Queue {
   [[nodiscard]] const ReadyJobs& ready_jobs() const { return ready_jobs_; }
   /// Those of them whose tasks are known to be so short that they are sent ahead.
   [[nodiscard]] const ReadyJobs& short_jobs() const { return short_jobs_; }
+  /// Jobs that wait for their begin, by it (wall clock).
+  [[nodiscard]] const std::set<std::pair<WallTime, JobId>>& begins() const { return begins_; }
+  /// A live job begins only when this one has ended, or a submission that is open says so.
+  [[nodiscard]] bool is_waited_for(JobId id) const;
   /// The earliest backoff of each job that has one.
   [[nodiscard]] const std::set<std::pair<TimePoint, JobId>>& backoff_jobs() const {
     return backoff_jobs_;
@@ -176,6 +181,8 @@ class Queue {
   ReadyJobs ready_jobs_;
   ReadyJobs short_jobs_;
   std::set<std::pair<TimePoint, JobId>> backoff_jobs_;
+  std::set<std::pair<WallTime, JobId>> begins_;
+  std::map<JobId, std::set<JobId>> dependents_;      // Who waits for it. No empty ones.
   std::map<std::string, std::uint64_t> owner_cpus_;  // No zeroes.
 
   [[nodiscard]] Job* job_at(JobId id);

@@ -64,6 +64,10 @@ std::string difference_of(const Job& a, const Job& b) {
       .same("token", a.token, b.token)
       .same("paused", a.paused, b.paused)
       .same("cancelling", a.cancelling, b.cancelling)
+      .same("skipping", a.skipping, b.skipping)
+      .same("awaits_begin", a.awaits_begin, b.awaits_begin)
+      .same("waits_for", a.waits_for, b.waits_for)
+      .same("priority", a.priority, b.priority)
       .same("tasks", a.tasks, b.tasks)
       .same("counts", a.counts, b.counts)
       .same("submitted_at", a.submitted_at, b.submitted_at)
@@ -124,6 +128,8 @@ std::string Queue::difference(const Queue& a, const Queue& b) {
       .same("ready_jobs", a.ready_jobs_, b.ready_jobs_)
       .same("short_jobs", a.short_jobs_, b.short_jobs_)
       .same("backoff_jobs", a.backoff_jobs_, b.backoff_jobs_)
+      .same("begins", a.begins_, b.begins_)
+      .same("dependents", a.dependents_, b.dependents_)
       .same("owner_cpus", a.owner_cpus_, b.owner_cpus_)
       .found();
 }

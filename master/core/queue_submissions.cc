@@ -152,6 +152,15 @@ bool QueueApply::is_token_taken(const cmd::JobSubmitted& c, const SubmissionRow&
   return true;
 }
 
+void QueueApply::take_token(const Job& job, const SubmissionRow& submission) {
+  if (job.token.empty()) return;
+  const Queue::TokenKey key{job.owner, job.token};
+  const TokenRow row{job.id, submission.digest, job.tasks, entry_.wall};
+  queue_.tokens_.insert_or_assign(key, row);
+  queue_.token_uses_.insert_or_assign(job.id, Queue::TokenUse{key, 0});
+  rows_.tokens.insert_or_assign(key, row);
+}
+
 void QueueApply::on(const cmd::JobSubmitted& c) {
   if (is_repeated(c.asked)) return;
   const auto it = queue_.submissions_.find(c.id);
@@ -175,24 +184,26 @@ void QueueApply::on(const cmd::JobSubmitted& c) {
     return refuse_and_drop(c.asked, c.id,
                            "a job has 1 to 100000000 tasks, not " + std::to_string(tasks));
   }
+  const auto upstream = find_upstream(spec, c);
+  if (!upstream) {
+    drop(c.id);
+    return refuse(c.asked, Errc::NotFound,
+                  "job " + std::to_string(upstream.error().value) + " does not exist (any more)");
+  }
   Job& job = queue_.jobs_[c.job];
   job.id = c.job;
   job.owner = c.asked.owner;
   job.set_spec(std::make_shared<const JobSpec>(std::move(spec)));
   job.token = submission.token;
   job.paused = job.spec->hold;
+  job.priority = job.spec->priority;
   job.submitted_at = entry_.wall;
   job.inputs = job.spec->has_inputs ? c.id : SubmissionId();
   job.ready.insert(0, static_cast<std::uint32_t>(tasks - 1));
   job.counts.ready = tasks;
   queue_.next_job_ = c.job.next();
-  if (!job.token.empty()) {
-    const Queue::TokenKey key{job.owner, job.token};
-    const TokenRow row{job.id, submission.digest, tasks, entry_.wall};
-    queue_.tokens_.insert_or_assign(key, row);
-    queue_.token_uses_.insert_or_assign(job.id, Queue::TokenUse{key, 0});
-    rows_.tokens.insert_or_assign(key, row);
-  }
+  take_token(job, submission);
+  begin_waiting(job, *upstream);
   rows_.submissions.insert_or_assign(c.id, std::nullopt);
   queue_.submissions_by_request_.erase(c.asked);
   queue_.submissions_.erase(it);
@@ -201,6 +212,7 @@ void QueueApply::on(const cmd::JobSubmitted& c) {
   row.jobs = {c.job};
   row.tasks = tasks;
   row.submission = true;
+  row.reason = job.skipping ? "skipped: " + job.reason : "";
   answer(c.asked, std::move(row));
 }
 

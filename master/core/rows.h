@@ -28,12 +28,16 @@ struct JobRow {
   std::shared_ptr<const JobSpec> spec;  ///< Immutable, shared with the queue; written once.
   std::string token;
   JobState state = JobState::Queued;
-  bool paused = false;      ///< Kept apart from `state`: running tasks of a paused job go on.
-  bool cancelling = false;  ///< The whole job was: tasks without a row are Cancelled, not Ready.
+  bool paused = false;        ///< Kept apart from `state`: running tasks of a paused job go on.
+  bool cancelling = false;    ///< The whole job was: tasks without a row are Cancelled, not Ready.
+  bool skipping = false;      ///< The whole job was skipped: tasks without a row are Skipped.
+  bool awaits_begin = false;  ///< Its spec.begin_at has not been reached (JobReleased).
+  std::vector<JobId> waits_for{};  ///< Live jobs that must end before it begins. Ascending.
+  std::int32_t priority = 0;       ///< The spec's, until somebody changes it.
   std::uint64_t tasks = 0;
   JobCounts counts;
   WallTime submitted_at, started_at, finished_at;
-  std::string reason;              ///< Why the job failed as a whole.
+  std::string reason;              ///< Why it failed or was skipped as a whole, or was cancelled.
   std::vector<WorkerId> excluded;  ///< Workers that cannot launch it.
   bool launched = false;           ///< Some attempt of it got past launching.
   Micros mean_wall{0};             ///< Exponential mean, for prefill.

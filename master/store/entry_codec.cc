@@ -48,8 +48,12 @@ void fields(Io& io, Is<cmd::InputsStaged> auto& c) {
   io(c.asked, c.id, c.part, c.first, c.count, c.chunk);
 }
 template <class Io>
+void fields(Io& io, Is<cmd::JobSubmitted::Ended> auto& c) {
+  io(c.job, c.state);
+}
+template <class Io>
 void fields(Io& io, Is<cmd::JobSubmitted> auto& c) {
-  io(c.asked, c.id, c.job, c.inputs);
+  io(c.asked, c.id, c.job, c.inputs, c.ended);
 }
 template <class Io>
 void fields(Io& io, Is<cmd::SubmissionDropped> auto& c) {
@@ -57,7 +61,7 @@ void fields(Io& io, Is<cmd::SubmissionDropped> auto& c) {
 }
 template <class Io>
 void fields(Io& io, Is<cmd::JobCancelled> auto& c) {
-  io(c.asked, c.job, c.spans, c.last);
+  io(c.asked, c.job, c.spans, c.last, c.reason);
 }
 template <class Io>
 void fields(Io& io, Is<cmd::JobPaused> auto& c) {
@@ -78,7 +82,7 @@ void fields(Io& io, Is<cmd::JobReopened::Run> auto& c) {
 template <class Io>
 void fields(Io& io, Is<cmd::JobReopened> auto& c) {
   io(c.job, c.owner, c.spec, c.submitted_at, c.started_at, c.runs, c.token, c.inputs, c.cancelling,
-     c.launched, c.mean_wall, c.round);
+     c.launched, c.mean_wall, c.round, c.skipping, c.priority, c.reason);
 }
 template <class Io>
 void fields(Io& io, Is<cmd::RequestAnswered> auto& c) {
@@ -137,6 +141,14 @@ template <class Io>
 void fields(Io& io, Is<cmd::BackoffsOver> auto& c) {
   io(c.job, c.tasks);
 }
+template <class Io>
+void fields(Io& io, Is<cmd::JobReleased> auto& c) {
+  io(c.job);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::JobPrioritised> auto& c) {
+  io(c.asked, c.job, c.priority, c.last);
+}
 
 /// Shapes that common/wire writes and reads.
 template <class T>
@@ -157,6 +169,8 @@ class Out {
   void one(bool v) { writer_.boolean(v); }
   void one(Errc v) { writer_.u64(static_cast<std::uint64_t>(v)); }
   void one(TaskState v) { writer_.u64(static_cast<std::uint64_t>(v)); }
+  void one(JobState v) { writer_.u64(static_cast<std::uint64_t>(v)); }
+  void one(std::int32_t v) { writer_.i64(v); }
   void one(Micros v) { writer_.i64(v.count()); }
   void one(WallTime v) { writer_.i64(v.us); }
   template <class Tag, class Rep>
@@ -193,6 +207,14 @@ class In {
   void one(Errc& v) { v = static_cast<Errc>(reader_.u64(UINT8_MAX)); }
   void one(TaskState& v) {
     v = static_cast<TaskState>(reader_.u64(static_cast<std::uint64_t>(TaskState::Skipped)));
+  }
+  void one(JobState& v) {
+    v = static_cast<JobState>(reader_.u64(static_cast<std::uint64_t>(JobState::Skipped)));
+  }
+  void one(std::int32_t& v) {
+    const std::int64_t wide = reader_.i64();
+    v = static_cast<std::int32_t>(wide);
+    if (v != wide) reader_.set_error("a number is too large");
   }
   void one(Micros& v) { v = Micros(reader_.i64()); }
   void one(WallTime& v) { v.us = reader_.i64(); }

@@ -64,6 +64,7 @@ void add(Bytestream& out, const JobRow& row, bool is_new) {
   out.more(c.waiting, c.ready, c.running, c.backoff, c.succeeded, c.failed, c.cancelled, c.skipped);
   out.more(row.submitted_at, row.started_at, row.finished_at, row.reason, row.excluded);
   out.more(row.launched, row.mean_wall, row.inputs);
+  out.more(row.skipping, row.awaits_begin, row.waits_for, row.priority);
   if (is_new && row.spec != nullptr) out.more(encode_spec(*row.spec));
 }
 

@@ -127,6 +127,10 @@ Result<JobRow> read_job(Statement& row) {
   job.launched = row.flag();
   job.mean_wall = Micros(row.i64());
   job.inputs = SubmissionId(row.u64());
+  job.skipping = row.flag();
+  job.awaits_begin = row.flag();
+  job.waits_for = TRY(parse_id_list<JobId>(row.bytes()));
+  job.priority = row.i32();
   job.spec = std::make_shared<const JobSpec>(TRY(decode_spec(row.bytes())));
   return job;
 }

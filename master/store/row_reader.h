@@ -37,7 +37,7 @@ inline constexpr const char* kJobColumns =
     "id, owner, token, state, paused, cancelling, tasks, waiting, ready, running, backoff,"
     " succeeded, failed, cancelled, skipped, submitted_at_us, started_at_us, finished_at_us, "
     "reason,"
-    " excluded, launched, mean_wall_us, inputs, spec";
+    " excluded, launched, mean_wall_us, inputs, skipping, awaits_begin, waits_for, priority, spec";
 Result<JobRow> read_job(Statement& row);
 
 inline constexpr const char* kWorkerColumns =

@@ -50,15 +50,18 @@ constexpr const char* kArchive =
 
 constexpr const char* kUpdateJob =
     "UPDATE jobs SET state = ?, waiting = ?, ready = ?, running = ?, backoff = ?, succeeded = ?,"
-    " failed = ?, cancelled = ?, skipped = ?, paused = ?, cancelling = ?, started_at_us = ?,"
+    " failed = ?, cancelled = ?, skipped = ?, paused = ?, cancelling = ?, skipping = ?, "
+    "awaits_begin = ?,"
+    " waits_for = ?, priority = ?, started_at_us = ?,"
     " finished_at_us = ?, mean_wall_us = ?, launched = ?, excluded = ?, reason = ?"
     " WHERE id = ?";
 
 constexpr const char* kInsertJob =
     "INSERT INTO jobs (state, waiting, ready, running, backoff, succeeded, failed, cancelled,"
-    " skipped, paused, cancelling, started_at_us, finished_at_us, mean_wall_us, launched, excluded,"
-    " reason, id, owner, name, tasks, priority, cpus, submitted_at_us, inputs, token, command, cwd)"
-    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+    " skipped, paused, cancelling, skipping, awaits_begin, waits_for, priority, started_at_us,"
+    " finished_at_us, mean_wall_us, launched, excluded, reason, id, owner, name, tasks, cpus,"
+    " submitted_at_us, inputs, token, command, cwd)"
+    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 constexpr const char* kPutTask =
     "INSERT OR REPLACE INTO tasks VALUES "
@@ -67,13 +70,19 @@ constexpr const char* kPutTask =
 constexpr const char* kPutAttempt =
     "INSERT OR REPLACE INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
-void put_changing(Statement& s, const JobRow& row, const std::string& excluded) {
+/// Text that the row's statement reads until it was run.
+struct JobTexts {
+  std::string excluded, waits_for;
+};
+
+void put_changing(Statement& s, const JobRow& row, const JobTexts& texts) {
   const JobCounts& c = row.counts;
   s.text(to_string(row.state)).put(c.waiting).put(c.ready).put(c.running).put(c.backoff);
   s.put(c.succeeded).put(c.failed).put(c.cancelled).put(c.skipped);
-  s.put(row.paused).put(row.cancelling);
+  s.put(row.paused).put(row.cancelling).put(row.skipping).put(row.awaits_begin);
+  s.text(texts.waits_for).put(row.priority);
   s.put_or_null(row.started_at.us).put_or_null(row.finished_at.us);
-  s.put(row.mean_wall.count()).put(row.launched).text(excluded).text(row.reason);
+  s.put(row.mean_wall.count()).put(row.launched).text(texts.excluded).text(row.reason);
   s.put(row.id.value);
 }
 
@@ -171,8 +180,8 @@ Result<void> RowWriter::write_archived(const RowChanges& changes) {
 }
 
 Result<void> RowWriter::write_job(Connection& db, const JobRow& row) {
-  const std::string excluded = id_list(row.excluded);
-  put_changing(update_job_, row, excluded);
+  const JobTexts texts{id_list(row.excluded), id_list(row.waits_for)};
+  put_changing(update_job_, row, texts);
   TRY(update_job_.run());
   if (db.changes() != 0) return {};
   return insert_job(row);
@@ -181,11 +190,11 @@ Result<void> RowWriter::write_job(Connection& db, const JobRow& row) {
 Result<void> RowWriter::insert_job(const JobRow& row) {
   CHECK(row.spec != nullptr);
   const JobSpec& spec = *row.spec;
-  const std::string excluded = id_list(row.excluded);
+  const JobTexts texts{id_list(row.excluded), id_list(row.waits_for)};
   const std::string command = readable_command(spec);
   const std::string cwd = printable(spec.cwd);
-  put_changing(insert_job_, row, excluded);
-  insert_job_.text(row.owner).text(spec.name).put(row.tasks).put(spec.priority).put(spec.cpus);
+  put_changing(insert_job_, row, texts);
+  insert_job_.text(row.owner).text(spec.name).put(row.tasks).put(spec.cpus);
   insert_job_.put_or_null(row.submitted_at.us).put_or_null(row.inputs.value);
   TRY(insert_job_.text(row.token).text(command).text(cwd).run());
   const std::string blob = encode_spec(spec);

@@ -50,6 +50,9 @@ CREATE TABLE jobs (
   skipped INTEGER NOT NULL,
   paused INTEGER NOT NULL,
   cancelling INTEGER NOT NULL,
+  skipping INTEGER NOT NULL,
+  awaits_begin INTEGER NOT NULL,
+  waits_for TEXT NOT NULL,           -- ids of jobs, with commas
   priority INTEGER NOT NULL,
   cpus INTEGER NOT NULL,
   submitted_at_us INTEGER,

@@ -126,6 +126,7 @@ Result<void> SqliteStore::prepare() {
       TRY(db.prepare("SELECT first, count, chunk FROM inputs WHERE submission = ? AND first <= ?"
                      " ORDER BY first DESC LIMIT 1"));
   find_owner_ = TRY(db.prepare("SELECT owner FROM jobs WHERE id = ?"));
+  find_outline_ = TRY(db.prepare("SELECT owner, state FROM jobs WHERE id = ?"));
   last_job_ = TRY(db.prepare("SELECT id FROM jobs WHERE owner = ? ORDER BY id DESC LIMIT 1"));
   get_job_ = TRY(db.prepare(std::string("SELECT ") + kJobColumns +
                             " FROM jobs JOIN specs ON job = id WHERE id = ?"));
@@ -339,9 +340,10 @@ Result<cmd::JobReopened> SqliteStore::read_finished_job(JobId id) {
   if (!TRY(get_job_.next())) return fail(Errc::NotFound, name + " is not known");
   const JobRow job = TRY(read_job(get_job_));
   if (!is_finished(job.state)) return fail(Errc::Unavailable, name + " is not finished yet");
-  cmd::JobReopened reopened{job.id,         job.owner,    *job.spec,    job.submitted_at,
-                            job.started_at, {},           job.token,    job.inputs,
-                            job.cancelling, job.launched, job.mean_wall};
+  cmd::JobReopened reopened{job.id,         job.owner,    *job.spec,     job.submitted_at,
+                            job.started_at, {},           job.token,     job.inputs,
+                            job.cancelling, job.launched, job.mean_wall, 1,
+                            job.skipping,   job.priority, job.reason};
   RunBuilder runs(job);
   Statement tasks = TRY(connection_.prepare(std::string("SELECT ") + kTaskColumns +
                                             " FROM tasks WHERE job = ? ORDER BY task"));
@@ -359,6 +361,18 @@ Result<std::optional<std::string>> SqliteStore::find_owner(JobId job) {
   find_owner_.put(job.value);
   if (!TRY(find_owner_.next())) return std::optional<std::string>();
   return std::optional<std::string>(find_owner_.str());
+}
+
+Result<std::optional<Store::JobOutline>> SqliteStore::find_outline(JobId job) {
+  const Rewind rewind(find_outline_);
+  find_outline_.put(job.value);
+  if (!TRY(find_outline_.next())) return std::optional<JobOutline>();
+  JobOutline outline;
+  outline.owner = find_outline_.str();
+  const Result<JobState> state = parse_job_state(find_outline_.bytes());
+  if (!state) return fail(Errc::Corrupt, "in the tables: " + state.error().message);
+  outline.state = *state;
+  return std::optional<JobOutline>(std::move(outline));
 }
 
 Result<std::optional<JobId>> SqliteStore::last_job_of(const std::string& owner) {

@@ -54,6 +54,7 @@ class SqliteStore final : public Store {
   Result<InputChunk> read_inputs(SubmissionId submission, std::uint64_t ordinal) override;
   Result<cmd::JobReopened> read_finished_job(JobId job) override;
   Result<std::optional<std::string>> find_owner(JobId job) override;
+  Result<std::optional<JobOutline>> find_outline(JobId job) override;
   Result<std::optional<JobId>> last_job_of(const std::string& owner) override;
   [[nodiscard]] std::uint64_t database_bytes() const override;
   [[nodiscard]] std::uint64_t disk_free_bytes() const override;
@@ -100,7 +101,8 @@ class SqliteStore final : public Store {
   Connection connection_;
   std::unique_ptr<RowWriter> rows_;
   Statement put_meta_, put_journal_, trim_, oldest_;
-  Statement find_request_, find_token_, read_inputs_, find_owner_, last_job_, get_job_;
+  Statement find_request_, find_token_, read_inputs_, find_owner_, find_outline_;
+  Statement last_job_, get_job_;
   Position position_;
   std::deque<Stamp> stamps_;       ///< Of the entries behind position_.applied, in order.
   std::list<CachedChunk> chunks_;  ///< Newest use first.

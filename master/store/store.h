@@ -82,6 +82,12 @@ class Store {
   virtual Result<cmd::JobReopened> read_finished_job(JobId job) = 0;
   /// Owner of a job, live or finished.
   virtual Result<std::optional<std::string>> find_owner(JobId job) = 0;
+  /// Owner and state of a job, live or finished.
+  struct JobOutline {
+    std::string owner;
+    JobState state = JobState::Queued;
+  };
+  virtual Result<std::optional<JobOutline>> find_outline(JobId job) = 0;
   /// The newest job of an owner (for `last`).
   virtual Result<std::optional<JobId>> last_job_of(const std::string& owner) = 0;
 

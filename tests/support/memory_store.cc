@@ -205,9 +205,10 @@ Result<cmd::JobReopened> MemoryStore::read_finished_job(JobId id) {
   if (it == now().jobs.end()) return fail(Errc::NotFound, name + " is not known");
   const JobRow& job = it->second;
   if (!is_finished(job.state)) return fail(Errc::Unavailable, name + " is not finished yet");
-  cmd::JobReopened reopened{job.id,         job.owner,    *job.spec,    job.submitted_at,
-                            job.started_at, {},           job.token,    job.inputs,
-                            job.cancelling, job.launched, job.mean_wall};
+  cmd::JobReopened reopened{job.id,         job.owner,    *job.spec,     job.submitted_at,
+                            job.started_at, {},           job.token,     job.inputs,
+                            job.cancelling, job.launched, job.mean_wall, 1,
+                            job.skipping,   job.priority, job.reason};
   RunBuilder runs(job);
   auto task = now().tasks.lower_bound({id, TaskIndex(0)});
   for (; task != now().tasks.end() && task->first.first == id; ++task) {
@@ -220,6 +221,12 @@ Result<cmd::JobReopened> MemoryStore::read_finished_job(JobId id) {
 Result<std::optional<std::string>> MemoryStore::find_owner(JobId job) {
   const auto it = now().jobs.find(job);
   return it == now().jobs.end() ? std::nullopt : std::optional(it->second.owner);
+}
+
+Result<std::optional<store::Store::JobOutline>> MemoryStore::find_outline(JobId job) {
+  const auto it = now().jobs.find(job);
+  if (it == now().jobs.end()) return std::optional<JobOutline>();
+  return std::optional<JobOutline>(JobOutline{it->second.owner, it->second.state});
 }
 
 Result<std::optional<JobId>> MemoryStore::last_job_of(const std::string& owner) {

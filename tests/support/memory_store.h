@@ -69,6 +69,7 @@ class MemoryStore final : public store::Store, public store::Tables {
   Result<InputChunk> read_inputs(SubmissionId submission, std::uint64_t ordinal) override;
   Result<cmd::JobReopened> read_finished_job(JobId job) override;
   Result<std::optional<std::string>> find_owner(JobId job) override;
+  Result<std::optional<JobOutline>> find_outline(JobId job) override;
   Result<std::optional<JobId>> last_job_of(const std::string& owner) override;
   [[nodiscard]] std::uint64_t database_bytes() const override { return 0; }
   [[nodiscard]] std::uint64_t disk_free_bytes() const override { return UINT64_MAX; }

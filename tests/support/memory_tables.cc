@@ -36,6 +36,13 @@ std::vector<TaskIndex> indices_of(const JobRow& job) {
   return all;
 }
 
+/// As docs/storage.md says of tasks without a row.
+TaskState untouched_state(const JobRow& job) {
+  if (job.cancelling) return TaskState::Cancelled;
+  if (job.skipping) return TaskState::Skipped;
+  return job.awaits_begin || !job.waits_for.empty() ? TaskState::Waiting : TaskState::Ready;
+}
+
 }  // namespace
 
 void MemoryTables::apply(const RowChanges& changes) {
@@ -106,12 +113,15 @@ cmd::JobReopened MemoryTables::reopened(JobId id) const {
   command.token = row.token;
   command.inputs = row.inputs;
   command.cancelling = row.cancelling;
+  command.skipping = row.skipping;
+  command.priority = row.priority;
+  command.reason = row.reason;
   command.launched = row.launched;
   command.mean_wall = row.mean_wall;
   for (const TaskIndex index : indices_of(row)) {
     const auto task = tasks.find({id, index});
     const bool has_row = task != tasks.end();
-    cmd::JobReopened::Run run{1, TaskState::Cancelled, AttemptNo(), has_row};
+    cmd::JobReopened::Run run{1, untouched_state(row), AttemptNo(), has_row};
     if (has_row) {
       run.state = task->second.state;
       run.attempts = task->second.attempts;
@@ -129,6 +139,19 @@ cmd::JobReopened MemoryTables::reopened(JobId id) const {
   return command;
 }
 
+std::vector<cmd::JobSubmitted::Ended> MemoryTables::ended(const JobSpec& spec) const {
+  std::vector<cmd::JobSubmitted::Ended> ended;
+  for (const std::vector<JobId>* named : {&spec.after, &spec.after_any}) {
+    for (const JobId id : *named) {
+      const auto row = jobs.find(id);
+      if (row != jobs.end() && is_finished(row->second.state)) {
+        ended.push_back({id, row->second.state});
+      }
+    }
+  }
+  return ended;
+}
+
 std::string MemoryTables::broken() const {
   for (const auto& [id, job] : jobs) {
     JobCounts counts;
@@ -138,7 +161,7 @@ std::string MemoryTables::broken() const {
       ++with_rows;
       ++count_of(counts, it->second.state);
     }
-    (job.cancelling ? counts.cancelled : counts.ready) += job.tasks - with_rows;
+    count_of(counts, untouched_state(job)) += job.tasks - with_rows;
     if (!(counts == job.counts)) return "job " + std::to_string(id.value) + ": counts and rows";
   }
   for (const auto& [key, row] : tasks) {

@@ -20,6 +20,8 @@ class MemoryTables {
   [[nodiscard]] LoadedState loaded(const Queue& queue) const;
   /// A finished job as the store reads it back.
   [[nodiscard]] cmd::JobReopened reopened(JobId job) const;
+  /// What JobSubmitted says of the jobs that `spec` is to run after.
+  [[nodiscard]] std::vector<cmd::JobSubmitted::Ended> ended(const JobSpec& spec) const;
   /// "" or what is wrong with the rows themselves: every attempt in exactly one place, numbers
   /// dense, counts equal to the rows.
   [[nodiscard]] std::string broken() const;

@@ -57,7 +57,7 @@ JobId QueueFixture::submit(const JobBuilder& job, const std::string& owner) {
   const JobId job_id = queue.next_job();
   const Asked asked = ask(owner);
   apply(cmd::SubmissionOpened{asked, id, "", "", job.spec()});
-  apply(cmd::JobSubmitted{asked, id, job_id, 0});
+  apply(cmd::JobSubmitted{asked, id, job_id, 0, tables.ended(job.spec())});
   return job_id;
 }
 

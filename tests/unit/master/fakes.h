@@ -86,6 +86,9 @@ class ObservedStore final : public store::Store {
   Result<std::optional<std::string>> find_owner(JobId job) override {
     return behind_.find_owner(job);
   }
+  Result<std::optional<JobOutline>> find_outline(JobId job) override {
+    return behind_.find_outline(job);
+  }
   Result<std::optional<JobId>> last_job_of(const std::string& owner) override {
     return behind_.last_job_of(owner);
   }

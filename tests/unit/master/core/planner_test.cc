@@ -29,7 +29,7 @@ struct Planned {
     presence[w] = {true, f.now, false, {}};
     return w;
   }
-  Plan plan() { return planner::plan(f.queue, presence, limits, f.now); }
+  Plan plan() { return planner::plan(f.queue, presence, limits, {f.now, f.wall}); }
   /// Plans and applies.
   Plan run() {
     Plan plan = this->plan();
@@ -294,6 +294,24 @@ TEST_CASE("assignments are grouped, and cut at a thousand tasks") {
   REQUIRE(plan.commands.size() == 3);
   CHECK(std::get<cmd::TasksAssigned>(plan.commands[0]).tasks.size() == 1000);
   CHECK(std::get<cmd::TasksAssigned>(plan.commands[2]).tasks.size() == 500);
+}
+
+TEST_CASE("a job is released by the wall clock, and a clock set back only delays it") {
+  QueueFixture f;
+  const WallTime begin{f.wall.us + 60'000'000};
+  const JobId job = f.submit(a_job().begins_at(begin));
+  const auto plan = [&](std::int64_t wall_us) {
+    return planner::plan(f.queue, {}, {}, {f.now, WallTime{wall_us}});
+  };
+  CHECK(plan(begin.us - 5).commands.empty());
+  CHECK(plan(begin.us - 5).deadline == f.now + Micros(5));
+  CHECK(plan(begin.us - 3'600'000'000).deadline == f.now + Micros(3'600'000'000));
+  const Plan now = plan(begin.us);
+  REQUIRE(now.commands.size() == 1);
+  CHECK(std::get<cmd::JobReleased>(now.commands[0]).job == job);
+  CHECK(now.deadline == f.now);
+  f.apply(now.commands[0]);
+  CHECK(plan(begin.us).commands.empty());
 }
 
 TEST_SUITE_END();

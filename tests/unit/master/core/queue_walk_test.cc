@@ -28,12 +28,12 @@ class Nonsense {
   }
   void step() {
     f.wait(Micros(static_cast<std::int64_t>(rng_.below(3'000'000))));
-    switch (rng_.below(14)) {
+    switch (rng_.below(16)) {
       case 0:
         submit();
         break;
       case 1:
-        f.apply(cmd::JobCancelled{asked(), job(), spans(), rng_.chance(70)});
+        f.apply(cmd::JobCancelled{asked(), job(), spans(), rng_.chance(70), "why"});
         break;
       case 2:
         f.apply(cmd::JobPaused{asked(), job(), rng_.chance(70)});
@@ -65,6 +65,13 @@ class Nonsense {
         break;
       case 12:
         f.apply(results());
+        break;
+      case 13:
+        f.apply(cmd::JobReleased{job()});
+        break;
+      case 14:
+        f.apply(cmd::JobPrioritised{asked(), job(), static_cast<std::int32_t>(small(3)),
+                                    rng_.chance(70)});
         break;
       default:
         f.end_backoffs();
@@ -123,6 +130,10 @@ class Nonsense {
     if (rng_.chance(30)) spec.with_limit(1 + small(3));
     if (rng_.chance(20)) spec.with_indices({{2, 9, 3}, {12, 14, 1}});
     if (rng_.chance(20)) spec.on_hold();
+    if (rng_.chance(30)) spec.after({job()});
+    if (rng_.chance(20)) spec.after_any({job()});
+    if (rng_.chance(20)) spec.begins_at(WallTime{1});
+    if (rng_.chance(30)) spec.with_max_failures(1 + small(3));
     const Asked who = asked();
     const SubmissionId id = f.queue.next_submission();
     const bool with_inputs = rng_.chance(30);
@@ -135,7 +146,8 @@ class Nonsense {
       inputs += 2;
     }
     if (rng_.chance(10)) f.apply(cmd::SubmissionDropped{id});
-    f.apply(cmd::JobSubmitted{who, id, f.queue.next_job(), inputs + (rng_.chance(5) ? 1U : 0U)});
+    f.apply(cmd::JobSubmitted{who, id, f.queue.next_job(), inputs + (rng_.chance(5) ? 1U : 0U),
+                              f.tables.ended(spec.spec())});
   }
   void retry() {
     const JobId id = job();
@@ -360,7 +372,8 @@ class World {
       presence[WorkerId(id_of(i))] = {workers_[i].connected, f.now, false, {}};
     }
     const planner::Limits limits{Micros(10'000'000), Micros(30'000'000), Micros(5'000'000)};
-    for (const Command& command : planner::plan(f.queue, presence, limits, f.now).commands) {
+    for (const Command& command :
+         planner::plan(f.queue, presence, limits, {f.now, f.wall}).commands) {
       apply(command);
     }
   }

@@ -25,6 +25,9 @@ RowChanges everything() {
   live.launched = true;
   live.mean_wall = Micros(99);
   live.inputs = SubmissionId(6);
+  live.skipping = live.awaits_begin = true;
+  live.waits_for = {JobId(1), JobId(2)};
+  live.priority = -5;
   rows.jobs[live.id] = live;
   JobRow finished = a_job_row(3, a_job().spec());
   finished.state = JobState::Succeeded;
@@ -228,6 +231,10 @@ TEST_SUITE("master/store/contract") {
     CHECK(store.find_owner(JobId(3)).value() == "ann");
     CHECK(store.find_owner(JobId(4)).value() == "ann");
     CHECK_FALSE(store.find_owner(JobId(5)).value().has_value());
+    CHECK(store.find_outline(JobId(3)).value()->owner == "ann");
+    CHECK(store.find_outline(JobId(3)).value()->state == JobState::Succeeded);
+    CHECK(store.find_outline(JobId(4)).value()->state == JobState::Running);
+    CHECK_FALSE(store.find_outline(JobId(5)).value().has_value());
     CHECK(store.last_job_of("ann").value() == JobId(4));
     CHECK_FALSE(store.last_job_of("bob").value().has_value());
   }
@@ -264,6 +271,8 @@ TEST_SUITE("master/store/contract") {
     job.inputs = SubmissionId(2);
     job.launched = true;
     job.mean_wall = Micros(5);
+    job.priority = 7;
+    job.reason = "why";
     job.started_at.us = 9;
     rows.jobs[job.id] = job;
     const TaskRow good = an_ended_row(TaskState::Succeeded, EndClass::Success, 1);
@@ -285,6 +294,9 @@ TEST_SUITE("master/store/contract") {
     CHECK(reopened.cancelling);
     CHECK(reopened.launched);
     CHECK(reopened.mean_wall == Micros(5));
+    CHECK(reopened.priority == 7);
+    CHECK(reopened.reason == "why");
+    CHECK_FALSE(reopened.skipping);
     CHECK(reopened.round == 4);
     struct Expected {
       std::uint64_t count;
@@ -405,10 +417,11 @@ TEST_SUITE("master/store/contract") {
     }
     rows.jobs[JobId(1)].cancelling = true;  // Something of it still runs.
     rows.jobs[JobId(1)].counts.cancelled = 5;
-    rows.jobs[JobId(2)].state = JobState::Failed;
+    rows.jobs[JobId(2)].state = JobState::Skipped;
+    rows.jobs[JobId(2)].skipping = true;
     rows.jobs[JobId(2)].counts.skipped = 5;
-    rows.jobs[JobId(3)].state = JobState::Failed;
-    rows.jobs[JobId(3)].counts.cancelled = 5;
+    rows.jobs[JobId(3)].waits_for = {JobId(1)};  // Not begun.
+    rows.jobs[JobId(3)].counts.waiting = 5;
     append(disk, 1, 1, rows);
     const auto state_of = [&disk](std::uint64_t job) {
       const auto entry = disk.tables().get_task(JobId(job), TaskIndex(5)).value();
@@ -420,7 +433,7 @@ TEST_SUITE("master/store/contract") {
     };
     CHECK(state_of(1) == TaskState::Cancelled);
     CHECK(state_of(2) == TaskState::Skipped);
-    CHECK(state_of(3) == TaskState::Cancelled);
+    CHECK(state_of(3) == TaskState::Waiting);
     CHECK_FALSE(disk.tables().get_task(JobId(1), TaskIndex(6)).value().has_value());
   }
 

@@ -63,12 +63,15 @@ std::vector<Command> every_command() {
   reopened.cancelling = reopened.launched = true;
   reopened.mean_wall = Micros(11);
   reopened.round = 6;
+  reopened.skipping = true;
+  reopened.priority = -3;
+  reopened.reason = "why";
   return {cmd::ReignBegan{"a"},
           cmd::SubmissionOpened{kAsked, SubmissionId(2), "token", "digest", a_job().spec()},
           cmd::InputsStaged{kAsked, SubmissionId(2), 3, 4, 5, Bytes("\x01\x00", 2)},
-          cmd::JobSubmitted{kAsked, SubmissionId(2), JobId(3), 4},
+          cmd::JobSubmitted{kAsked, SubmissionId(2), JobId(3), 4, {{JobId(1), JobState::Skipped}}},
           cmd::SubmissionDropped{SubmissionId(2)},
-          cmd::JobCancelled{kAsked, JobId(2), spans, false},
+          cmd::JobCancelled{kAsked, JobId(2), spans, false, "why"},
           cmd::JobPaused{kAsked, JobId(2), false},
           cmd::JobResumed{kAsked, JobId(2), false},
           cmd::TasksRetried{kAsked, JobId(2), spans, 0xFF, false},
@@ -84,7 +87,9 @@ std::vector<Command> every_command() {
           cmd::TasksReturned{WorkerId(2), an_id(3), keys},
           cmd::TasksStarted{WorkerId(2), an_id(3), {{keys[0], Micros(5)}}},
           cmd::ResultsReported{WorkerId(2), an_id(3), {result}},
-          cmd::BackoffsOver{JobId(2), {TaskIndex(1)}}};
+          cmd::BackoffsOver{JobId(2), {TaskIndex(1)}},
+          cmd::JobReleased{JobId(2)},
+          cmd::JobPrioritised{kAsked, JobId(2), -5, false}};
 }
 
 }  // namespace
