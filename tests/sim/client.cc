@@ -48,10 +48,14 @@ void Client::submit(JobSpec spec, std::uint64_t inputs, const std::string& token
   if (session_.is_open()) send_mutation(history_.back());
 }
 
-void Client::control(msg::Verb verb, JobId job) {
+void Client::control(msg::Verb verb, JobId job, std::int32_t priority) {
   Mutation m;
   m.request = fresh_id();
-  m.control = {.request = m.request, .verb = verb, .targets = {{.job = job, .tasks = {}}}};
+  m.control = {.request = m.request,
+               .verb = verb,
+               .targets = {{.job = job, .tasks = {}}},
+               .reason = verb == msg::Verb::Cancel ? "drawn" : "",
+               .priority = priority};
   history_.push_back(std::move(m));
   if (session_.is_open()) send_mutation(history_.back());
 }

@@ -50,7 +50,7 @@ class Client {
   Client(Schedule& schedule, Network& network, const std::string& name);
 
   void submit(JobSpec spec, std::uint64_t inputs, const std::string& token);
-  void control(msg::Verb verb, JobId job);
+  void control(msg::Verb verb, JobId job, std::int32_t priority = 0);
 
   /// The process is killed and started again, with its list of what it asked.
   void restart();
