@@ -95,7 +95,7 @@ void fields(Io& io, Is<cmd::WorkerJoined::Held> auto& c) {
 template <class Io>
 void fields(Io& io, Is<cmd::WorkerJoined> auto& c) {
   io(c.worker, c.instance, c.cpus, c.version, c.address, c.note, c.held, c.spooled, c.leaving,
-     c.disk_full);
+     c.disk_full, c.mem_bytes);
 }
 template <class Io>
 void fields(Io& io, Is<cmd::WorkerLost> auto& c) {
@@ -137,6 +137,22 @@ template <class Io>
 void fields(Io& io, Is<cmd::BackoffsOver> auto& c) {
   io(c.job, c.tasks);
 }
+template <class Io>
+void fields(Io& io, Is<cmd::WorkersDrained> auto& c) {
+  io(c.asked, c.workers, c.drained, c.reason);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::WorkersRemoved> auto& c) {
+  io(c.asked, c.workers);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::KeyAdded> auto& c) {
+  io(c.asked, c.name, c.public_key, c.role);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::KeyRevoked> auto& c) {
+  io(c.asked, c.name, c.own);
+}
 
 /// Shapes that common/wire writes and reads.
 template <class T>
@@ -157,6 +173,7 @@ class Out {
   void one(bool v) { writer_.boolean(v); }
   void one(Errc v) { writer_.u64(static_cast<std::uint64_t>(v)); }
   void one(TaskState v) { writer_.u64(static_cast<std::uint64_t>(v)); }
+  void one(Role v) { writer_.u64(static_cast<std::uint64_t>(v)); }
   void one(Micros v) { writer_.i64(v.count()); }
   void one(WallTime v) { writer_.i64(v.us); }
   template <class Tag, class Rep>
@@ -193,6 +210,9 @@ class In {
   void one(Errc& v) { v = static_cast<Errc>(reader_.u64(UINT8_MAX)); }
   void one(TaskState& v) {
     v = static_cast<TaskState>(reader_.u64(static_cast<std::uint64_t>(TaskState::Skipped)));
+  }
+  void one(Role& v) {
+    v = static_cast<Role>(reader_.u64(static_cast<std::uint64_t>(Role::Witness)));
   }
   void one(Micros& v) { v = Micros(reader_.i64()); }
   void one(WallTime& v) { v.us = reader_.i64(); }
