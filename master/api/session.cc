@@ -266,6 +266,14 @@ void Sessions::refuse(net::PeerId peer, Errc code, std::string reason) {
   send_to(peer, msg::Refused{code, std::move(reason)});
 }
 
+void Sessions::shut_out(const std::string& public_key, const std::string& reason) {
+  for (auto& [id, session] : sessions_) {
+    if (session.identity.public_key != public_key || session.over) continue;
+    refuse(session.peer, Errc::NotAllowed, reason);
+    end(id);
+  }
+}
+
 void Sessions::beat() {
   for (auto& [id, session] : sessions_) {
     if (session.worker && !session.welcomed) continue;  // Welcome is n 1.

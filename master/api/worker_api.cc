@@ -122,6 +122,7 @@ void WorkerApi::on_hello(net::PeerId peer, const net::Identity& identity, msg::W
   joined.spooled = std::move(hello.spooled);
   joined.leaving = hello.leaving;
   joined.disk_full = hello.disk_full;
+  joined.mem_bytes = hello.mem_bytes;
   sessions_.open_worker(peer, identity, id, hello.instance);
   ledger_.commit(std::move(joined));
 }
@@ -230,7 +231,12 @@ void WorkerApi::tell(const effect::CloseSession& effect) {
 }
 
 void WorkerApi::tell(const effect::KeyAdded& effect) {
-  keys_.add(net::Identity{Role::Worker, effect.name, effect.public_key});
+  keys_.add(net::Identity{effect.role, effect.name, effect.public_key});
+}
+
+void WorkerApi::tell(const effect::KeyRemoved& effect) {
+  keys_.remove(effect.public_key);
+  sessions_.shut_out(effect.public_key, effect.reason);
 }
 
 void WorkerApi::tell(const effect::JobFinished& effect) {

@@ -57,6 +57,7 @@ class WorkerApi {
   void tell(const effect::AckResults& effect);
   void tell(const effect::CloseSession& effect);
   void tell(const effect::KeyAdded& effect);
+  void tell(const effect::KeyRemoved& effect);
   void tell(const effect::JobFinished& effect);
 
   /// Makes every worker deliver the output of just these jobs live.

@@ -156,6 +156,7 @@ struct WorkerJoined {
   std::vector<AttemptKey> spooled;
   bool leaving = false;
   bool disk_full = false;
+  std::uint64_t mem_bytes = 0;  ///< What its tasks may use together; 0: not known.
 };
 /// Silent for too long, or closed and not back: its attempts are lost.
 struct WorkerLost {
@@ -220,6 +221,30 @@ struct JobPrioritised {
   std::int32_t priority = 0;
   bool last = true;
 };
+// Steering of workers and keys, by an admin. Several workers at once: all of them or none.
+struct WorkersDrained {
+  Asked asked;
+  std::vector<WorkerId> workers;
+  bool drained = true;  ///< False: they take work again.
+  std::string reason;
+};
+struct WorkersRemoved {
+  Asked asked;
+  std::vector<WorkerId> workers;
+};
+struct KeyAdded {
+  Asked asked;
+  std::string name;
+  std::string public_key;
+  Role role = Role::User;
+};
+/// Every key of that name, a worker's too. `own`: the public key of one that the master made for
+/// itself (the invitation), which is in no table; or "".
+struct KeyRevoked {
+  Asked asked;
+  std::string name;
+  std::string own;
+};
 
 }  // namespace cmd
 
@@ -232,7 +257,8 @@ using Command = std::variant<
     cmd::WorkerLeft,                                                                // 12
     cmd::TasksAssigned, cmd::TasksRecalled, cmd::TasksReturned, cmd::TasksStarted,  // 17
     cmd::ResultsReported, cmd::BackoffsOver,                                        // 21
-    cmd::JobReleased, cmd::JobPrioritised>;                                         // 23
+    cmd::JobReleased, cmd::JobPrioritised, cmd::WorkersDrained, cmd::WorkersRemoved,
+    cmd::KeyAdded, cmd::KeyRevoked>;  // 23
 
 /// A command with its place in history. The only thing that changes anything.
 struct Entry {

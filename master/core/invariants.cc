@@ -13,6 +13,7 @@ namespace {
 struct Grants {
   std::map<WorkerId, std::set<AttemptKey>> of;
   std::map<WorkerId, std::uint64_t> cpus;
+  std::map<WorkerId, std::uint64_t> mem;
 };
 
 std::string broken_live(const Job& job, std::uint32_t ordinal, const LiveTask& live) {
@@ -91,6 +92,7 @@ std::string broken_job(const Job& job, Grants& grants) {
     cpus += job.spec->cpus;
     grants.of[live.worker].insert({job.id, index, live.attempts});
     grants.cpus[live.worker] += job.spec->cpus;
+    grants.mem[live.worker] += job.spec->mem_bytes;
   }
   if (cpus != job.cpus_assigned) return "its assigned cpus do not add up";
   return "";
@@ -99,13 +101,16 @@ std::string broken_job(const Job& job, Grants& grants) {
 std::string broken_worker(const Queue& queue, const Worker& worker, Grants& grants) {
   if (worker.granted != grants.of[worker.id]) return "its grants disagree with the running tasks";
   if (worker.cpus_granted != grants.cpus[worker.id]) return "its granted cpus do not add up";
+  if (worker.mem_granted != grants.mem[worker.id]) return "its granted memory does not add up";
   if (!worker.row.present && !worker.granted.empty()) return "away, and granted something";
-  std::uint64_t dying = 0;
-  for (const auto& [key, cpus] : worker.dying) {
+  if (worker.row.present && worker.row.removed) return "removed, and present";
+  Share dying;
+  for (const auto& [key, share] : worker.dying) {
     if (worker.granted.contains(key)) return to_string(key) + " is granted and dying";
-    dying += cpus;
+    dying.cpus += share.cpus;
+    dying.mem_bytes += share.mem_bytes;
   }
-  if (dying != worker.cpus_dying) return "its dying cpus do not add up";
+  if (dying != worker.dying_sum) return "what is dying there does not add up";
   for (const AttemptKey& key : worker.granted) {
     const Job& job = queue.jobs().at(key.job);
     const auto ordinal = job.ordinal_of(key.task);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/model/limits.h"
+#include "master/core/obstacle.h"
 #include "master/core/planner_placement.h"
 
 namespace capstan::planner {
@@ -115,9 +116,8 @@ Plan plan(const Queue& queue, const std::map<WorkerId, Presence>& presence, cons
   Placement placement(queue);
   for (const auto& [id, seen] : presence) {
     const Worker* worker = queue.find_worker(id);
-    if (worker == nullptr || !worker->row.present || !seen.has_session) continue;
-    if (worker->row.leaving || worker->row.disk_full || is_suspect(seen, limits, now.at)) continue;
-    placement.add_worker(*worker);
+    if (worker == nullptr) continue;
+    if (obstacle_at(*worker, &seen, limits, now.at) == Obstacle::None) placement.add_worker(*worker);
   }
   placement.fill_slots();
   placement.send_ahead();

@@ -81,9 +81,21 @@ std::uint64_t Queue::cpus_of(const std::string& owner) const {
   return it == owner_cpus_.end() ? 0 : it->second;
 }
 
+bool Queue::has_key_named(const std::string& name) const {
+  return std::any_of(keys_.begin(), keys_.end(), [&](const auto& key) {
+    return key.second.name == name && key.second.revoked_at.us == 0;
+  });
+}
+
+Share share_of(const JobSpec& spec) {
+  return {spec.cpus, spec.mem_bytes};
+}
+
 void Queue::add_worker(WorkerId id, WorkerRow row) {
-  workers_by_key_.emplace(row.public_key, id);
-  workers_by_name_.emplace(row.name, id);
+  if (!row.removed) {
+    workers_by_key_.emplace(row.public_key, id);
+    workers_by_name_.emplace(row.name, id);
+  }
   Worker& worker = workers_[id];
   worker.id = id;
   worker.row = std::move(row);

@@ -35,17 +35,26 @@
 
 namespace capstan {
 
+/// What an attempt takes of its worker.
+struct Share {
+  std::uint32_t cpus = 0;
+  std::uint64_t mem_bytes = 0;
+  bool operator==(const Share&) const = default;
+};
+[[nodiscard]] Share share_of(const JobSpec& spec);
+
 /// A worker as the queue knows it. Presence is by entries only; silence is not known here.
 struct Worker {
   WorkerId id;
   WorkerRow row;
   std::set<AttemptKey> granted;    ///< Every attempt that is Running here.
   std::uint32_t cpus_granted = 0;  ///< Sum of their cpus: above row.cpus when work was sent ahead.
+  std::uint64_t mem_granted = 0;   ///< Sum of their memory: never above row.mem_bytes.
   /// Told to stop and no more granted, with their cpus: they hold their slots until the worker says
   /// that they are gone. For the planner alone: nothing in a row depends on it, it is not stored,
   /// and each HELLO states it anew (nobody gets work before its HELLO).
-  std::map<AttemptKey, std::uint32_t> dying;
-  std::uint32_t cpus_dying = 0;
+  std::map<AttemptKey, Share> dying;
+  Share dying_sum;
 };
 
 /// Deliberate mistakes, for testing the tests (tests/sim). Product code leaves it at None.
@@ -75,6 +84,7 @@ struct LoadedState {
   SubmissionId next_submission{1};
   WorkerId next_worker{1};
   std::map<WorkerId, WorkerRow> workers;
+  std::map<std::string, KeyRow> keys;  ///< By public key.
   std::map<SubmissionId, SubmissionRow> submissions;
   std::map<Asked, RequestRow> requests;  ///< Within kRequestsInMemoryFor of last_at.
   std::vector<LoadedJob> jobs;           ///< Live ones only.
@@ -115,6 +125,10 @@ class Queue {
   [[nodiscard]] const Worker* find_worker(WorkerId id) const;
   [[nodiscard]] const Worker* find_worker_by_name(const std::string& name) const;
   [[nodiscard]] const Worker* find_worker_by_key(const std::string& public_key) const;
+  /// By public key; revoked ones too.
+  [[nodiscard]] const std::map<std::string, KeyRow>& keys() const { return keys_; }
+  /// Somebody has a valid key of this name: no worker's, and none that the master made for itself.
+  [[nodiscard]] bool has_key_named(const std::string& name) const;
   [[nodiscard]] const std::map<SubmissionId, SubmissionRow>& submissions() const {
     return submissions_;
   }
@@ -161,6 +175,7 @@ class Queue {
   std::map<WorkerId, Worker> workers_;
   std::map<std::string, WorkerId> workers_by_key_;
   std::map<std::string, WorkerId> workers_by_name_;
+  std::map<std::string, KeyRow> keys_;
   std::map<SubmissionId, SubmissionRow> submissions_;
   std::map<Asked, SubmissionId> submissions_by_request_;
   std::map<Asked, RequestRow> requests_;  // Recent ones.

@@ -93,6 +93,7 @@ void QueueApply::leave(Place at, TaskState from, LiveTask* live) {
     Worker& worker = queue_.workers_.at(live->worker);
     worker.granted.erase(key_of(at, live->attempts));
     worker.cpus_granted -= job.spec->cpus;
+    worker.mem_granted -= job.spec->mem_bytes;
     job.cpus_assigned -= job.spec->cpus;
   }
   touch(job);
@@ -115,6 +116,7 @@ void QueueApply::grant(Granted granted, Worker& worker, AttemptNo attempt) {
   forget_dying(worker, key_of(at, attempt));  // It claimed it without being granted it: now it is.
   worker.granted.insert(key_of(at, attempt));
   worker.cpus_granted += at.job.spec->cpus;
+  worker.mem_granted += at.job.spec->mem_bytes;
   at.job.cpus_assigned += at.job.spec->cpus;
   enter(at, TaskState::Running, attempt);
 }

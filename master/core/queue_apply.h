@@ -52,6 +52,10 @@ class QueueApply {
   void on(const cmd::BackoffsOver& c);
   void on(const cmd::JobReleased& c);
   void on(const cmd::JobPrioritised& c);
+  void on(const cmd::WorkersDrained& c);
+  void on(const cmd::WorkersRemoved& c);
+  void on(const cmd::KeyAdded& c);
+  void on(const cmd::KeyRevoked& c);
 
   /// A task by its place.
   struct Place {
@@ -158,11 +162,15 @@ class QueueApply {
   void welcome(Worker& worker, const cmd::WorkerJoined& c);
   void start_again(Worker& worker, const Attempts& keys);
   void note_started(Worker& worker, const cmd::WorkerJoined& c);
-  void mark_dying(Worker& worker, const AttemptKey& key, std::uint32_t cpus);
+  void mark_dying(Worker& worker, const AttemptKey& key, Share share);
   void forget_dying(Worker& worker, const AttemptKey& key);
   Attempts recall(Worker& worker, const Attempts& keys);
   /// It is leaving: what has not started there had better start elsewhere.
   void recall_unstarted(Worker& worker);
+  /// False: one of them is not known (any more), and the request was refused.
+  bool are_known(const Asked& asked, const std::vector<WorkerId>& workers);
+  /// Its name and key are free again; `how`: "was removed by ann".
+  void forget(Worker& worker, const std::string& how);
 
   // --- Results ---------------------------------------------------------------------------------
   void result(const cmd::ResultsReported& c, const AttemptResult& result);

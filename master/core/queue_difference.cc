@@ -92,6 +92,7 @@ std::string difference_of(const Worker& a, const Worker& b) {
       .same("row", a.row, b.row)
       .same("granted", a.granted, b.granted)
       .same("cpus_granted", a.cpus_granted, b.cpus_granted)
+      .same("mem_granted", a.mem_granted, b.mem_granted)
       .found();
 }
 
@@ -118,6 +119,9 @@ std::string Queue::difference(const Queue& a, const Queue& b) {
       .same("next_job", a.next_job_, b.next_job_)
       .same("next_submission", a.next_submission_, b.next_submission_)
       .same("next_worker", a.next_worker_, b.next_worker_)
+      .same("keys", a.keys_, b.keys_)
+      .same("workers_by_key", a.workers_by_key_, b.workers_by_key_)
+      .same("workers_by_name", a.workers_by_name_, b.workers_by_name_)
       .same("submissions", a.submissions_, b.submissions_)
       .same("submissions_by_request", a.submissions_by_request_, b.submissions_by_request_)
       .same("requests", a.requests_, b.requests_)

@@ -113,6 +113,7 @@ void load_grants(std::map<WorkerId, Worker>& workers, const Job& job) {
     CHECK(worker != workers.end());
     worker->second.granted.insert({job.id, job.index_of(ordinal), live.attempts});
     worker->second.cpus_granted += job.spec->cpus;
+    worker->second.mem_granted += job.spec->mem_bytes;
   }
 }
 
@@ -127,6 +128,7 @@ Queue Queue::load(LoadedState state) {
   queue.next_submission_ = state.next_submission;
   queue.next_worker_ = state.next_worker;
   for (auto& [id, row] : state.workers) queue.add_worker(id, std::move(row));
+  queue.keys_ = std::move(state.keys);
   for (const LoadedJob& loaded : state.jobs) {
     const auto [it, is_new] = queue.jobs_.emplace(loaded.row.id, load_job(loaded));
     CHECK(is_new);

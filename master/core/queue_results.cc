@@ -219,7 +219,7 @@ void QueueApply::supersede(Granted newer, AttemptNo winner) {
   row.ended_at = ago(Micros(0));
   row.reason = "attempt " + std::to_string(winner.value) + " succeeded";
   rows_.attempts.insert_or_assign(key, std::move(row));
-  mark_dying(queue_.workers_.at(live.worker), key, at.job.spec->cpus);
+  mark_dying(queue_.workers_.at(live.worker), key, share_of(*at.job.spec));
   if (queue_.mutant_ == QueueMutant::KeepSuperseded) return;
   cancels_[{live.worker, CancelWhy::Superseded}].push_back(key);
 }

@@ -41,8 +41,8 @@ AttemptRow attempt_in(const TaskRow& row) {
 
 bool RowChanges::empty() const {
   return jobs.empty() && tasks.empty() && attempts.empty() && archived.empty() && workers.empty() &&
-         requests.empty() && tokens.empty() && submissions.empty() && inputs.empty() &&
-         inputs_dropped.empty();
+         keys.empty() && requests.empty() && tokens.empty() && submissions.empty() &&
+         inputs.empty() && inputs_dropped.empty();
 }
 
 void RowChanges::drop_inputs(SubmissionId submission) {
@@ -56,6 +56,7 @@ void RowChanges::merge(RowChanges later) {
   fold(tasks, later.tasks);
   fold(attempts, later.attempts);
   fold(workers, later.workers);
+  fold(keys, later.keys);
   fold(requests, later.requests);
   fold(tokens, later.tokens);
   fold(submissions, later.submissions);

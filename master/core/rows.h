@@ -105,7 +105,22 @@ struct WorkerRow {
   bool disk_full = false;
   WallTime joined_at, left_at;
   std::string left_reason;
+  std::uint64_t mem_bytes = 0;  ///< What its tasks may use together; 0: not known.
+  bool drained = false;         ///< By an admin: it finishes what runs and gets nothing new.
+  std::string drained_by, drain_reason;
+  bool removed = false;  ///< Its name and key are free again; the row names it in old attempts.
   bool operator==(const WorkerRow&) const = default;
+};
+
+/// A key that an admin gave to somebody, or took from somebody.
+struct KeyRow {
+  std::string name;
+  Role role = Role::User;
+  WallTime added_at;
+  std::string added_by;
+  WallTime revoked_at;  ///< 0: valid.
+  std::string revoked_by;
+  bool operator==(const KeyRow&) const = default;
 };
 
 /// A mutation that was answered: the same id gets the same answer. Errc::OutcomeUnknown: a request
@@ -158,6 +173,7 @@ struct RowChanges {
   /// (INSERT … SELECT … WHERE ended), because a new round begins. In order.
   std::vector<std::pair<JobId, IndexSpan>> archived;
   std::map<WorkerId, WorkerRow> workers;
+  std::map<std::string, KeyRow> keys;  ///< By public key.
   std::map<Asked, RequestRow> requests;
   std::map<std::pair<std::string, std::string>, TokenRow> tokens;  ///< (owner, token)
   std::map<SubmissionId, std::optional<SubmissionRow>> submissions;

@@ -99,7 +99,7 @@ void fields(Io& io, Is<cmd::WorkerJoined::Held> auto& c) {
 template <class Io>
 void fields(Io& io, Is<cmd::WorkerJoined> auto& c) {
   io(c.worker, c.instance, c.cpus, c.version, c.address, c.note, c.held, c.spooled, c.leaving,
-     c.disk_full);
+     c.disk_full, c.mem_bytes);
 }
 template <class Io>
 void fields(Io& io, Is<cmd::WorkerLost> auto& c) {
@@ -149,6 +149,22 @@ template <class Io>
 void fields(Io& io, Is<cmd::JobPrioritised> auto& c) {
   io(c.asked, c.job, c.priority, c.last);
 }
+template <class Io>
+void fields(Io& io, Is<cmd::WorkersDrained> auto& c) {
+  io(c.asked, c.workers, c.drained, c.reason);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::WorkersRemoved> auto& c) {
+  io(c.asked, c.workers);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::KeyAdded> auto& c) {
+  io(c.asked, c.name, c.public_key, c.role);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::KeyRevoked> auto& c) {
+  io(c.asked, c.name, c.own);
+}
 
 /// Shapes that common/wire writes and reads.
 template <class T>
@@ -171,6 +187,7 @@ class Out {
   void one(TaskState v) { writer_.u64(static_cast<std::uint64_t>(v)); }
   void one(JobState v) { writer_.u64(static_cast<std::uint64_t>(v)); }
   void one(std::int32_t v) { writer_.i64(v); }
+  void one(Role v) { writer_.u64(static_cast<std::uint64_t>(v)); }
   void one(Micros v) { writer_.i64(v.count()); }
   void one(WallTime v) { writer_.i64(v.us); }
   template <class Tag, class Rep>
@@ -215,6 +232,9 @@ class In {
     const std::int64_t wide = reader_.i64();
     v = static_cast<std::int32_t>(wide);
     if (v != wide) reader_.set_error("a number is too large");
+  }
+  void one(Role& v) {
+    v = static_cast<Role>(reader_.u64(static_cast<std::uint64_t>(Role::Witness)));
   }
   void one(Micros& v) { v = Micros(reader_.i64()); }
   void one(WallTime& v) { v.us = reader_.i64(); }

@@ -201,6 +201,9 @@ Result<LoadedState> load_state(Connection& db, const Position& position) {
   Statement workers =
       TRY(db.prepare(std::string("SELECT ") + kWorkerColumns + " FROM workers ORDER BY id"));
   while (TRY(workers.next())) state.workers.insert(read_worker(workers));
+  Statement keys =
+      TRY(db.prepare(std::string("SELECT ") + kKeyColumns + " FROM keys ORDER BY public_key"));
+  while (TRY(keys.next())) state.keys.insert(TRY(read_key(keys)));
   Statement submissions = TRY(
       db.prepare(std::string("SELECT ") + kSubmissionColumns + " FROM submissions ORDER BY id"));
   while (TRY(submissions.next())) state.submissions.insert(TRY(read_submission(submissions)));

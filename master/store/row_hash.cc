@@ -89,6 +89,7 @@ void add(Bytestream& out, WorkerId id, const WorkerRow& row) {
   out.row('w', id, row.name, row.public_key, row.instance, row.cpus, row.version, row.address,
           row.note, row.present, row.leaving, row.disk_full, row.joined_at, row.left_at,
           row.left_reason);
+  out.more(row.mem_bytes, row.drained, row.drained_by, row.drain_reason, row.removed);
 }
 
 void add(Bytestream& out, SubmissionId id, const SubmissionRow& row) {
@@ -111,6 +112,10 @@ Digest hash_rows(const Digest& before, const RowChanges& changes, JobId first_ne
       out.row('-', key.job, key.task, key.attempt);
   }
   for (const auto& [id, row] : changes.workers) add(out, id, row);
+  for (const auto& [key, row] : changes.keys) {
+    out.row('K', key, row.name, row.role, row.added_at, row.added_by, row.revoked_at,
+            row.revoked_by);
+  }
   for (const auto& [asked, row] : changes.requests) {
     out.row('r', asked.owner, asked.request, row.at, row.steady_at, row.code, row.reason, row.jobs,
             row.tasks, row.submission);

@@ -152,6 +152,24 @@ std::pair<WorkerId, WorkerRow> read_worker(Statement& row) {
   worker.joined_at.us = row.i64();
   worker.left_at.us = row.i64();
   worker.left_reason = row.bytes();
+  worker.mem_bytes = row.u64();
+  worker.drained = row.flag();
+  worker.drained_by = row.bytes();
+  worker.drain_reason = row.bytes();
+  worker.removed = row.flag();
+  return read;
+}
+
+Result<std::pair<std::string, KeyRow>> read_key(Statement& row) {
+  std::pair<std::string, KeyRow> read;
+  auto& [public_key, key] = read;
+  public_key = row.bytes();
+  key.name = row.bytes();
+  key.role = TRY(or_corrupt(parse_role(row.bytes())));
+  key.added_at.us = row.i64();
+  key.added_by = row.bytes();
+  key.revoked_at.us = row.i64();
+  key.revoked_by = row.bytes();
   return read;
 }
 

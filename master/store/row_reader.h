@@ -42,8 +42,12 @@ Result<JobRow> read_job(Statement& row);
 
 inline constexpr const char* kWorkerColumns =
     "id, name, public_key, instance, cpus, version, address, note, present, leaving, disk_full,"
-    " joined_at_us, left_at_us, left_reason";
+    " joined_at_us, left_at_us, left_reason, mem_bytes, drained, drained_by, drain_reason, removed";
 std::pair<WorkerId, WorkerRow> read_worker(Statement& row);
+
+inline constexpr const char* kKeyColumns =
+    "public_key, name, role, added_at_us, added_by, revoked_at_us, revoked_by";
+Result<std::pair<std::string, KeyRow>> read_key(Statement& row);
 
 inline constexpr const char* kRequestColumns =
     "owner, request, at_us, steady_at_us, code, reason, jobs, tasks, submission";

@@ -138,8 +138,9 @@ Result<RowWriter> RowWriter::prepare(Connection& db) {
   w.put_attempt_ = TRY(db.prepare(kPutAttempt));
   w.delete_attempt_ =
       TRY(db.prepare("DELETE FROM attempts WHERE job = ? AND task = ? AND attempt = ?"));
-  w.put_worker_ =
-      TRY(db.prepare("INSERT OR REPLACE INTO workers VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+  w.put_worker_ = TRY(
+      db.prepare("INSERT OR REPLACE INTO workers VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+  w.put_key_ = TRY(db.prepare("INSERT OR REPLACE INTO keys VALUES (?,?,?,?,?,?,?)"));
   w.put_request_ = TRY(db.prepare("INSERT OR REPLACE INTO requests VALUES (?,?,?,?,?,?,?,?,?)"));
   w.put_token_ = TRY(db.prepare("INSERT OR REPLACE INTO tokens VALUES (?,?,?,?,?,?)"));
   w.update_submission_ =
@@ -164,6 +165,7 @@ Result<void> RowWriter::write(Connection& db, const RowChanges& changes) {
     TRY(delete_attempt_.run());
   }
   for (const auto& [id, row] : changes.workers) TRY(write_worker(id, row));
+  for (const auto& [key, row] : changes.keys) TRY(write_key(key, row));
   for (const auto& [asked, row] : changes.requests) TRY(write_request(asked, row));
   for (const auto& [key, row] : changes.tokens) {
     put_token_.text(key.first).text(key.second).put(row.job.value).blob(row.digest);
@@ -238,7 +240,15 @@ Result<void> RowWriter::write_worker(WorkerId id, const WorkerRow& row) {
   s.put(row.cpus).text(row.version).text(row.address).text(row.note);
   s.put(row.present).put(row.leaving).put(row.disk_full);
   s.put_or_null(row.joined_at.us).put_or_null(row.left_at.us).text(row.left_reason);
-  return s.run();
+  s.put(row.mem_bytes).put(row.drained).text(row.drained_by).text(row.drain_reason);
+  return s.put(row.removed).run();
+}
+
+Result<void> RowWriter::write_key(const std::string& public_key, const KeyRow& row) {
+  Statement& s = put_key_;
+  s.text(public_key).text(row.name).text(to_string(row.role));
+  s.put_or_null(row.added_at.us).text(row.added_by);
+  return s.put_or_null(row.revoked_at.us).text(row.revoked_by).run();
 }
 
 Result<void> RowWriter::write_request(const Asked& asked, const RequestRow& row) {

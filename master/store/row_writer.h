@@ -40,12 +40,14 @@ class RowWriter {
   Result<void> write_task(const std::pair<JobId, TaskIndex>& key, const TaskRow& row);
   Result<void> write_attempt(const AttemptKey& key, const AttemptRow& row);
   Result<void> write_worker(WorkerId id, const WorkerRow& row);
+  Result<void> write_key(const std::string& public_key, const KeyRow& row);
   Result<void> write_request(const Asked& asked, const RequestRow& row);
   Result<void> write_submission(Connection& connection, SubmissionId id, const SubmissionRow& row);
   Result<void> write_staging(Connection& connection, const RowChanges& changes);
 
   Statement archive_, update_job_, insert_job_, insert_spec_;
-  Statement put_task_, put_attempt_, delete_attempt_, put_worker_, put_request_, put_token_;
+  Statement put_task_, put_attempt_, delete_attempt_, put_worker_, put_key_, put_request_,
+      put_token_;
   Statement update_submission_, insert_submission_, delete_submission_;
   Statement put_inputs_, drop_inputs_;
 };

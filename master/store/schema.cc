@@ -149,8 +149,23 @@ CREATE TABLE workers (
   disk_full INTEGER NOT NULL,
   joined_at_us INTEGER,
   left_at_us INTEGER,
-  left_reason TEXT NOT NULL
+  left_reason TEXT NOT NULL,
+  mem_bytes INTEGER NOT NULL,        -- 0: not known
+  drained INTEGER NOT NULL,
+  drained_by TEXT NOT NULL,
+  drain_reason TEXT NOT NULL,
+  removed INTEGER NOT NULL           -- kept for the names in old attempts
 ) STRICT;
+
+CREATE TABLE keys (
+  public_key TEXT PRIMARY KEY,
+  name TEXT NOT NULL,
+  role TEXT NOT NULL,
+  added_at_us INTEGER,
+  added_by TEXT NOT NULL,
+  revoked_at_us INTEGER,             -- NULL: valid
+  revoked_by TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE requests (
   owner TEXT NOT NULL,

@@ -39,6 +39,7 @@ class JobBuilder {
   }
   JobBuilder& with_retries(std::uint32_t n) { return spec_.retries = n, *this; }
   JobBuilder& with_cpus(std::uint32_t n) { return spec_.cpus = n, *this; }
+  JobBuilder& with_mem(std::uint64_t bytes) { return spec_.mem_bytes = bytes, *this; }
   JobBuilder& with_priority(std::int32_t n) { return spec_.priority = n, *this; }
   JobBuilder& with_limit(std::uint32_t n) { return spec_.max_running = n, *this; }
   JobBuilder& on_hold() { return spec_.hold = true, *this; }

@@ -97,6 +97,7 @@ void MemoryStore::Image::apply_rows(const RowChanges& changes) {
       attempts.erase(key);
   }
   for (const auto& [id, row] : changes.workers) workers[id] = row;
+  for (const auto& [key, row] : changes.keys) keys[key] = row;
   for (const auto& [asked, row] : changes.requests) requests[asked] = row;
   for (const auto& [key, row] : changes.tokens) tokens[key] = row;
   for (const auto& [id, row] : changes.submissions) {
@@ -331,6 +332,7 @@ LoadedState MemoryStore::load() const {
   state.next_submission = disk_.next.submission;
   state.next_worker = disk_.next.worker;
   state.workers = disk_.workers;
+  state.keys = disk_.keys;
   state.submissions = disk_.submissions;
   for (const auto& [id, job] : disk_.jobs) {
     if (!is_finished(job.state)) state.jobs.push_back({job, {}, {}});

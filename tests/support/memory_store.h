@@ -90,6 +90,7 @@ class MemoryStore final : public store::Store, public store::Tables {
     std::map<std::pair<JobId, TaskIndex>, TaskRow> tasks;
     std::map<AttemptKey, AttemptRow> attempts;
     std::map<WorkerId, WorkerRow> workers;
+    std::map<std::string, KeyRow> keys;
     std::map<Asked, RequestRow> requests;
     std::map<std::pair<std::string, std::string>, TokenRow> tokens;
     std::map<SubmissionId, SubmissionRow> submissions;

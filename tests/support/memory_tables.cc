@@ -58,6 +58,7 @@ void MemoryTables::apply(const RowChanges& changes) {
   upsert(tasks, changes.tasks);
   upsert_or_delete(attempts, changes.attempts);
   upsert(workers, changes.workers);
+  upsert(keys, changes.keys);
   upsert(requests, changes.requests);
   upsert(tokens, changes.tokens);
   for (const auto& [id, row] : changes.submissions) {
@@ -79,6 +80,7 @@ LoadedState MemoryTables::loaded(const Queue& queue) const {
   state.next_submission = next_submission_;
   state.next_worker = workers.empty() ? WorkerId(1) : workers.rbegin()->first.next();
   state.workers = workers;
+  state.keys = keys;
   state.submissions = submissions;
   state.requests = requests;
   state.tokens = tokens;

@@ -212,9 +212,9 @@ TEST_CASE("a late success of a lost attempt wins, and the newer one is called of
   CHECK(t.f.tables.attempts.at(a_key(1, 1, 2)).end == EndClass::Superseded);
   CHECK_FALSE(t.f.tables.attempts.contains(a_key(1, 1, 1)));
   // Its slot is taken until the worker says that it is gone.
-  CHECK(t.f.queue.find_worker(t.other)->cpus_dying == 1);
+  CHECK(t.f.queue.find_worker(t.other)->dying_sum == Share{1, 0});
   t.f.report(t.other, a_result(a_key(1, 1, 2), EndClass::Superseded));
-  CHECK(t.f.queue.find_worker(t.other)->cpus_dying == 0);
+  CHECK(t.f.queue.find_worker(t.other)->dying_sum == Share{});
   CHECK(t.f.row(t.job, 1).attempt == AttemptNo(1));
   CHECK(t.f.broken == "");
 }

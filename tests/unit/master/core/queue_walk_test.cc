@@ -28,7 +28,7 @@ class Nonsense {
   }
   void step() {
     f.wait(Micros(static_cast<std::int64_t>(rng_.below(3'000'000))));
-    switch (rng_.below(16)) {
+    switch (rng_.below(19)) {
       case 0:
         submit();
         break;
@@ -73,6 +73,16 @@ class Nonsense {
         f.apply(cmd::JobPrioritised{asked(), job(), static_cast<std::int32_t>(small(3)),
                                     rng_.chance(70)});
         break;
+      case 15:
+        f.apply(cmd::WorkersDrained{asked(), {worker(), worker()}, rng_.chance(50), "why"});
+        break;
+      case 16:
+        f.apply(cmd::WorkersRemoved{asked(), {worker(), worker()}});
+        if (f.queue.next_worker().value < 9) f.add_worker(1 + small(3));
+        break;
+      case 17:
+        keys_change();
+        break;
       default:
         f.end_backoffs();
     }
@@ -82,7 +92,15 @@ class Nonsense {
  private:
   Rng rng_;
   std::uint32_t small(std::uint64_t bound) { return static_cast<std::uint32_t>(rng_.below(bound)); }
-  WorkerId worker() { return WorkerId(1 + small(4)); }
+  WorkerId worker() { return WorkerId(1 + small(9)); }
+  void keys_change() {
+    const std::string name = rng_.chance(20) ? "w" + std::to_string(small(9)) : "bob";
+    const std::string key = "key " + std::to_string(small(6));
+    if (rng_.chance(50))
+      f.apply(cmd::KeyAdded{asked(), name, key, Role::User});
+    else
+      f.apply(cmd::KeyRevoked{asked(), name, rng_.chance(10) ? key : ""});
+  }
   JobId job() {
     const std::uint64_t newest = f.queue.next_job().value;
     return JobId(newest - std::min<std::uint64_t>(newest, rng_.below(4)));

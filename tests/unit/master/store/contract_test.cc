@@ -43,8 +43,11 @@ RowChanges everything() {
   rows.attempts[a_key(4, 8, 1)] = an_attempt_row(EndClass::WorkerLost);
   rows.attempts[a_key(4, 8, 3)] = an_attempt_row(EndClass::Superseded);
   rows.attempts[a_key(3, 1, 1)] = an_attempt_row(EndClass::LaunchError);
-  rows.workers[WorkerId(3)] = {"w3", "key", an_id(33), 8,    "0.1.0", "10.0.0.1:5", "weak",
-                               true, false, true,      {11}, {12},    "gone"};
+  rows.workers[WorkerId(3)] = {"w3",   "key", an_id(33), 8,     "0.1.0", "10.0.0.1:5",
+                               "weak", true,  false,     true,  {11},    {12},
+                               "gone", 1024,  true,      "ann", "disk",  true};
+  rows.keys["key of ann"] = {"ann", Role::Admin, {16}, "root", {}, ""};
+  rows.keys["key of bob"] = {"bob", Role::User, {17}, "ann", {18}, "root"};
   rows.workers[WorkerId(9)] = {};
   rows.tokens[{"ann", "token"}] = {JobId(4), Bytes("\0digest", 7), 100, {13}};
   rows.requests[{"ann", an_id(50)}] = {{14}, {1'000'000'000}, {}, "", {JobId(4), JobId(3)}, 5,
@@ -70,6 +73,7 @@ void check_loaded(const LoadedState& state) {
   REQUIRE(job.attempts.size() == 2);  // Those of 4.7 are not needed: it is finished.
   for (const auto& [key, row] : job.attempts) CHECK(row == without_tails(*rows.attempts.at(key)));
   CHECK(state.workers == rows.workers);
+  CHECK(state.keys == rows.keys);
   REQUIRE(state.submissions.size() == 1);
   CHECK(state.submissions.at(SubmissionId(6)) == rows.submissions.at(SubmissionId(6)));
   REQUIRE(state.requests.size() == 1);  // The other one is too old.

@@ -48,8 +48,8 @@ std::vector<Command> every_command() {
   const std::vector<AttemptKey> keys = {a_key(1, 2, 3), a_key(4, 0, 6)};
   AttemptResult result = a_result(a_key(1, 2, 3), EndClass::Signal);
   result.stderr_tail = Bytes("\0\xFF", 2);
-  cmd::WorkerJoined joined{WorkerId(2), an_id(3), 8,    "0.1.0", "host:1",
-                           "weak",      {},       keys, true,    true};
+  cmd::WorkerJoined joined{WorkerId(2), an_id(3), 8,    "0.1.0", "host:1",   "weak",
+                           {},          keys,     true, true,    1ULL << 40U};
   joined.held = {{keys[0], true}, {keys[1], false}};
   cmd::JobReopened reopened;
   reopened.job = JobId(5);
@@ -89,7 +89,11 @@ std::vector<Command> every_command() {
           cmd::ResultsReported{WorkerId(2), an_id(3), {result}},
           cmd::BackoffsOver{JobId(2), {TaskIndex(1)}},
           cmd::JobReleased{JobId(2)},
-          cmd::JobPrioritised{kAsked, JobId(2), -5, false}};
+          cmd::JobPrioritised{kAsked, JobId(2), -5, false},
+          cmd::WorkersDrained{kAsked, {WorkerId(1), WorkerId(2)}, true, "disk swap"},
+          cmd::WorkersRemoved{kAsked, {WorkerId(2)}},
+          cmd::KeyAdded{kAsked, "bob", "key", Role::Admin},
+          cmd::KeyRevoked{kAsked, "bob", "own"}};
 }
 
 }  // namespace
