@@ -7,14 +7,12 @@
 #include <utility>
 #include <vector>
 
-#include "cli/access_lookup.h"
 #include "cli/interrupts.h"
-#include "cli/job_options.h"
+#include "cli/job_submission.h"
 #include "cli/job_watch.h"
 #include "cli/output.h"
 #include "cli/output_pump.h"
 #include "cli/progress.h"
-#include "cli/submit.h"
 #include "cli/text.h"
 #include "cli/wait.h"
 #include "common/model/limits.h"
@@ -125,13 +123,9 @@ class Show {
   bool cancelled_ = false;
 };
 
-class RunVerb final : public Verb {
+class RunVerb final : public SubmittingVerb {
  public:
-  RunVerb()
-      : Verb("run", "run a job and show its output", {"", 0, 0, Shape::Command::Anywhere, true}) {
-    job_.retries = limits::kRetriesDefaultRun;
-    page_.synopsis = {"capstan run [OPTIONS] [--] COMMAND [ARGUMENT...] [::: INPUT...]",
-                      "capstan run [OPTIONS] [--] COMMAND [ARGUMENT...] [:::: FILE...]"};
+  RunVerb() : SubmittingVerb("run", "run a job and show its output", limits::kRetriesDefaultRun) {
     page_.description =
         "Submits a job, prints what its tasks print as they do (stdout to stdout, stderr to "
         "stderr), and ends with 0 only when every task succeeded. When the job has several tasks "
@@ -140,7 +134,6 @@ class RunVerb final : public Verb {
         "second one leaves.\n\n" +
         std::string(kCommandText) +
         "\n\n--timeout covers the submission; then it waits for as long as it takes.";
-    add_job_options(options_, job_);
     // clang-format off
     options_.add_options()
         ("progress", po::bool_switch(&progress_),
@@ -161,28 +154,18 @@ class RunVerb final : public Verb {
         "  130  interrupted; the job is cancelled\n");
   }
 
-  Outcome<int> run(const Words& words) override {
-    const auto submission = TRY(make_submission(job_, words));
-    net::EventLoop loop;
-    Interrupts interrupts;
-    TRY(interrupts.install(loop));
-    const auto client = TRY(connect(loop, *this, &interrupts));
-    const msg::Submitted submitted = TRY(client->submit(*submission));
-    if (!submitted.warning.empty() && !quiet_) {
-      fmt::print(stderr, "capstan run: {}\n", printable(submitted.warning));
-    }
+ protected:
+  Outcome<int> go_on(const Sent& sent) override {
     Show::Options options;
-    options.job = submitted.job;
-    options.tasks = submitted.tasks;
+    options.job = sent.submitted.job;
+    options.tasks = sent.submitted.tasks;
     options.is_quiet = quiet_;
-    options.with_progress = !quiet_ && (submitted.tasks > 1 || progress_);
-    return Show(*client, interrupts, options).run();
+    options.with_progress = !quiet_ && (sent.submitted.tasks > 1 || progress_);
+    return Show(sent.client, sent.interrupts, options).run();
   }
 
  private:
-  JobOptions job_;
   bool progress_ = false;
-  bool quiet_ = false;
 };
 
 }  // namespace
