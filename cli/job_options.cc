@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "cli/begin_time.h"
 #include "common/base/config.h"
 #include "common/model/limits.h"
 #include "common/model/parse.h"
@@ -94,7 +95,7 @@ void add_job_options(po::options_description& options, JobOptions& job) {
   const auto read_limit = [](std::string_view text) -> Result<Micros> {
     const Micros limit = TRY(parse_duration(text));
     if (limit > Micros(0)) return limit;
-    return fail(Errc::Invalid, "0 is no time: leave the option out for no limit");
+    return fail(Errc::Invalid, "0 is no time: leave the option out");
   };
   // clang-format off
   options.add_options()
@@ -163,6 +164,31 @@ Outcome<EnvVar> parse_env(const std::string& text, const char* (*environment)(co
   return variable;
 }
 
+Outcome<AfterJobs> parse_after(const char* option, const std::vector<std::string>& lists) {
+  AfterJobs after;
+  for (const std::string& list : lists) {
+    std::size_t begin = 0;
+    while (begin <= list.size()) {
+      const std::size_t comma = std::min(list.find(',', begin), list.size());
+      const Selector selector =
+          TRY(as_usage(parse_selector(list.substr(begin, comma - begin)), option));
+      if (selector.kind == Selector::Kind::All || !selector.tasks.empty()) {
+        return usage_error(std::string(option) + ": " + printable(list) +
+                           " is more or less than a job: use 17, 17,18 or last");
+      }
+      if (selector.kind == Selector::Kind::Last) {
+        after.has_last = true;
+      } else {
+        after.jobs.push_back(selector.job);
+      }
+      begin = comma + 1;
+    }
+  }
+  std::sort(after.jobs.begin(), after.jobs.end());
+  after.jobs.erase(std::unique(after.jobs.begin(), after.jobs.end()), after.jobs.end());
+  return after;
+}
+
 Outcome<std::vector<InputSource>> make_sources(const JobOptions& job, const Words& words) {
   const bool each_line = words.has("each-line");
   const int lists =
@@ -206,6 +232,17 @@ Outcome<JobSpec> make_spec(const JobOptions& job, const Words& words, const Surr
   spec.priority = job.priority;
   spec.retries = job.retries;
   spec.time_limit = job.time_limit;
+  spec.backoff = job.backoff;
+  spec.stall_limit = job.stall_limit;
+  spec.max_failures = job.max_failures;
+  spec.nice = job.nice;
+  spec.tags = job.tags;
+  spec.mem_bytes = job.mem_bytes;
+  if (words.has("begin")) {
+    spec.begin_at = TRY(as_usage(parse_begin(job.begin, around.now), "--begin"));
+  }
+  spec.after = TRY(parse_after("--after", job.after)).jobs;
+  spec.after_any = TRY(parse_after("--after-any", job.after_any)).jobs;
   spec.hold = job.hold;
   spec.has_stdin = words.has("stdin");
   spec.output_path = job.output;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -54,13 +55,26 @@ JobSubmission::JobSubmission(JobSpec spec, Contents contents) : contents_(std::m
   open_.token = contents_.token;
   open_.spec = std::move(spec);
   if (open_.spec.has_inputs) open_.spec.indices.clear();
+  JobSpec lasting = open_.spec;
+  lasting.begin_at = {};
+  lasting.after.clear();
+  lasting.after_any.clear();
   std::string encoded;
   wire::Writer writer(encoded);
-  wire::put(writer, open_.spec);
-  Digest digest = chained_digest(Digest{}, encoded);
+  wire::put(writer, lasting);
+  Digest digest = chained_digest(Digest{}, encoded + contents_.typed);
   if (open_.spec.has_stdin) digest = chained_digest(digest, contents_.stdin_data);
   digest = contents_.inputs.digest(digest);
   open_.digest.assign(reinterpret_cast<const char*>(digest.bytes), sizeof digest.bytes);
+}
+
+void JobSubmission::set_last(JobId job) {
+  const auto add = [&](bool wanted, std::vector<JobId>& jobs) {
+    const auto place = std::lower_bound(jobs.begin(), jobs.end(), job);
+    if (wanted && (place == jobs.end() || *place != job)) jobs.insert(place, job);
+  };
+  add(contents_.after_last, open_.spec.after);
+  add(contents_.after_any_last, open_.spec.after_any);
 }
 
 std::uint64_t JobSubmission::stdin_parts() const {
@@ -77,6 +91,13 @@ msg::Body JobSubmission::part(std::uint64_t number) const {
                           contents_.stdin_data.substr(offset, limits::kInputChunkBytes)};
 }
 
+std::string typed_moments(const JobOptions& job) {
+  std::string typed = "begin " + job.begin;
+  for (const std::string& jobs : job.after) typed += " after " + jobs;
+  for (const std::string& jobs : job.after_any) typed += " after-any " + jobs;
+  return typed;
+}
+
 Outcome<std::unique_ptr<JobSubmission>> make_submission(const JobOptions& job, const Words& words) {
   const std::vector<InputSource> sources = TRY(make_sources(job, words));
   Surroundings around;
@@ -85,9 +106,13 @@ Outcome<std::unique_ptr<JobSubmission>> make_submission(const JobOptions& job, c
     around.script = TRY(read_file(job.script, limits::kScriptBytes,
                                   "put it where the workers can read it and give its path"));
   }
+  around.now = SystemClock().wall();
   const JobSpec spec = TRY(make_spec(job, words, around));
   JobSubmission::Contents contents;
   contents.token = job.token;
+  contents.typed = typed_moments(job);
+  contents.after_last = TRY(parse_after("--after", job.after)).has_last;
+  contents.after_any_last = TRY(parse_after("--after-any", job.after_any)).has_last;
   if (spec.has_stdin) {
     contents.stdin_data =
         TRY(read_file(job.stdin_file, limits::kStdinBytes, "put it where the workers can read it"));
@@ -101,9 +126,8 @@ Outcome<std::unique_ptr<JobSubmission>> make_submission(const JobOptions& job, c
 SubmittingVerb::SubmittingVerb(std::string name, std::string summary, std::uint32_t retries)
     : Verb(std::move(name), std::move(summary), {"", 0, 0, Shape::Command::Anywhere, true}) {
   job_.retries = retries;
-  page_.synopsis = {
-      "capstan " + name_ + " [OPTIONS] [--] COMMAND [ARGUMENT...] [::: INPUT...]...",
-      "capstan " + name_ + " [OPTIONS] [--] COMMAND [ARGUMENT...] [:::: FILE...]..."};
+  page_.synopsis = {"capstan " + name_ + " [OPTIONS] [--] COMMAND [ARGUMENT...] [::: INPUT...]...",
+                    "capstan " + name_ + " [OPTIONS] [--] COMMAND [ARGUMENT...] [:::: FILE...]..."};
   add_job_options(options_, job_);
 }
 
@@ -113,6 +137,11 @@ Outcome<int> SubmittingVerb::run(const Words& words) {
   Interrupts interrupts;
   TRY(interrupts.install(loop));
   const auto client = TRY(connect(loop, *this, &interrupts));
+  if (submission->wants_last()) {
+    msg::GetJob get;
+    get.which.kind = Selector::Kind::Last;
+    submission->set_last(TRY(client->ask<msg::JobReply>(get)).job.id);
+  }
   const msg::Submitted submitted = TRY(client->submit(*submission));
   if (!submitted.warning.empty() && !quiet_) {
     fmt::print(stderr, "capstan {}: {}\n", name_, printable(submitted.warning));

@@ -20,9 +20,12 @@ class JobSubmission final : public Submission {
  public:
   /// What is sent beside the template.
   struct Contents {
-    TaskInputs inputs;
-    Bytes stdin_data;
-    std::string token;
+    TaskInputs inputs{};
+    Bytes stdin_data{};
+    std::string token{};
+    bool after_last = false, after_any_last = false;  ///< `last` is one of these jobs.
+    std::string
+        typed{};  ///< What --begin, --after … said: the digest's, for what it means changes.
   };
   JobSubmission(JobSpec spec, Contents contents);
   [[nodiscard]] const msg::SubmitOpen& open() const override { return open_; }
@@ -31,6 +34,9 @@ class JobSubmission final : public Submission {
   }
   [[nodiscard]] std::uint64_t inputs() const override { return contents_.inputs.values(); }
   [[nodiscard]] msg::Body part(std::uint64_t number) const override;
+  [[nodiscard]] bool wants_last() const { return contents_.after_last || contents_.after_any_last; }
+  /// The job that `last` means, for whichever of --after and --after-any said so.
+  void set_last(JobId job);
 
  private:
   [[nodiscard]] std::uint64_t stdin_parts() const;
@@ -38,6 +44,9 @@ class JobSubmission final : public Submission {
   msg::SubmitOpen open_;
   Contents contents_;
 };
+
+/// What the digest is made over where the template says what depends on the moment.
+std::string typed_moments(const JobOptions& job);
 
 /// Exit 2 with one line when it can't be meant. Reads files, standard input only when asked.
 Outcome<std::unique_ptr<JobSubmission>> make_submission(const JobOptions& job, const Words& words);

@@ -10,6 +10,7 @@
 #include "cli/interrupts.h"
 #include "cli/job_submission.h"
 #include "cli/job_watch.h"
+#include "cli/ordered_output.h"
 #include "cli/output.h"
 #include "cli/output_pump.h"
 #include "cli/progress.h"
@@ -31,6 +32,7 @@ class Show {
     std::uint64_t tasks = 0;
     bool is_quiet = false;
     bool with_progress = false;
+    std::vector<IndexRange> in_order;  ///< The job's tasks, for output in their order; else empty.
   };
   Show(Client& client, const Interrupts& interrupts, const Options& options)
       : client_(client),
@@ -38,6 +40,7 @@ class Show {
         options_(options),
         progress_(Terminal::of_process(), options.with_progress),
         pump_(client, pump_options()),
+        ordered_(pump_, options.in_order),
         watch_(client, {options.job, true, true},
                [this](const msg::WatchEvents& events) { on_events(events); }) {}
 
@@ -45,7 +48,9 @@ class Show {
     client_.allow_interrupts(1);
     const auto is_over = [this] {
       if (interrupts_.count() == 1 && !std::exchange(cancelled_, true)) cancel();
-      return watch_.failure() || pump_.failure() || (watch_.is_finished() && pump_.is_idle());
+      ordered_.go_on(watch_.is_finished());
+      return watch_.failure() || pump_.failure() ||
+             (watch_.is_finished() && pump_.is_idle() && ordered_.is_done());
     };
     const Outcome<void> waited = client_.run_while_waiting(is_over);
     pump_.finish();
@@ -70,11 +75,14 @@ class Show {
     return options;
   }
   void on_events(const msg::WatchEvents& events) {
+    const bool in_order = !options_.in_order.empty();
     for (const msg::TaskEnded& ended : events.ended) {
-      pump_.on_ended(ended);
+      in_order ? ordered_.on_ended(ended) : pump_.on_ended(ended);
       note(ended.view);
     }
-    for (const msg::OutputGrew& grew : events.grew) pump_.on_grew(grew);
+    for (const msg::OutputGrew& grew : events.grew) {
+      in_order ? ordered_.on_grew(grew) : pump_.on_grew(grew);
+    }
     if (events.caught_up) pump_.on_caught_up();
     if (!events.job.empty()) progress_.show(events.job.back(), client_.now());
   }
@@ -118,6 +126,7 @@ class Show {
   Output out_{STDOUT_FILENO};
   Output err_{STDERR_FILENO};
   OutputPump pump_;
+  OrderedOutput ordered_;
   JobWatch watch_;
   std::vector<msg::TaskView> failures_;
   bool cancelled_ = false;
@@ -136,6 +145,9 @@ class RunVerb final : public SubmittingVerb {
         "\n\n--timeout covers the submission; then it waits for as long as it takes.";
     // clang-format off
     options_.add_options()
+        ("keep-order,k", po::bool_switch(&keep_order_),
+         "Print the tasks' output in the order of the tasks, each whole; the first one that is not "
+         "finished prints as it goes. Of a task that ran again before its turn, the last attempt.")
         ("progress", po::bool_switch(&progress_),
          "Show how far it is (the default on a terminal, for several tasks).")
         ("quiet,q", po::bool_switch(&quiet_),
@@ -144,6 +156,7 @@ class RunVerb final : public SubmittingVerb {
     set_examples(
         "  capstan run -- make -C /src/project\n"
         "  capstan run -- convert {} -resize 50% small/{/} ::: *.jpg\n"
+        "  capstan run -k -q -- wc -l ::: *.txt > counts\n"
         "  capstan run --array 1-8 --shell -- './shard $CAPSTAN_TASK_INDEX'\n");
     set_exits(
         "  0    every task succeeded\n"
@@ -157,6 +170,7 @@ class RunVerb final : public SubmittingVerb {
  protected:
   Outcome<int> go_on(const Sent& sent) override {
     Show::Options options;
+    if (keep_order_) options.in_order = tasks_of(sent);
     options.job = sent.submitted.job;
     options.tasks = sent.submitted.tasks;
     options.is_quiet = quiet_;
@@ -165,7 +179,13 @@ class RunVerb final : public SubmittingVerb {
   }
 
  private:
+  static std::vector<IndexRange> tasks_of(const Sent& sent) {
+    if (!sent.spec.has_inputs) return sent.spec.indices;
+    return {{1, static_cast<std::uint32_t>(sent.submitted.tasks), 1}};
+  }
+
   bool progress_ = false;
+  bool keep_order_ = false;
 };
 
 }  // namespace

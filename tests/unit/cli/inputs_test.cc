@@ -415,6 +415,52 @@ TEST_SUITE("cli/job_options") {
     words.sources = {words_of({"a"})};
     CHECK_FALSE(make_spec(job, words, {"/", ""}));  // {2} of one.
   }
+  TEST_CASE("jobs to run after are numbers or last, each once") {
+    const auto after = parse_after("--after", {"9,3", "last", "3"});
+    REQUIRE(after);
+    CHECK(after->jobs == std::vector<JobId>{JobId(3), JobId(9)});
+    CHECK(after->has_last);
+    CHECK_FALSE(parse_after("--after", {"7"})->has_last);
+    for (const char* bad : {"", "3,", "all", "17.2", "x", "0"}) {
+      CAPTURE(bad);
+      CHECK_FALSE(parse_after("--after", {bad}));
+    }
+  }
+  TEST_CASE("what last means joins the jobs that were named, and leaves the digest alone") {
+    JobSpec spec = spec_of({"echo"});
+    spec.after = {JobId(3), JobId(9)};
+    JobSubmission::Contents contents;
+    contents.after_last = true;
+    contents.typed = "after 9,last,3";
+    JobSubmission first(spec, contents);
+    JobSubmission second(spec, contents);
+    first.set_last(JobId(5));
+    second.set_last(JobId(9));
+    CHECK(first.open().spec.after == std::vector<JobId>{JobId(3), JobId(5), JobId(9)});
+    CHECK(second.open().spec.after == spec.after);
+    CHECK(first.open().spec.after_any.empty());
+    CHECK(first.open().digest == second.open().digest);
+  }
+  TEST_CASE("a begin from now on is the same contents at any moment, another text is not") {
+    JobOptions job;
+    job.begin = "now+10m";
+    Words words = command({"x"});
+    words.given = {"begin"};
+    const auto submission_at = [&](std::int64_t us) {
+      const auto spec = make_spec(job, words, {"/", "", WallTime{us}});
+      REQUIRE(spec);
+      JobSubmission::Contents contents;
+      contents.typed = typed_moments(job);
+      return JobSubmission(*spec, contents);
+    };
+    const JobSubmission first = submission_at(1'000'000);
+    CHECK(first.open().spec.begin_at.us == 601'000'000);
+    CHECK(first.open().digest == submission_at(2'000'000).open().digest);
+    job.begin = "now+11m";
+    CHECK(first.open().digest != submission_at(1'000'000).open().digest);
+    job.begin = "soon";
+    CHECK_FALSE(make_spec(job, words, {"/", ""}));
+  }
   TEST_CASE("standard input is read once") {
     JobOptions job;
     Words words = command({"x"});
