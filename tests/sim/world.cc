@@ -62,10 +62,12 @@ JobSpec World::random_spec(std::uint64_t& inputs) {
   spec.retries = static_cast<std::uint32_t>(rng.below(4));
   spec.priority = static_cast<std::int32_t>(rng.below(3));
   spec.hold = rng.chance(5);
+  spec.has_stdin = rng.chance(10);
   inputs = 0;
   if (rng.chance(30)) {
     inputs = 1 + rng.below(10);
     spec.has_inputs = true;
+    if (rng.chance(30)) spec.inputs_per_task = static_cast<std::uint32_t>(1 + rng.below(4));
   } else if (rng.chance(60)) {
     const auto step = static_cast<std::uint32_t>(1 + rng.below(3));
     const auto first = static_cast<std::uint32_t>(rng.below(10));
