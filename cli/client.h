@@ -42,7 +42,8 @@ class Submission {
   [[nodiscard]] virtual const msg::SubmitOpen& open() const = 0;
   [[nodiscard]] virtual std::uint64_t parts() const = 0;
   [[nodiscard]] virtual std::uint64_t inputs() const = 0;
-  [[nodiscard]] virtual std::vector<Bytes> part(std::uint64_t number) const = 0;
+  /// A SubmitStdin or SubmitInputs.
+  [[nodiscard]] virtual msg::Body part(std::uint64_t number) const = 0;
 };
 
 class Client {

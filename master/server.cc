@@ -156,6 +156,7 @@ struct InSession {
   Done operator()(msg::Goodbye&) { return workers.on_goodbye(session), Done{}; }
   Done operator()(msg::LogChunk& m) { return logs.on_chunk(session, std::move(m)), Done{}; }
   Done operator()(msg::SubmitOpen& m) { return clients.on_open(session, std::move(m)); }
+  Done operator()(msg::SubmitStdin& m) { return clients.on_stdin(session, m); }
   Done operator()(msg::SubmitInputs& m) { return clients.on_inputs(session, m); }
   Done operator()(msg::SubmitClose& m) { return clients.on_close(session, m); }
   Done operator()(msg::Control& m) { return clients.on_control(session, m); }

@@ -36,7 +36,7 @@ struct SubmitOpen {
   JobSpec spec;  ///< Without `indices` when it has inputs: the close counts them.
 };
 /// The bytes of a job with `spec.has_stdin`, before its inputs: at most kStdinBytes, in order, each
-/// at most kMessageBytes. Answered by Accepted. `part` counts on over these and the inputs.
+/// kInputChunkBytes but the last. Answered by Accepted. `part` counts on over these and the inputs.
 struct SubmitStdin {
   RequestId request;
   std::uint64_t part = 0;

@@ -25,18 +25,46 @@ Result<void> validate_opening(const JobSpec& spec) {
   return validate(one);
 }
 
-Result<void> validate_inputs(const std::vector<Bytes>& inputs, std::uint64_t before) {
-  if (inputs.empty()) return fail(Errc::Invalid, "a part of the inputs is empty");
-  if (before + inputs.size() > limits::kTasksPerJob)
-    return fail(Errc::Invalid, "a job has at most " + std::to_string(limits::kTasksPerJob) +
-                                   " tasks: split the inputs");
-  for (const Bytes& input : inputs) {
-    if (input.size() > limits::kInputBytes)
+Result<void> validate_values(const std::vector<Bytes>& inputs, std::uint32_t per_task) {
+  std::size_t of_task = 0;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].size() > limits::kInputBytes)
       return fail(Errc::Invalid,
                   "an input is longer than " + std::to_string(limits::kInputBytes) + " bytes");
-    if (input.find('\0') != Bytes::npos)
+    if (inputs[i].find('\0') != Bytes::npos)
       return fail(Errc::Invalid, "an input has a NUL byte: no argument can");
+    of_task = (i % per_task == 0 ? 0 : of_task) + inputs[i].size();
+    if (of_task > limits::kTaskInputBytes)
+      return fail(Errc::Invalid, "the inputs of one task have more than " +
+                                     std::to_string(limits::kTaskInputBytes) +
+                                     " bytes: give fewer to each task");
   }
+  return {};
+}
+
+Result<void> validate_inputs(const std::vector<Bytes>& inputs, const SubmissionRow& row) {
+  if (!row.spec.has_inputs) return fail(Errc::Invalid, "this job has no inputs");
+  if (inputs.empty()) return fail(Errc::Invalid, "a part of the inputs is empty");
+  if (row.inputs + inputs.size() > limits::kTasksPerJob)
+    return fail(Errc::Invalid, "a job has at most " + std::to_string(limits::kTasksPerJob) +
+                                   " inputs: split them over several jobs");
+  if (row.inputs % row.spec.inputs_per_task != 0)
+    return fail(Errc::Invalid,
+                "the part before this one ends within a task: all inputs of a task "
+                "are in one part");
+  return validate_values(inputs, row.spec.inputs_per_task);
+}
+
+Result<void> validate_stdin(const Bytes& data, const SubmissionRow& row) {
+  if (!row.spec.has_stdin) return fail(Errc::Invalid, "this job has no standard input");
+  if (row.inputs > 0) return fail(Errc::Invalid, "standard input comes before the inputs");
+  if (data.empty() || data.size() > limits::kInputChunkBytes)
+    return fail(Errc::Invalid, "a part of the standard input has 1 to " +
+                                   std::to_string(limits::kInputChunkBytes) + " bytes");
+  if ((row.parts + 1) * limits::kInputChunkBytes > limits::kStdinBytes)
+    return fail(Errc::Invalid, "the standard input is longer than " +
+                                   std::to_string(limits::kStdinBytes) +
+                                   " bytes: put it where the workers can read it");
   return {};
 }
 
@@ -165,49 +193,64 @@ Result<void> ClientApi::on_open(const Session& session, msg::SubmitOpen open) {
   return {};
 }
 
-Result<void> ClientApi::on_inputs(const Session& session, const msg::SubmitInputs& inputs) {
-  if (is_settled(session.id, inputs.request)) return {};
-  const Asked asked = ask(session, inputs.request);
+Result<std::optional<SubmissionId>> ClientApi::open_submission(const Session& session,
+                                                               const Asked& asked) {
   const auto id = ledger_.queue().find_submission(asked);
-  if (!id) {
-    if (TRY(was_answered(session, asked))) return {};
-    deny(session, inputs.request, Errc::NotFound,
-         "this submission is not open (any more): send it again from the beginning");
-    return {};
-  }
+  if (id || TRY(was_answered(session, asked))) return id;
+  deny(session, asked.request, Errc::NotFound,
+       "this submission is not open (any more): send it again from the beginning");
+  return id;
+}
+
+Result<void> ClientApi::stage(const Session& session, const Part& part, const MakeStaged& make) {
+  if (is_settled(session.id, part.request)) return {};
+  const Asked asked = ask(session, part.request);
+  const auto id = TRY(open_submission(session, asked));
+  if (!id) return {};
   const SubmissionRow& row = ledger_.queue().submissions().at(*id);
-  if (inputs.part < row.parts) {  // Staged before a reconnection.
-    ledger_.hold(session.id, msg::Accepted{inputs.request, inputs.part});
+  if (part.number < row.parts) {  // Staged before a reconnection.
+    ledger_.hold(session.id, msg::Accepted{part.request, part.number});
     return {};
   }
-  if (inputs.part > row.parts || !row.spec.has_inputs) {
-    deny(session, inputs.request, Errc::Conflict,
-         "a part of the inputs is missing before this one");
+  if (part.number > row.parts) {
+    deny(session, part.request, Errc::Conflict, "a part of the inputs is missing before this one");
     return {};
   }
   if (ledger_.is_draining()) {
-    deny(session, inputs.request, Errc::Unavailable, kDraining);
+    deny(session, part.request, Errc::Unavailable, kDraining);
     return {};
   }
-  if (const Result<void> valid = validate_inputs(inputs.inputs, row.inputs); !valid) {
-    deny(session, inputs.request, valid.error().code, valid.error().message);
+  Result<Staged> staged = make(row);
+  if (!staged) {
+    deny(session, part.request, staged.error().code, staged.error().message);
     return {};
   }
-  ledger_.commit(cmd::InputsStaged{asked, *id, inputs.part, row.inputs, inputs.inputs.size(),
-                                   store::encode_inputs(inputs.inputs)});
+  ledger_.commit(cmd::InputsStaged{asked, *id, part.number, staged->first, staged->count,
+                                   std::move(staged->chunk)});
   return {};
+}
+
+Result<void> ClientApi::on_inputs(const Session& session, const msg::SubmitInputs& inputs) {
+  const auto make = [&](const SubmissionRow& row) -> Result<Staged> {
+    TRY(validate_inputs(inputs.inputs, row));
+    return Staged{row.inputs, inputs.inputs.size(), store::encode_inputs(inputs.inputs)};
+  };
+  return stage(session, {inputs.request, inputs.part}, make);
+}
+
+Result<void> ClientApi::on_stdin(const Session& session, const msg::SubmitStdin& stdin_part) {
+  const auto make = [&](const SubmissionRow& row) -> Result<Staged> {
+    TRY(validate_stdin(stdin_part.data, row));
+    return Staged{kStdinFirst + row.parts, 1, store::encode_inputs({stdin_part.data})};
+  };
+  return stage(session, {stdin_part.request, stdin_part.part}, make);
 }
 
 Result<void> ClientApi::on_close(const Session& session, const msg::SubmitClose& close) {
   if (is_settled(session.id, close.request)) return {};
   const Asked asked = ask(session, close.request);
-  const auto id = ledger_.queue().find_submission(asked);
-  if (!id) {
-    if (TRY(was_answered(session, asked))) return {};
-    deny(session, close.request, Errc::NotFound,
-         "this submission is not open (any more): send it again from the beginning");
-    return {};
-  }
+  const auto id = TRY(open_submission(session, asked));
+  if (!id) return {};
   const SubmissionRow row = ledger_.queue().submissions().at(*id);
   if (close.parts != row.parts || close.inputs != row.inputs) {
     deny(session, close.request, Errc::Conflict, "parts of the inputs are missing");

@@ -4,14 +4,15 @@
 // in substance: a repetition is found in the queue (recent ones) or in the tables, and gets the
 // same answer. The owner is always the authenticated name. Loop thread only.
 //
-//   SubmitOpen -> SubmitInputs x N -> SubmitClose: staged, invisible, dropped by the planner after
-//   kStagingTtl
+//   SubmitOpen -> SubmitStdin x N -> SubmitInputs x N -> SubmitClose: staged, invisible, dropped by
+//   the planner after kStagingTtl
 //
 // A Result's error is the store's, and fatal; what is wrong with a request is a Denied.
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -36,6 +37,7 @@ class ClientApi {
 
   void on_hello(net::PeerId peer, const net::Identity& identity);
   [[nodiscard]] Result<void> on_open(const Session& session, msg::SubmitOpen open);
+  [[nodiscard]] Result<void> on_stdin(const Session& session, const msg::SubmitStdin& stdin_part);
   [[nodiscard]] Result<void> on_inputs(const Session& session, const msg::SubmitInputs& inputs);
   [[nodiscard]] Result<void> on_close(const Session& session, const msg::SubmitClose& close);
   [[nodiscard]] Result<void> on_control(const Session& session, const msg::Control& control);
@@ -69,7 +71,26 @@ class ClientApi {
     std::optional<Error> refused;
   };
 
+  /// A part of what a submission stages, before it is looked at.
+  struct Part {
+    RequestId request;
+    std::uint64_t number = 0;
+  };
+  /// What the inputs table gets for it.
+  struct Staged {
+    std::uint64_t first = 0;
+    std::uint64_t count = 0;
+    Bytes chunk;
+  };
+  using MakeStaged = std::function<Result<Staged>(const SubmissionRow&)>;
+
   Asked ask(const Session& session, const RequestId& request);
+  /// The submission that is open under `asked`. None: it was answered, or refused now.
+  [[nodiscard]] Result<std::optional<SubmissionId>> open_submission(const Session& session,
+                                                                    const Asked& asked);
+  /// Stages the next part; `make` is asked for it, or why it is refused.
+  [[nodiscard]] Result<void> stage(const Session& session, const Part& part,
+                                   const MakeStaged& make);
   /// A submission that was answered before its close: what is still on its way is not answered
   /// again.
   void settle(SessionId session, const RequestId& request);

@@ -50,6 +50,7 @@ constexpr std::array<MessageRule, kTypes> make_rules() {
   rules[index_of<msg::LogChunk>()] = {kWorkers, true};
   rules[index_of<msg::ClientHello>()] = {kClients, false};
   rules[index_of<msg::SubmitOpen>()] = {kClients, true};
+  rules[index_of<msg::SubmitStdin>()] = {kClients, true};
   rules[index_of<msg::SubmitInputs>()] = {kClients, true};
   rules[index_of<msg::SubmitClose>()] = {kClients, true};
   rules[index_of<msg::Control>()] = {kClients, true};

@@ -50,6 +50,7 @@ struct SubmissionOpened {
   JobSpec spec;
 };
 /// Inputs first … first+count-1 (0-based) as one chunk; `chunk` is what the inputs table stores.
+/// From kStdinFirst on: a piece of the job's standard input, which comes before all inputs.
 struct InputsStaged {
   Asked asked;
   SubmissionId id;

@@ -114,7 +114,7 @@ struct Job {
   std::vector<WorkerId> excluded;  ///< Ascending.
   bool launched = false;
   Micros mean_wall{0};
-  SubmissionId inputs;              ///< Where its inputs are; 0: it has none.
+  SubmissionId inputs;              ///< Where its inputs and stdin are; 0: it has none.
   std::uint32_t cpus_assigned = 0;  ///< Sum over Running tasks.
   std::uint32_t round = 1;  ///< Raised by every retry; a task's is the one it was granted in.
 

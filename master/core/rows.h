@@ -41,7 +41,7 @@ struct JobRow {
   std::vector<WorkerId> excluded;  ///< Workers that cannot launch it.
   bool launched = false;           ///< Some attempt of it got past launching.
   Micros mean_wall{0};             ///< Exponential mean, for prefill.
-  SubmissionId inputs;             ///< Whose chunks are its inputs; 0: it has none.
+  SubmissionId inputs;             ///< Whose chunks are its inputs and stdin; 0: none.
 };
 
 /// A task that was touched. Every attempt is in exactly one place: in its task's row while it is
@@ -155,6 +155,9 @@ struct SubmissionRow {
   std::uint64_t inputs = 0;
   bool operator==(const SubmissionRow&) const = default;
 };
+
+/// Where the rows of a job's standard input begin: kStdinFirst + 0, 1 … each with one value.
+inline constexpr std::uint64_t kStdinFirst = std::uint64_t{1} << 62U;
 
 /// Inputs first … first+count-1 (0-based ordinals) of a submission; a job takes them over under its
 /// submission's id.

@@ -27,6 +27,7 @@ struct Mutation {
   msg::SubmitOpen open;
   std::vector<std::vector<Bytes>> parts;
   std::uint64_t inputs = 0;
+  std::uint64_t stdin_parts = 0;
   msg::Control control;
   bool answered = false;
   bool refused = false;

@@ -64,10 +64,12 @@ JobSpec World::random_spec(std::uint64_t& inputs) {
   spec.hold = rng.chance(5);
   if (rng.chance(20)) spec.max_failures = static_cast<std::uint32_t>(1 + rng.below(3));
   if (rng.chance(20)) spec.backoff = schedule_.between(1ms, 90s);
+  spec.has_stdin = rng.chance(10);
   inputs = 0;
   if (rng.chance(30)) {
     inputs = 1 + rng.below(10);
     spec.has_inputs = true;
+    if (rng.chance(30)) spec.inputs_per_task = static_cast<std::uint32_t>(1 + rng.below(4));
   } else if (rng.chance(60)) {
     const auto step = static_cast<std::uint32_t>(1 + rng.below(3));
     const auto first = static_cast<std::uint32_t>(rng.below(10));

@@ -37,6 +37,8 @@ class JobBuilder {
     spec_.has_inputs = true;
     return *this;
   }
+  JobBuilder& with_batch(std::uint32_t n) { return spec_.inputs_per_task = n, *this; }
+  JobBuilder& with_stdin() { return spec_.has_stdin = true, *this; }
   JobBuilder& with_retries(std::uint32_t n) { return spec_.retries = n, *this; }
   JobBuilder& with_cpus(std::uint32_t n) { return spec_.cpus = n, *this; }
   JobBuilder& with_mem(std::uint64_t bytes) { return spec_.mem_bytes = bytes, *this; }
