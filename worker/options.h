@@ -22,6 +22,8 @@ struct WorkerOptions {
   std::string dir;
   std::string name;
   std::uint32_t cpus = 0;
+  std::uint64_t mem_bytes = 0;
+  bool no_pin = false;
   Micros grace{limits::kGrace};
   Micros kill_grace{limits::kKillGrace};
   log::Format log_format = log::Format::Text;
@@ -32,6 +34,7 @@ struct WorkerOptions {
   std::string cookie;         ///< The agent's role: what marks the processes of its shepherd.
 
   [[nodiscard]] std::string output_dir() const { return dir + "/output"; }
+  [[nodiscard]] std::string jobs_dir() const { return dir + "/jobs"; }
   [[nodiscard]] std::string spool_file() const { return dir + "/spool"; }
 };
 

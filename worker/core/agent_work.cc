@@ -35,6 +35,8 @@ void Agent::on_pair(const pair::State& message) {
   generation_ = message.generation;
   instance_ = message.instance;
   cpus_ = message.cpus;
+  mem_bytes_ = message.mem_bytes;
+  filed_ = {message.filed.begin(), message.filed.end()};
   leaving_ = message.leaving;
   disk_full_ = message.disk_full;
   synced_ = false;
@@ -129,25 +131,65 @@ void Agent::on_body(std::size_t, const msg::JobTemplate& body) {
     template_bytes_ -= known->second.bytes;
     templates_.erase(known);
   }
-  Template job{body.spec, job_environment(config_.environment, body.spec.env), sizeof(Template)};
+  Template job{.spec = body.spec,
+               .environment = job_environment(config_.environment, body.spec.env),
+               .stdin_data = {},
+               .has_all = !body.spec.has_stdin,
+               .bytes = sizeof(Template) + body.spec.script.size()};
   for (const Bytes& argument : body.spec.argv) job.bytes += argument.size() + sizeof(Bytes);
   for (const EnvVar& each : job.environment) job.bytes += each.name.size() + each.value.size();
   template_bytes_ += job.bytes;
   templates_.emplace(body.job, std::move(job));
-  while (template_bytes_ > limits::kTemplateCacheBytes && templates_.begin()->first != body.job) {
+  bound_templates(body.job);
+}
+
+void Agent::bound_templates(JobId newest) {
+  while (template_bytes_ > limits::kTemplateCacheBytes && templates_.begin()->first != newest) {
     template_bytes_ -= templates_.begin()->second.bytes;  // A Start without it says HELLO.
     templates_.erase(templates_.begin());
+  }
+}
+
+void Agent::on_body(std::size_t, const msg::JobStdin& body) {
+  const auto known = templates_.find(body.job);
+  if (known == templates_.end()) return;
+  Template& job = known->second;
+  const bool fits = body.data.size() <= limits::kStdinBytes - job.stdin_data.size();
+  if (job.has_all || !fits || body.offset != job.stdin_data.size()) return;  // Start says HELLO.
+  job.stdin_data += body.data;
+  job.has_all = body.last;
+  job.bytes += body.data.size();
+  template_bytes_ += body.data.size();
+  bound_templates(body.job);
+}
+
+void Agent::tell_files(JobId id, const Template& job) {
+  if (job.spec.script.empty() && !job.spec.has_stdin) return;
+  if (!filed_.insert(id).second) return;
+  tell(pair::JobFiles{.job = id,
+                      .script = job.spec.script,
+                      .has_stdin = job.spec.has_stdin,
+                      .stdin_data = job.stdin_data});
+}
+
+void Agent::forget_idle_jobs() {
+  for (auto it = filed_.begin(); it != filed_.end();) {
+    const auto held = held_.lower_bound({*it, {}, {}});
+    const bool is_idle = held == held_.end() || held->first.job != *it;
+    if (is_idle) tell(pair::ForgetJob{*it});
+    it = is_idle ? filed_.erase(it) : std::next(it);
   }
 }
 
 void Agent::on_body(std::size_t master, const msg::Start& body) {
   if (!is_ourselves() && config_.mutant != AgentMutant::NoSessionIds) return;
   const auto job = templates_.find(body.job);
-  if (job == templates_.end()) {
+  if (job == templates_.end() || !job->second.has_all) {
     end_session(master, "a start without its template");
     links_[master].hello_at = now_ + limits::kHelloRetry;
     return;
   }
+  tell_files(body.job, job->second);
   for (const msg::Start::One& one : body.tasks) {
     const AttemptKey key{body.job, one.task, body.attempt};
     if (held_.contains(key) || unacked_order_.contains(key)) continue;
@@ -178,7 +220,12 @@ void Agent::run_one(const Template& job, const AttemptKey& key, const std::vecto
                 .env = task_environment(job.environment, job.spec, key, inputs),
                 .cwd = job.spec.cwd,
                 .cpus = job.spec.cpus,
-                .time_limit = job.spec.time_limit};
+                .time_limit = job.spec.time_limit,
+                .stall_limit = job.spec.stall_limit,
+                .mem_bytes = job.spec.mem_bytes,
+                .nice = job.spec.nice,
+                .script = !job.spec.script.empty(),
+                .reads_stdin = job.spec.has_stdin};
   run.env.push_back({"CAPSTAN_WORKER", config_.name});
   bytes = 0;
   for (const Bytes& argument : run.argv) bytes += argument.size() + sizeof(char*) + 1;

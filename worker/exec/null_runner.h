@@ -24,6 +24,7 @@ class NullRunner final : public Runner {
   [[nodiscard]] Result<void> start(const shepherd::Launch& launch) override;
   void kill(const AttemptKey&, bool) override {}
   void follow(JobId, bool) override {}
+  [[nodiscard]] shepherd::Seen look(const AttemptKey& key) override { return {key, {}, 0}; }
   void poll_fds(std::vector<pollfd>&) const override {}
   void on_readable(int) override {}
   void on_child() override;

@@ -23,6 +23,7 @@
 #include "worker/exec/output.h"
 #include "worker/exec/process_tree.h"
 #include "worker/exec/runner.h"
+#include "worker/exec/task_file.h"
 
 namespace capstan {
 
@@ -30,6 +31,7 @@ class ProcessRunner final : public Runner {
  public:
   struct Options {
     std::string output_dir;
+    std::string jobs_dir;              ///< Of job_files.h.
     std::string cookie;                ///< DIRECTORY.LIFE: the attempt is appended.
     mode_t umask = 022;                ///< For tasks: the user's own.
     std::vector<int> default_signals;  ///< Ignored here, but not in tasks.
@@ -51,6 +53,7 @@ class ProcessRunner final : public Runner {
   [[nodiscard]] Result<void> start(const shepherd::Launch& launch) override;
   void kill(const AttemptKey& key, bool force) override;
   void follow(JobId job, bool on) override;
+  [[nodiscard]] shepherd::Seen look(const AttemptKey& key) override;
 
   void poll_fds(std::vector<pollfd>& fds) const override;
   void on_readable(int fd) override;
@@ -75,10 +78,17 @@ class ProcessRunner final : public Runner {
     std::uint64_t max_rss_bytes = 0;
     std::array<UniqueFd, 2> pipes;  // By Stream.
     std::array<OutputWriter, 2> output;
+    std::array<TaskFile, 2> files;
+    TimePoint output_at;          // When it wrote something last, or its start.
+    std::uint64_t mem_bytes = 0;  // That it may use.
   };
 
   ProcessRunner(Options options, const Clock& clock, Handler handler);
   Process* find(const AttemptKey& key);
+  Result<std::array<TaskFile, 2>> open_files(const shepherd::Launch& launch) const;
+  Result<UniqueFd> open_stdin(const shepherd::Launch& launch) const;
+  Result<pid_t> spawn_main(const shepherd::Launch& launch, const std::array<UniqueFd, 2>& writing,
+                           std::uint32_t serial);
   void reaped(pid_t pid, int status, const rusage& usage);
   void find_strangers();
   void adopt_stranger(pid_t pid);

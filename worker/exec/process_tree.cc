@@ -8,9 +8,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <memory>
+#include <string_view>
 
 namespace capstan {
 
@@ -29,9 +31,10 @@ std::string slurp(int fd) {
   return bytes;
 }
 
-std::vector<pid_t> all_processes() {
+/// The numbers among the names in a directory.
+std::vector<pid_t> numbers_in(const std::string& path) {
   std::vector<pid_t> pids;
-  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir("/proc"), &::closedir);
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), &::closedir);
   if (!dir) return pids;
   while (const dirent* entry = ::readdir(dir.get())) {
     const std::string_view name = entry->d_name;
@@ -40,6 +43,56 @@ std::vector<pid_t> all_processes() {
     if (error == std::errc() && end == name.data() + name.size()) pids.push_back(pid);
   }
   return pids;
+}
+
+std::vector<pid_t> all_processes() {
+  return numbers_in("/proc");
+}
+
+void append_numbers(const std::string& text, std::vector<pid_t>& pids) {
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at < end) {
+    pid_t pid = 0;
+    const auto [next, error] = std::from_chars(at, end, pid);
+    if (error == std::errc()) pids.push_back(pid);
+    at = next + 1;
+  }
+}
+
+/// These and all below them; the list grows while it is walked.
+std::vector<pid_t> with_descendants(std::vector<pid_t> pids) {
+  for (std::size_t i = 0; i < pids.size(); ++i) {
+    for (const pid_t thread : numbers_in("/proc/" + std::to_string(pids[i]) + "/task")) {
+      const std::string name = "task/" + std::to_string(thread) + "/children";
+      append_numbers(read_proc(pids[i], name.c_str()), pids);
+    }
+  }
+  return pids;
+}
+
+/// The second number of statm, in pages.
+std::uint64_t resident_bytes(pid_t pid) {
+  const std::string text = read_proc(pid, "statm");
+  const std::size_t space = std::min(text.find(' '), text.size());
+  std::uint64_t pages = 0;
+  std::from_chars(text.data() + std::min(space + 1, text.size()), text.data() + text.size(), pages);
+  static const auto kPageBytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return pages * kPageBytes;
+}
+
+/// Each page that several processes share divided by their number. 0: the kernel does not say.
+std::uint64_t fair_bytes(pid_t pid) {
+  const std::string text = read_proc(pid, "smaps_rollup");
+  constexpr std::string_view kLine = "\nPss:";
+  const std::size_t line = text.find(kLine);
+  if (line == std::string::npos) return 0;
+  const std::size_t number = text.find_first_not_of(' ', line + kLine.size());
+  std::uint64_t kib = 0;
+  if (number != std::string::npos) {
+    std::from_chars(text.data() + number, text.data() + text.size(), kib);
+  }
+  return kib * 1024;
 }
 
 /// The fourth field of /proc/PID/stat, behind a name that may have anything in it.
@@ -80,16 +133,21 @@ std::vector<pid_t> ChildrenList::read() const {
     }
     return pids;
   }
-  const std::string text = slurp(file_.get());
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  while (at < end) {
-    pid_t pid = 0;
-    const auto [next, error] = std::from_chars(at, end, pid);
-    if (error == std::errc()) pids.push_back(pid);
-    at = next + 1;
-  }
+  append_numbers(slurp(file_.get()), pids);
   return pids;
+}
+
+std::uint64_t memory_of(const std::vector<pid_t>& roots, std::uint64_t limit) {
+  const std::vector<pid_t> pids = with_descendants(roots);
+  std::uint64_t sum = 0;
+  for (const pid_t pid : pids) sum += resident_bytes(pid);
+  if (sum <= limit) return sum;
+  sum = 0;
+  for (const pid_t pid : pids) {
+    const std::uint64_t fair = fair_bytes(pid);
+    sum += fair > 0 ? fair : resident_bytes(pid);
+  }
+  return sum;
 }
 
 std::size_t kill_marked(const ProcessMark& mark) {

@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <vector>
 
 #include "common/base/unique_fd.h"
@@ -24,6 +25,11 @@ class ChildrenList {
  private:
   UniqueFd file_;  // Without it (CONFIG_PROC_CHILDREN is off): by a scan of /proc.
 };
+
+/// Bytes of memory that these processes and all below them use. What they share is counted once
+/// for each, or, when that comes to more than `limit`, in fair parts: a lower and better number
+/// that takes the kernel longer.
+std::uint64_t memory_of(const std::vector<pid_t>& roots, std::uint64_t limit);
 
 /// SIGKILL to every process that bears the mark, but not to this one, until none is left (or some
 /// resist for a second each). How many were killed.

@@ -35,6 +35,8 @@ class Runner {
   virtual void kill(const AttemptKey& key, bool force) = 0;
   /// Tell of the output of this job's attempts as it grows, or not any more.
   virtual void follow(JobId job, bool on) = 0;
+  /// How it is doing now. Unknown keys: nothing is known.
+  [[nodiscard]] virtual shepherd::Seen look(const AttemptKey& key) = 0;
 
   /// Appends what is to be polled.
   virtual void poll_fds(std::vector<pollfd>& fds) const = 0;

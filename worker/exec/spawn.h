@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,6 +30,8 @@ struct SpawnOptions {
   mode_t umask = 022;
   std::vector<int> default_signals;  ///< Ignored here, but not there.
   std::optional<LimitMark> mark{};
+  int nice = 0;                          ///< Unless we run at a higher one, and may not lower it.
+  std::vector<std::uint32_t> cpu_ids{};  ///< To be pinned to; none: as we are.
 };
 
 /// The pid, after the exec succeeded. An error has the system's words and what they are about. The

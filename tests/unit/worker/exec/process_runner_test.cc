@@ -13,11 +13,14 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 
 #include "common/model/limits.h"
 #include "tests/unit/worker/exec/temporary_dir.h"
+#include "worker/exec/cpu_claims.h"
+#include "worker/exec/job_files.h"
 #include "worker/exec/spawn.h"
 
 namespace capstan {
@@ -37,6 +40,7 @@ class Loop {
     ProcessRunner::Handler handler;
     handler.on_grew = [this](const AttemptKey& key, Stream, std::uint64_t) { grown.insert(key); };
     auto opened = ProcessRunner::open({.output_dir = dir.path() + "/output",
+                                       .jobs_dir = dir.path() + "/jobs",
                                        .cookie = "d0.11fe",
                                        .umask = 022,
                                        .default_signals = {}},
@@ -46,13 +50,15 @@ class Loop {
   }
 
   AttemptKey launch(std::vector<Bytes> argv, Bytes cwd = "/") {
-    const AttemptKey key{JobId(1), TaskIndex(++tasks_), AttemptNo(1)};
-    started = runner->start({.key = key,
-                             .argv = std::move(argv),
-                             .env = {{"PATH", "/usr/bin:/bin"}, {"GREETING", "hello"}},
-                             .cwd = std::move(cwd),
-                             .followed = false});
-    return key;
+    shepherd::Launch what{.key = {}, .argv = std::move(argv)};
+    what.cwd = std::move(cwd);
+    return launch(std::move(what));
+  }
+  AttemptKey launch(shepherd::Launch what) {
+    what.key = {JobId(1), TaskIndex(++tasks_), AttemptNo(1)};
+    what.env = {{"PATH", "/usr/bin:/bin"}, {"GREETING", "hello"}};
+    started = runner->start(what);
+    return what.key;
   }
   AttemptKey shell(const std::string& line) { return launch({"/bin/sh", "-c", line}); }
 
@@ -280,6 +286,89 @@ TEST_SUITE("worker/exec/process_runner") {
     REQUIRE(::stat(output_path(dir.path() + "/output", key, Stream::Stdout).c_str(), &info) == 0);
     CHECK(static_cast<std::uint64_t>(info.st_size) <=
           limits::kCaptureHeadBytes + limits::kCaptureRingBytes + 16);
+  }
+
+  TEST_CASE_FIXTURE(Loop, "a script of its job runs with the arguments; without #! by sh") {
+    REQUIRE(write_script(file("jobs"), JobId(1), "echo sh $#: \"$1\"\n"));
+    shepherd::Launch what{.key = {}, .argv = {"name", "a b"}, .cwd = "/", .script = true};
+    CHECK(end_of(launch(what)).tail[0] == "sh 1: a b\n");
+    REQUIRE(write_script(file("jobs"), JobId(1), "#!/usr/bin/env -S cat\nlast line\n"));
+    what.argv = {"name"};
+    CHECK(end_of(launch(what)).tail[0] == "#!/usr/bin/env -S cat\nlast line\n");
+  }
+
+  TEST_CASE_FIXTURE(Loop, "each task reads all of its job's stdin") {
+    const Bytes data(300'000, 'x');
+    REQUIRE(write_stdin(file("jobs"), JobId(1), data));
+    const shepherd::Launch what{.key = {}, .argv = {"wc", "-c"}, .cwd = "/", .reads_stdin = true};
+    for (int i = 0; i < 2; ++i) CHECK(end_of(launch(what)).tail[0] == "300000\n");
+    drop_job_files(file("jobs"), JobId(1));
+    launch(what);
+    REQUIRE_FALSE(started);
+    CHECK(started.error().message.ends_with("stdin: No such file or directory"));
+  }
+
+  TEST_CASE_FIXTURE(Loop, "files get all of the output, the log keeps its bounds") {
+    const shepherd::Launch what{.key = {},
+                                .argv = {"sh", "-c", "head -c 33554432 /dev/zero; echo oops >&2"},
+                                .cwd = Bytes(dir.path()),
+                                .files = {"deep/out", "err"}};
+    const AttemptKey key = launch(what);
+    const RunEnd end = end_of(key);
+    CHECK(end.note.empty());
+    CHECK(std::filesystem::file_size(file("deep/out")) == 33554432);
+    CHECK(std::filesystem::file_size(file("err")) == 5);
+    CHECK(std::filesystem::file_size(output_path(dir.path() + "/output", key, Stream::Stdout)) <=
+          limits::kCaptureHeadBytes + limits::kCaptureRingBytes + 16);
+  }
+
+  TEST_CASE_FIXTURE(Loop, "a file that takes no more does not stop the task") {
+    const RunEnd end = end_of(launch({.key = {},
+                                      .argv = {"sh", "-c", "echo 1; echo 2; exit 3"},
+                                      .cwd = "/",
+                                      .files = {"/dev/full", ""}}));
+    CHECK(end.exit_code == 3);
+    CHECK(end.tail[0] == "1\n2\n");
+    CHECK(end.note == "only 0 bytes were written to /dev/full: No space left on device");
+    launch({.key = {}, .argv = {"true"}, .cwd = "/", .files = {"/proc/none", ""}});
+    REQUIRE_FALSE(started);
+    CHECK(started.error().message == "cannot write to /proc/none: No such file or directory");
+  }
+
+  TEST_CASE_FIXTURE(Loop, "nice and cpus are those that were asked for") {
+    const std::uint32_t cpu = allowed_cpus().back();
+    const RunEnd end = end_of(launch({.key = {},
+                                      .argv = {"sh", "-c", "nice; nproc; taskset -c -p $$"},
+                                      .cwd = "/",
+                                      .nice = 7,
+                                      .cpu_ids = {cpu}}));
+    std::istringstream lines(end.tail[0]);
+    std::string nice, nproc, pinned;
+    std::getline(lines, nice);
+    std::getline(lines, nproc);
+    std::getline(lines, pinned);
+    CHECK(nice == "7");
+    CHECK(nproc == "1");
+    CHECK(pinned.ends_with("list: " + std::to_string(cpu)));
+    CHECK(end_of(shell("nice")).tail[0] == "0\n");
+  }
+
+  TEST_CASE_FIXTURE(Loop, "the memory of the whole tree is seen, what is shared once") {
+    // 64 MiB in the parent, which two children share and do not touch.
+    const std::string line = "x=$(head -c 67108864 /dev/zero | tr '\\0' x); (read a < " +
+                             file("gate") + ") & (read a < " + file("gate") + ") & echo; wait";
+    ::mkfifo(file("gate").c_str(), 0600);
+    constexpr std::uint64_t kMiB = 1024 * 1024;
+    const AttemptKey key = launch(
+        {.key = {}, .argv = {"bash", "-c", line}, .cwd = "/", .followed = true, .mem_bytes = kMiB});
+    until([this] { return !grown.empty(); });
+    const shepherd::Seen seen = runner->look(key);
+    CHECK(seen.mem_bytes > 64 * kMiB);
+    CHECK(seen.mem_bytes < 180 * kMiB);
+    CHECK(seen.output_at > TimePoint{});
+    runner->kill(key, true);
+    end_of(key);
+    CHECK(runner->look(key).mem_bytes == 0);
   }
 
   TEST_CASE_FIXTURE(Loop, "many at once, each told once") {
