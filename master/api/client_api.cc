@@ -12,8 +12,6 @@ namespace capstan::api {
 namespace {
 
 constexpr std::size_t kDigestBytes = 16;
-constexpr const char* kDraining =
-    "the master's disk is full: no submissions until there is room; what runs goes on";
 
 /// validate() for a specification whose inputs are still to come.
 Result<void> validate_opening(const JobSpec& spec) {
@@ -138,7 +136,7 @@ Result<void> ClientApi::on_open(const Session& session, msg::SubmitOpen open) {
     return {};
   }
   if (ledger_.is_draining()) {
-    deny(session, open.request, Errc::Unavailable, kDraining);
+    deny(session, open.request, Errc::Unavailable, ledger_.drain_reason());
     return {};
   }
   if (const Result<void> valid = validate_opening(open.spec); !valid) {
@@ -181,7 +179,7 @@ Result<void> ClientApi::on_inputs(const Session& session, const msg::SubmitInput
     return {};
   }
   if (ledger_.is_draining()) {
-    deny(session, inputs.request, Errc::Unavailable, kDraining);
+    deny(session, inputs.request, Errc::Unavailable, ledger_.drain_reason());
     return {};
   }
   if (const Result<void> valid = validate_inputs(inputs.inputs, row.inputs); !valid) {
@@ -229,7 +227,7 @@ Result<void> ClientApi::on_close(const Session& session, const msg::SubmitClose&
     return {};
   }
   if (ledger_.is_draining()) {
-    deny(session, close.request, Errc::Unavailable, kDraining);
+    deny(session, close.request, Errc::Unavailable, ledger_.drain_reason());
     return {};
   }
   ledger_.commit(cmd::JobSubmitted{asked, *id, ledger_.queue().next_job(), row.inputs});

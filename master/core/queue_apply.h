@@ -50,6 +50,9 @@ class QueueApply {
   void on(const cmd::TasksStarted& c);
   void on(const cmd::ResultsReported& c);
   void on(const cmd::BackoffsOver& c);
+  void on(const cmd::JobsDeleted& c);
+  void on(const cmd::DeletionsSwept& c);
+  void on(const cmd::RequestsForgotten& c);
 
   /// A task by its place.
   struct Place {
@@ -89,6 +92,7 @@ class QueueApply {
   void drop(SubmissionId id);
   void refuse_and_drop(const Asked& asked, SubmissionId id, std::string reason);
   bool is_token_taken(const cmd::JobSubmitted& c, const SubmissionRow& submission);
+  void forget_token(JobId job);
 
   // --- Moves of one task -----------------------------------------------------------------------
   void leave(Place at, TaskState from, LiveTask* live);

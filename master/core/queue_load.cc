@@ -120,6 +120,7 @@ Queue Queue::load(LoadedState state) {
   queue.next_job_ = state.next_job;
   queue.next_submission_ = state.next_submission;
   queue.next_worker_ = state.next_worker;
+  queue.deletions_ = std::move(state.deletions);
   for (auto& [id, row] : state.workers) queue.add_worker(id, std::move(row));
   for (const LoadedJob& loaded : state.jobs) {
     const auto [it, is_new] = queue.jobs_.emplace(loaded.row.id, load_job(loaded));

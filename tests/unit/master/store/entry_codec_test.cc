@@ -84,7 +84,10 @@ std::vector<Command> every_command() {
           cmd::TasksReturned{WorkerId(2), an_id(3), keys},
           cmd::TasksStarted{WorkerId(2), an_id(3), {{keys[0], Micros(5)}}},
           cmd::ResultsReported{WorkerId(2), an_id(3), {result}},
-          cmd::BackoffsOver{JobId(2), {TaskIndex(1)}}};
+          cmd::BackoffsOver{JobId(2), {TaskIndex(1)}},
+          cmd::JobsDeleted{kAsked, {{JobId(2), "ann", "t", SubmissionId(3), 4}}, true, false, "n"},
+          cmd::DeletionsSwept{{{JobId(2), TaskIndex(3), UINT64_MAX, true}}},
+          cmd::RequestsForgotten{TimePoint{5}}};
 }
 
 }  // namespace
