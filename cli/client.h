@@ -76,6 +76,17 @@ class Client {
     return fail_with(kExitRefused, "the master answered with another kind of message");
   }
   Outcome<msg::Done> control(msg::Verb verb, std::vector<Selector> targets);
+  /// Says a mutation that is answered by Done, and waits. `request` is filled in here.
+  template <class Mutation>
+  Outcome<msg::Done> change(Mutation mutation) {
+    mutation.request = RequestId::random();
+    const RequestId request = mutation.request;
+    msg::Body body = TRY(blocking([&](Reply reply) {
+      add_mutation(request, msg::Body(std::move(mutation)), std::move(reply));
+    }));
+    if (auto* done = std::get_if<msg::Done>(&body)) return std::move(*done);
+    return fail_with(kExitRefused, "the master answered with another kind of message");
+  }
   /// REQUIRES: `submission` lives until this returns.
   Outcome<msg::Submitted> submit(const Submission& submission);
 

@@ -111,6 +111,15 @@ struct EntryLog {
                                    {"seq", seq()},
                                    {"epoch", epoch()}});
   }
+  void operator()(const cmd::JobsDeleted& c) const {
+    if (c.jobs.empty()) return;
+    log::info("jobs.deleted", {{"jobs", c.jobs.size()},
+                               {"first", c.jobs.front().job.value},
+                               {"last", c.jobs.back().job.value},
+                               {"owner", c.asked.owner.empty() ? "retention" : c.asked.owner},
+                               {"seq", seq()},
+                               {"epoch", epoch()}});
+  }
   template <class Other>
   void operator()(const Other&) const {}
 };

@@ -153,7 +153,8 @@ struct Why {
   TaskIndex task;
 };
 /// What was decided, from committed entries behind `after`. job 0: of everything that the caller
-/// may see; task 0: of the whole job. `newest`: the last `limit` of them, `after` aside.
+/// may see, in sums; task 0: of the whole job. `newest`: the last ones before `after` (0: before
+/// the end of the journal).
 struct ListEvents {
   std::uint64_t query = 0;
   JobId job;

@@ -12,8 +12,6 @@ namespace capstan::api {
 namespace {
 
 constexpr std::size_t kDigestBytes = 16;
-constexpr const char* kDraining =
-    "the master's disk is full: no submissions until there is room; what runs goes on";
 
 /// validate() for a specification whose inputs are still to come.
 Result<void> validate_opening(const JobSpec& spec) {
@@ -167,7 +165,7 @@ Result<void> ClientApi::on_open(const Session& session, msg::SubmitOpen open) {
     return {};
   }
   if (ledger_.is_draining()) {
-    deny(session, open.request, Errc::Unavailable, kDraining);
+    deny(session, open.request, Errc::Unavailable, ledger_.drain_reason());
     return {};
   }
   if (const Result<void> valid = validate_opening(open.spec); !valid) {
@@ -217,7 +215,7 @@ Result<void> ClientApi::stage(const Session& session, const Part& part, const Ma
     return {};
   }
   if (ledger_.is_draining()) {
-    deny(session, part.request, Errc::Unavailable, kDraining);
+    deny(session, part.request, Errc::Unavailable, ledger_.drain_reason());
     return {};
   }
   Result<Staged> staged = make(row);
@@ -277,7 +275,7 @@ Result<void> ClientApi::on_close(const Session& session, const msg::SubmitClose&
     return {};
   }
   if (ledger_.is_draining()) {
-    deny(session, close.request, Errc::Unavailable, kDraining);
+    deny(session, close.request, Errc::Unavailable, ledger_.drain_reason());
     return {};
   }
   Result<Ended> ended = TRY(find_ended(session.identity, row.spec));

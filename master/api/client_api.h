@@ -41,6 +41,14 @@ class ClientApi {
   [[nodiscard]] Result<void> on_inputs(const Session& session, const msg::SubmitInputs& inputs);
   [[nodiscard]] Result<void> on_close(const Session& session, const msg::SubmitClose& close);
   [[nodiscard]] Result<void> on_control(const Session& session, const msg::Control& control);
+  /// A request that is carried out elsewhere; none: it was answered before, or makes no sense.
+  [[nodiscard]] Result<std::optional<Asked>> begin(const Session& session,
+                                                   const RequestId& request);
+  void refuse(const Session& session, const RequestId& request, const Error& error) {
+    deny(session, request, error.code, error.message);
+  }
+  /// So long before now, as entries count it: no change of the clock moves it.
+  [[nodiscard]] WallTime wall_before(Micros age) const;
   /// Its session is over: nobody waits there any more.
   void on_ended(SessionId session);
 
@@ -114,6 +122,10 @@ class ClientApi {
                                          Targets& targets);
   [[nodiscard]] Result<void> add_target(const net::Identity& identity, JobId job,
                                         const Selector& selector, Targets& targets);
+  [[nodiscard]] Result<void> delete_jobs(const Session& session, const msg::Control& control);
+  /// One of them: what JobsDeleted says of it, or why it is refused.
+  [[nodiscard]] Result<Result<cmd::JobsDeleted::One>> deletable(const Session& session,
+                                                                const Selector& selector);
   [[nodiscard]] Result<std::optional<Error>> retry(const Asked& asked, msg::Verb verb,
                                                    const std::vector<Target>& targets);
 

@@ -127,10 +127,6 @@ Result<void> ClientApi::on_control(const Session& session, const msg::Control& c
     deny(session, control.request, Errc::Invalid, "a request needs an id");
     return {};
   }
-  if (control.verb > msg::Verb::Prioritise) {
-    deny(session, control.request, Errc::Invalid, "this master cannot do that yet");
-    return {};
-  }
   if (control.priority > limits::kPriorityMax || control.priority < -limits::kPriorityMax) {
     const std::string most = std::to_string(limits::kPriorityMax);
     deny(session, control.request, Errc::Invalid,
@@ -139,6 +135,7 @@ Result<void> ClientApi::on_control(const Session& session, const msg::Control& c
     return {};
   }
   if (TRY(was_answered(session, asked))) return {};
+  if (control.verb == msg::Verb::Delete) return delete_jobs(session, control);
   const Targets targets = TRY(resolve(session, control));
   if (targets.refused) {
     deny(session, control.request, targets.refused->code, targets.refused->message);
@@ -243,7 +240,7 @@ Result<void> ClientApi::add_target(const net::Identity& identity, JobId job,
   const std::string name = selector_text(selector);
   const Job* live = ledger_.queue().find_job(job);
   if (!owner)
-    targets.refused = Error{Errc::NotFound, "no job " + name};
+    targets.refused = Error{Errc::NotFound, "job " + name + " does not exist (any more)"};
   else if (!may_act_for(identity, *owner))
     targets.refused = Error{Errc::NotAllowed, "job " + name + " belongs to " + *owner};
   else if (!spans)

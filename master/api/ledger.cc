@@ -52,6 +52,12 @@ struct CommandBytes {
     return bytes;
   }
   std::size_t operator()(const cmd::BackoffsOver& c) const { return c.tasks.size() * 5; }
+  std::size_t operator()(const cmd::JobsDeleted& c) const {
+    std::size_t bytes = 64 + c.note.size();
+    for (const auto& one : c.jobs) bytes += 32 + one.owner.size() + one.token.size();
+    return bytes;
+  }
+  std::size_t operator()(const cmd::DeletionsSwept& c) const { return c.steps.size() * 28; }
   template <class Other>
   std::size_t operator()(const Other&) const {
     return 256;  // Names, reasons, a key.
@@ -108,6 +114,16 @@ void Ledger::hold(SessionId session, msg::Body body) {
 
 void Ledger::hold(net::PeerId peer, msg::Body body) {
   held_.emplace_back(PeerReply{peer, std::move(body)});
+}
+
+std::string Ledger::drain_reason() const {
+  return "the master's disk is nearly full" + (disk_figures_.empty() ? "" : ": " + disk_figures_) +
+         "; free some there, or delete jobs (capstan purge); what runs goes on";
+}
+
+void Ledger::drain(std::string figures) {
+  draining_ = true;
+  disk_figures_ = std::move(figures);
 }
 
 bool Ledger::is_full() const {

@@ -21,6 +21,8 @@ void LogsApi::on_chunk(Session& session, msg::LogChunk chunk) {
     return turn_away(session, chunk.key, "output beyond all bounds");
   ++session.log_chunks;
   Logs::Chunk piece{chunk.key, chunk.stream, chunk.offset, std::move(chunk.data), chunk.last};
+  // Of a deleted job nobody asks for it, and its worker may forget it.
+  if (ledger_.queue().deletions().contains(piece.key.job)) return discard(piece, session);
   const auto known = holders_.find(piece.key);
   if (runs_at(piece.key, session) || (known != holders_.end() && known->second == session.worker))
     return append(std::move(piece), session.id);
@@ -54,6 +56,7 @@ bool LogsApi::runs_at(const AttemptKey& key, const Session& session) const {
 void LogsApi::on_holder(Logs::Chunk chunk, SessionId session, const Result<Attempt>& attempt) {
   Session* worker = sessions_.find(session);
   if (worker == nullptr) return;  // It is sent again in the next one.
+  if (ledger_.queue().deletions().contains(chunk.key.job)) return discard(chunk, *worker);
   // A later instance of the worker delivers what an earlier one left on its disk.
   if (attempt && attempt->worker == worker->worker) {
     if (holders_.size() >= kHoldersKept) holders_.clear();
@@ -68,6 +71,10 @@ void LogsApi::on_holder(Logs::Chunk chunk, SessionId session, const Result<Attem
                                   {"attempt", to_string(chunk.key)},
                                   {"reason", "output of an attempt that it was not given"}});
   discard(chunk, *worker);
+}
+
+void LogsApi::forget(JobId job) {
+  std::erase_if(holders_, [&](const auto& each) { return each.first.job == job; });
 }
 
 void LogsApi::discard(const Logs::Chunk& chunk, Session& session) {

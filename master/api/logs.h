@@ -46,6 +46,8 @@ class LogsApi {
 
   void on_chunk(Session& session, msg::LogChunk chunk);
   void on_read(const Session& session, const msg::ReadLog& question);
+  /// Its output goes: what still comes is dropped.
+  void forget(JobId job);
   /// Readers that wait for the rest of its output must look again: it is not coming.
   void on_worker_gone(WorkerId worker);
 

@@ -246,6 +246,36 @@ struct KeyRevoked {
   std::string name;
   std::string own;
 };
+// Deletions. Finished jobs leave the lists at once, and their tokens with them; what they had in
+// the other tables is swept in small steps.
+struct JobsDeleted {
+  struct One {
+    JobId job;
+    std::string owner;
+    std::string token;
+    SubmissionId inputs;
+    std::uint64_t tasks = 0;
+  };
+  Asked asked;  ///< No request: by retention.
+  std::vector<One> jobs;
+  bool names_jobs = false;  ///< The answer lists them.
+  bool last = true;
+  std::string note;  ///< For people; with `last`.
+};
+struct DeletionsSwept {
+  /// Up to and with these; `last`: whatever is left of the job.
+  struct Step {
+    JobId job;
+    TaskIndex tasks_upto;
+    std::uint64_t inputs_upto = 0;
+    bool last = false;
+  };
+  std::vector<Step> steps;
+};
+/// Answers of requests that nobody repeats any more.
+struct RequestsForgotten {
+  TimePoint upto;
+};
 
 }  // namespace cmd
 
@@ -258,8 +288,9 @@ using Command = std::variant<
     cmd::WorkerLeft,                                                                // 12
     cmd::TasksAssigned, cmd::TasksRecalled, cmd::TasksReturned, cmd::TasksStarted,  // 17
     cmd::ResultsReported, cmd::BackoffsOver,                                        // 21
-    cmd::JobReleased, cmd::JobPrioritised, cmd::WorkersDrained, cmd::WorkersRemoved,
-    cmd::KeyAdded, cmd::KeyRevoked>;  // 23
+    cmd::JobReleased, cmd::JobPrioritised, cmd::WorkersDrained, cmd::WorkersRemoved,  // 23
+    cmd::KeyAdded, cmd::KeyRevoked,                                                   // 27
+    cmd::JobsDeleted, cmd::DeletionsSwept, cmd::RequestsForgotten>;                   // 29
 
 /// A command with its place in history. The only thing that changes anything.
 struct Entry {

@@ -88,6 +88,7 @@ struct LoadedState {
   std::map<SubmissionId, SubmissionRow> submissions;
   std::map<Asked, RequestRow> requests;  ///< Within kRequestsInMemoryFor of last_at.
   std::vector<LoadedJob> jobs;           ///< Live ones only.
+  std::map<JobId, SubmissionId> deletions;
   /// (owner, token): at least those of the jobs that `requests` name.
   std::map<std::pair<std::string, std::string>, TokenRow> tokens;
 };
@@ -132,6 +133,8 @@ class Queue {
   [[nodiscard]] const std::map<SubmissionId, SubmissionRow>& submissions() const {
     return submissions_;
   }
+  /// Deleted jobs that are not swept yet, with whose chunks their inputs are.
+  [[nodiscard]] const std::map<JobId, SubmissionId>& deletions() const { return deletions_; }
   /// The open submission of this request, if there is one.
   [[nodiscard]] std::optional<SubmissionId> find_submission(const Asked& asked) const;
   /// The answer of a recent request; older ones are in the table.
@@ -192,6 +195,7 @@ class Queue {
   std::map<JobId, TokenUse> token_uses_;
   // Came back by JobReopened, and no retry changed them yet. Not in the tables as live.
   std::set<JobId> reopened_;
+  std::map<JobId, SubmissionId> deletions_;
 
   ReadyJobs ready_jobs_;
   ReadyJobs short_jobs_;

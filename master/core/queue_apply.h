@@ -56,6 +56,9 @@ class QueueApply {
   void on(const cmd::WorkersRemoved& c);
   void on(const cmd::KeyAdded& c);
   void on(const cmd::KeyRevoked& c);
+  void on(const cmd::JobsDeleted& c);
+  void on(const cmd::DeletionsSwept& c);
+  void on(const cmd::RequestsForgotten& c);
 
   /// A task by its place.
   struct Place {
@@ -110,6 +113,7 @@ class QueueApply {
   void skip(Job& job, std::string reason);
   /// It is finished: who waited for it begins, waits on, or is skipped.
   void tell_dependents(const Job& job);
+  void forget_token(JobId job);
 
   // --- Moves of one task -----------------------------------------------------------------------
   void leave(Place at, TaskState from, LiveTask* live);

@@ -129,6 +129,7 @@ std::string Queue::difference(const Queue& a, const Queue& b) {
       .same("tokens", a.tokens_, b.tokens_)
       .same("token_uses", a.token_uses_, b.token_uses_)
       .same("reopened", a.reopened_, b.reopened_)
+      .same("deletions", a.deletions_, b.deletions_)
       .same("ready_jobs", a.ready_jobs_, b.ready_jobs_)
       .same("short_jobs", a.short_jobs_, b.short_jobs_)
       .same("backoff_jobs", a.backoff_jobs_, b.backoff_jobs_)

@@ -274,6 +274,7 @@ void QueueApply::on(const cmd::TasksRetried& c) {
 
 void QueueApply::on(const cmd::JobReopened& c) {
   if (c.job >= queue_.next_job_ || queue_.jobs_.contains(c.job)) return;
+  if (queue_.deletions_.contains(c.job)) return;
   Job job;
   job.id = c.job;
   job.owner = c.owner;

@@ -167,6 +167,24 @@ struct InputChunkRow {
   bool operator==(const InputChunkRow&) const = default;
 };
 
+/// A job that leaves `jobs`, and `tokens` if it has one there, for `deletions`.
+struct DeletedRow {
+  std::string owner, token;
+  SubmissionId inputs;
+  bool operator==(const DeletedRow&) const = default;
+};
+
+/// Rows of a deleted job: tasks and attempts up to an index, inputs up to an ordinal. `last`:
+/// all that is left, the template, and its row in `deletions`.
+struct SweptRow {
+  JobId job;
+  SubmissionId inputs;
+  TaskIndex tasks_upto;
+  std::uint64_t inputs_upto = 0;
+  bool last = false;
+  bool operator==(const SweptRow&) const = default;
+};
+
 /// A std::nullopt deletes the row.
 struct RowChanges {
   std::map<JobId, JobRow> jobs;
@@ -182,10 +200,14 @@ struct RowChanges {
   std::map<SubmissionId, std::optional<SubmissionRow>> submissions;
   std::map<std::pair<SubmissionId, std::uint64_t>, InputChunkRow> inputs;  ///< (submission, first)
   std::vector<SubmissionId> inputs_dropped;  ///< All chunks of a dropped submission.
+  std::map<JobId, DeletedRow> deleted;       ///< Behind `archived`, before every other row.
+  std::vector<SweptRow> swept;               ///< Behind every other row, in order.
+  TimePoint requests_forgotten;              ///< Requests up to then are gone; 0: none.
 
   [[nodiscard]] bool empty() const;
   /// Deletes all chunks of a submission, those written in this batch too.
   void drop_inputs(SubmissionId submission);
+  void delete_job(JobId job, DeletedRow row);
   /// Folds a later batch into this one.
   /// REQUIRES: `later.archived` is empty or `tasks` here touches none of its tasks (the store
   /// flushes first otherwise).

@@ -165,6 +165,26 @@ template <class Io>
 void fields(Io& io, Is<cmd::KeyRevoked> auto& c) {
   io(c.asked, c.name, c.own);
 }
+template <class Io>
+void fields(Io& io, Is<cmd::JobsDeleted::One> auto& c) {
+  io(c.job, c.owner, c.token, c.inputs, c.tasks);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::JobsDeleted> auto& c) {
+  io(c.asked, c.jobs, c.names_jobs, c.last, c.note);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::DeletionsSwept::Step> auto& c) {
+  io(c.job, c.tasks_upto, c.inputs_upto, c.last);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::DeletionsSwept> auto& c) {
+  io(c.steps);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::RequestsForgotten> auto& c) {
+  io(c.upto);
+}
 
 /// Shapes that common/wire writes and reads.
 template <class T>
@@ -190,6 +210,7 @@ class Out {
   void one(Role v) { writer_.u64(static_cast<std::uint64_t>(v)); }
   void one(Micros v) { writer_.i64(v.count()); }
   void one(WallTime v) { writer_.i64(v.us); }
+  void one(TimePoint v) { writer_.i64(v.us); }
   template <class Tag, class Rep>
   void one(const StrongId<Tag, Rep>& v) {
     writer_.u64(v.value);
@@ -238,6 +259,7 @@ class In {
   }
   void one(Micros& v) { v = Micros(reader_.i64()); }
   void one(WallTime& v) { v.us = reader_.i64(); }
+  void one(TimePoint& v) { v.us = reader_.i64(); }
   template <class Tag, class Rep>
   void one(StrongId<Tag, Rep>& v) {
     v.value = static_cast<Rep>(reader_.u64(std::numeric_limits<Rep>::max()));

@@ -208,6 +208,11 @@ Result<LoadedState> load_state(Connection& db, const Position& position) {
       db.prepare(std::string("SELECT ") + kSubmissionColumns + " FROM submissions ORDER BY id"));
   while (TRY(submissions.next())) state.submissions.insert(TRY(read_submission(submissions)));
   TRY(load_requests(db, state));
+  Statement deletions = TRY(db.prepare("SELECT job, inputs FROM deletions"));
+  while (TRY(deletions.next())) {
+    const JobId job(deletions.u64());
+    state.deletions.emplace(job, SubmissionId(deletions.u64()));
+  }
   TRY(load_jobs(db, state));
   return state;
 }

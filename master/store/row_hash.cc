@@ -103,6 +103,7 @@ Digest hash_rows(const Digest& before, const RowChanges& changes, JobId first_ne
   if (changes.empty()) return before;
   Bytestream out;
   for (const auto& [job, span] : changes.archived) out.row('A', job, span.first, span.last);
+  for (const auto& [id, row] : changes.deleted) out.row('d', id, row.owner, row.token, row.inputs);
   for (const auto& [id, row] : changes.jobs) add(out, row, id >= first_new);
   for (const auto& [key, row] : changes.tasks) add(out, key, row);
   for (const auto& [key, row] : changes.attempts) {
@@ -133,6 +134,10 @@ Digest hash_rows(const Digest& before, const RowChanges& changes, JobId first_ne
     out.row('i', key.first, key.second, row.count, row.chunk);
   }
   for (const SubmissionId id : changes.inputs_dropped) out.row('D', id);
+  for (const SweptRow& row : changes.swept) {
+    out.row('S', row.job, row.inputs, row.tasks_upto, row.inputs_upto, row.last);
+  }
+  if (changes.requests_forgotten != TimePoint{}) out.row('f', changes.requests_forgotten);
   return chained_digest(before, out.bytes());
 }
 

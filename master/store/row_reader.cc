@@ -212,4 +212,14 @@ Result<std::pair<SubmissionId, SubmissionRow>> read_submission(Statement& row) {
   return read;
 }
 
+cmd::JobsDeleted::One read_deletable(Statement& row) {
+  cmd::JobsDeleted::One one;
+  one.job = JobId(row.u64());
+  one.owner = row.str();
+  one.token = row.str();
+  one.inputs = SubmissionId(row.u64());
+  one.tasks = row.u64();
+  return one;
+}
+
 }  // namespace capstan::store

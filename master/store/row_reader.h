@@ -63,4 +63,7 @@ Result<std::pair<SubmissionId, SubmissionRow>> read_submission(Statement& row);
 /// 16 bytes; none for NULL.
 Uuid read_uuid(Statement& row);
 
+/// id, owner, token, inputs, tasks.
+cmd::JobsDeleted::One read_deletable(Statement& row);
+
 }  // namespace capstan::store

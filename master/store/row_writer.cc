@@ -122,6 +122,7 @@ template Result<std::vector<WorkerId>> parse_id_list(std::string_view);
 
 void NextIds::pass(const RowChanges& changes) {
   if (!changes.jobs.empty()) job = std::max(job, changes.jobs.rbegin()->first.next());
+  if (!changes.deleted.empty()) job = std::max(job, changes.deleted.rbegin()->first.next());
   if (!changes.workers.empty()) worker = std::max(worker, changes.workers.rbegin()->first.next());
   if (!changes.submissions.empty()) {
     submission = std::max(submission, changes.submissions.rbegin()->first.next());
@@ -149,11 +150,27 @@ Result<RowWriter> RowWriter::prepare(Connection& db) {
   w.delete_submission_ = TRY(db.prepare("DELETE FROM submissions WHERE id = ?"));
   w.put_inputs_ = TRY(db.prepare("INSERT OR REPLACE INTO inputs VALUES (?,?,?,?)"));
   w.drop_inputs_ = TRY(db.prepare("DELETE FROM inputs WHERE submission = ?"));
+  TRY(w.prepare_deletions(db));
   return w;
+}
+
+Result<void> RowWriter::prepare_deletions(Connection& db) {
+  delete_job_ = TRY(db.prepare("DELETE FROM jobs WHERE id = ?"));
+  // A token may belong to another job by now.
+  delete_token_ = TRY(db.prepare("DELETE FROM tokens WHERE owner = ? AND token = ? AND job = ?"));
+  put_deletion_ = TRY(db.prepare("INSERT OR REPLACE INTO deletions VALUES (?,?)"));
+  sweep_tasks_ = TRY(db.prepare("DELETE FROM tasks WHERE job = ? AND task <= ?"));
+  sweep_attempts_ = TRY(db.prepare("DELETE FROM attempts WHERE job = ? AND task <= ?"));
+  sweep_inputs_ = TRY(db.prepare("DELETE FROM inputs WHERE submission = ? AND first <= ?"));
+  delete_spec_ = TRY(db.prepare("DELETE FROM specs WHERE job = ?"));
+  delete_deletion_ = TRY(db.prepare("DELETE FROM deletions WHERE job = ?"));
+  forget_requests_ = TRY(db.prepare("DELETE FROM requests WHERE steady_at_us <= ?"));
+  return {};
 }
 
 Result<void> RowWriter::write(Connection& db, const RowChanges& changes) {
   TRY(write_archived(changes));
+  TRY(write_deleted(changes));
   for (const auto& [id, row] : changes.jobs) TRY(write_job(db, row));
   for (const auto& [key, row] : changes.tasks) TRY(write_task(key, row));
   for (const auto& [key, row] : changes.attempts) {
@@ -171,7 +188,34 @@ Result<void> RowWriter::write(Connection& db, const RowChanges& changes) {
     put_token_.text(key.first).text(key.second).put(row.job.value).blob(row.digest);
     TRY(put_token_.put(row.tasks).put(row.at.us).run());
   }
-  return write_staging(db, changes);
+  TRY(write_staging(db, changes));
+  for (const SweptRow& row : changes.swept) TRY(sweep(row));
+  if (changes.requests_forgotten == TimePoint{}) return {};
+  return forget_requests_.put(changes.requests_forgotten.us).run();
+}
+
+Result<void> RowWriter::write_deleted(const RowChanges& changes) {
+  for (const auto& [job, row] : changes.deleted) {
+    TRY(delete_job_.put(job.value).run());
+    if (!row.token.empty()) {
+      TRY(delete_token_.text(row.owner).text(row.token).put(job.value).run());
+    }
+    TRY(put_deletion_.put(job.value).put_or_null(row.inputs.value).run());
+  }
+  return {};
+}
+
+Result<void> RowWriter::sweep(const SweptRow& row) {
+  const std::int64_t task = row.last ? INT64_MAX : std::int64_t{row.tasks_upto.value};
+  TRY(sweep_tasks_.put(row.job.value).put(task).run());
+  TRY(sweep_attempts_.put(row.job.value).put(task).run());
+  if (row.inputs) {
+    const std::int64_t input = row.last ? INT64_MAX : static_cast<std::int64_t>(row.inputs_upto);
+    TRY(sweep_inputs_.put(row.inputs.value).put(input).run());
+  }
+  if (!row.last) return {};
+  TRY(delete_spec_.put(row.job.value).run());
+  return delete_deletion_.put(row.job.value).run();
 }
 
 Result<void> RowWriter::write_archived(const RowChanges& changes) {

@@ -68,6 +68,7 @@ CREATE TABLE jobs (
   cwd TEXT NOT NULL                  -- for people
 ) STRICT;
 CREATE INDEX jobs_by_owner ON jobs (owner, id);
+CREATE INDEX jobs_finished ON jobs (finished_at_us, id) WHERE finished_at_us IS NOT NULL;
 CREATE INDEX jobs_live ON jobs (id)
   WHERE state NOT IN ('succeeded', 'failed', 'cancelled', 'skipped');
 
@@ -209,6 +210,11 @@ CREATE TABLE inputs (
   count INTEGER NOT NULL,
   chunk BLOB NOT NULL,               -- msgpack: an array of bin
   PRIMARY KEY (submission, first)
+) STRICT;
+
+CREATE TABLE deletions (
+  job INTEGER PRIMARY KEY,           -- deleted, and not swept out of the other tables yet
+  inputs INTEGER                     -- the submission whose chunks are its inputs
 ) STRICT;
 
 CREATE TABLE journal (

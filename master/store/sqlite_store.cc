@@ -21,7 +21,7 @@ namespace {
 constexpr std::uint64_t kPageBytes = 4096;  // SQLite's default; never set otherwise.
 // A checkpoint that a reader held up is tried again when the WAL has grown by so much.
 constexpr std::uint64_t kCheckpointAgainPages = (16ULL << 20) / kPageBytes;
-// Between looks at the journal's age and the free pages.
+// Between looks at the journal's age.
 constexpr std::uint64_t kCommitsBetweenTrims = 256;
 constexpr int kBatchesTrimmed = 128;  // In one step: a few ms.
 constexpr int kBatchesKept = 64;      // Always: a start checks the chain over the last ones.
@@ -127,6 +127,9 @@ Result<void> SqliteStore::prepare() {
                      " ORDER BY first DESC LIMIT 1"));
   find_owner_ = TRY(db.prepare("SELECT owner FROM jobs WHERE id = ?"));
   find_outline_ = TRY(db.prepare("SELECT owner, state FROM jobs WHERE id = ?"));
+  find_deletable_ =
+      TRY(db.prepare("SELECT id, owner, token, inputs, tasks FROM jobs"
+                     " WHERE id = ? AND finished_at_us IS NOT NULL"));
   last_job_ = TRY(db.prepare("SELECT id FROM jobs WHERE owner = ? ORDER BY id DESC LIMIT 1"));
   get_job_ = TRY(db.prepare(std::string("SELECT ") + kJobColumns +
                             " FROM jobs JOIN specs ON job = id WHERE id = ?"));
@@ -225,8 +228,7 @@ Result<void> SqliteStore::maintain() {
 Result<void> SqliteStore::tidy_up() {
   TRY(checkpoint_if_due());
   if (commits_ < kCommitsBetweenTrims) return {};
-  TRY(trim_journal());
-  return vacuum_if_due();
+  return trim_journal();
 }
 
 Result<void> SqliteStore::checkpoint_if_due() {
@@ -270,9 +272,12 @@ Result<void> SqliteStore::trim_journal() {
   return {};
 }
 
-Result<void> SqliteStore::vacuum_if_due() {
-  if (TRY(connection_.read_int("PRAGMA freelist_count")) <= kFreePagesKept) return {};
-  return connection_.exec(kVacuumStep);
+Result<bool> SqliteStore::give_back() {
+  if (TRY(connection_.read_int("PRAGMA freelist_count")) <= kFreePagesKept) return false;
+  const Result<void> done = connection_.exec(kVacuumStep);
+  if (done) return true;
+  if (done.error().code == Errc::DiskFull) return false;
+  return tl::unexpected(done.error());
 }
 
 bool SqliteStore::release_ballast() {
@@ -375,6 +380,13 @@ Result<std::optional<Store::JobOutline>> SqliteStore::find_outline(JobId job) {
   return std::optional<JobOutline>(std::move(outline));
 }
 
+Result<std::optional<cmd::JobsDeleted::One>> SqliteStore::find_deletable(JobId job) {
+  const Rewind rewind(find_deletable_);
+  find_deletable_.put(job.value);
+  if (!TRY(find_deletable_.next())) return std::optional<cmd::JobsDeleted::One>();
+  return std::optional<cmd::JobsDeleted::One>(read_deletable(find_deletable_));
+}
+
 Result<std::optional<JobId>> SqliteStore::last_job_of(const std::string& owner) {
   const Rewind rewind(last_job_);
   last_job_.text(owner);
@@ -385,10 +397,6 @@ Result<std::optional<JobId>> SqliteStore::last_job_of(const std::string& owner) 
 std::uint64_t SqliteStore::database_bytes() const {
   const std::string path = database_path(dir_);
   return file_bytes(path) + file_bytes(path + "-wal");
-}
-
-std::uint64_t SqliteStore::disk_free_bytes() const {
-  return store::disk_free_bytes(dir_);
 }
 
 Result<void> SqliteStore::close() {

@@ -35,6 +35,7 @@ class CheckedStore final : public store::Store {
   Result<void> flush(const RowChanges& committed, Seq applied) override;
   Result<void> maintain() override { return behind_.maintain(); }
   bool release_ballast() override { return behind_.release_ballast(); }
+  Result<bool> give_back() override { return behind_.give_back(); }
   Result<std::optional<RequestRow>> find_request(const Asked& asked) override {
     return behind_.find_request(asked);
   }
@@ -54,11 +55,13 @@ class CheckedStore final : public store::Store {
   Result<std::optional<JobOutline>> find_outline(JobId job) override {
     return behind_.find_outline(job);
   }
+  Result<std::optional<cmd::JobsDeleted::One>> find_deletable(JobId job) override {
+    return behind_.find_deletable(job);
+  }
   Result<std::optional<JobId>> last_job_of(const std::string& owner) override {
     return behind_.last_job_of(owner);
   }
   [[nodiscard]] std::uint64_t database_bytes() const override { return behind_.database_bytes(); }
-  [[nodiscard]] std::uint64_t disk_free_bytes() const override { return behind_.disk_free_bytes(); }
 
  private:
   struct Seen {

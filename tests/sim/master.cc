@@ -209,6 +209,15 @@ void Master::read(const AttemptKey& key, Stream stream, std::uint64_t offset,
   done(std::move(part));
 }
 
+void Master::remove(JobId job, std::function<void(Result<void>)> done) {
+  schedule_.after(schedule_.between(Micros(10), kReadMax), [this, job, done, life = life_] {
+    std::erase_if(delivered_, [&](const auto& each) { return each.first.first.job == job; });
+    if (life_ != life) return;
+    done({});
+    wake(schedule_.now());
+  });
+}
+
 bool Master::is_at_rest() const {
   return server_ && server_->queue().jobs().empty() && server_->queue().submissions().empty();
 }

@@ -54,7 +54,14 @@ void MemoryTables::apply(const RowChanges& changes) {
         attempts.emplace(AttemptKey{job, it->first.second, row.attempt}, attempt_in(row));
     }
   }
+  for (const auto& [job, row] : changes.deleted) {
+    jobs.erase(job);
+    const auto token = tokens.find({row.owner, row.token});
+    if (token != tokens.end() && token->second.job == job) tokens.erase(token);
+    deletions[job] = row.inputs;
+  }
   upsert(jobs, changes.jobs);
+  if (!jobs.empty()) next_job_ = std::max(next_job_, jobs.rbegin()->first.next());
   upsert(tasks, changes.tasks);
   upsert_or_delete(attempts, changes.attempts);
   upsert(workers, changes.workers);
@@ -69,6 +76,24 @@ void MemoryTables::apply(const RowChanges& changes) {
   for (const SubmissionId id : changes.inputs_dropped) {
     inputs.erase(inputs.lower_bound({id, 0}), inputs.lower_bound({id.next(), 0}));
   }
+  for (const SweptRow& row : changes.swept) sweep(row);
+  std::erase_if(requests, [&](const auto& each) {
+    return each.second.steady_at <= changes.requests_forgotten;
+  });
+}
+
+void MemoryTables::sweep(const SweptRow& row) {
+  std::erase_if(tasks, [&](const auto& each) {
+    return each.first.first == row.job && (row.last || each.first.second <= row.tasks_upto);
+  });
+  std::erase_if(attempts, [&](const auto& each) {
+    return each.first.job == row.job && (row.last || each.first.task <= row.tasks_upto);
+  });
+  std::erase_if(inputs, [&](const auto& each) {
+    return row.inputs && each.first.first == row.inputs &&
+           (row.last || each.first.second <= row.inputs_upto);
+  });
+  if (row.last) deletions.erase(row.job);
 }
 
 LoadedState MemoryTables::loaded(const Queue& queue) const {
@@ -76,7 +101,8 @@ LoadedState MemoryTables::loaded(const Queue& queue) const {
   state.last_seq = queue.last_seq();
   state.last_epoch = queue.last_epoch();
   state.last_at = queue.last_at();
-  state.next_job = jobs.empty() ? JobId(1) : jobs.rbegin()->first.next();
+  state.next_job = next_job_;
+  state.deletions = deletions;
   state.next_submission = next_submission_;
   state.next_worker = workers.empty() ? WorkerId(1) : workers.rbegin()->first.next();
   state.workers = workers;

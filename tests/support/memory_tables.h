@@ -35,8 +35,11 @@ class MemoryTables {
   std::map<std::pair<std::string, std::string>, TokenRow> tokens;
   std::map<SubmissionId, SubmissionRow> submissions;
   std::map<std::pair<SubmissionId, std::uint64_t>, InputChunkRow> inputs;
+  std::map<JobId, SubmissionId> deletions;
 
  private:
+  void sweep(const SweptRow& row);
+  JobId next_job_{1};
   SubmissionId next_submission_{1};
 };
 

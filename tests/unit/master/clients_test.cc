@@ -159,7 +159,7 @@ TEST_CASE("selectors: last, all, numbers, and what they do not name") {
   CHECK(none.code == Errc::NotFound);
   CHECK(none.reason.starts_with("all:"));
   control(ann, 102, msg::Verb::Cancel, job_selector(17));
-  CHECK(ann.expect<msg::Denied>().reason == "no job 17");
+  CHECK(ann.expect<msg::Denied>().reason == "job 17 does not exist (any more)");
 
   submit_jobs(bench, ann, {1, 2});
   submit_jobs(bench, bob, {3});

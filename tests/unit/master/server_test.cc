@@ -145,7 +145,7 @@ TEST_CASE("a full disk: the ballast goes, the batch is kept, submissions are ref
   client.expect<msg::Submitted>();
   const auto start = worker.expect<msg::Start>();
 
-  bench.store.free_bytes = 0;
+  bench.host.state.free_bytes = 0;
   bench.memory.fail_next(MemoryStore::Fault::DiskFull);
   submit(client, an_id(2), a_job().spec());
   bench.turn();
@@ -159,12 +159,12 @@ TEST_CASE("a full disk: the ballast goes, the batch is kept, submissions are ref
   bench.turn();
   const auto denied = client.expect<msg::Denied>();
   CHECK(denied.code == Errc::Unavailable);
-  CHECK(denied.reason.find("disk is full") != std::string::npos);
+  CHECK(denied.reason.find("disk is nearly full") != std::string::npos);
   CHECK(client.expect<msg::Done>().jobs == std::vector<JobId>{JobId(2)});
   CHECK(worker.expect<msg::ResultAck>().keys.size() == 1);
 
   SUBCASE("and once there is room again they are taken") {
-    bench.store.free_bytes = UINT64_MAX;
+    bench.host.state.free_bytes = UINT64_MAX;
     bench.pass(3s);
     CHECK(!bench.server->is_draining());
     client.send(msg::Heartbeat{});
@@ -208,15 +208,38 @@ TEST_CASE("killed between the parts of a large batch: the tables are as the jour
 
 TEST_CASE("little room on the disk stops submissions before a write fails") {
   Bench bench;
-  bench.options.disk_low_bytes = 1000;
-  bench.restart();
+  constexpr std::uint64_t kGiB = 1ULL << 30;
   Peer client = bench.client();
-  bench.store.free_bytes = 999;
-  bench.pass(3s);
+  const auto set_free = [&](std::uint64_t free, std::uint64_t total) {
+    bench.host.state = {free, total};
+    bench.pass(3s);
+    client.send(msg::Heartbeat{});
+  };
+  set_free(kGiB, 100 * kGiB);
+  CHECK_FALSE(bench.server->is_draining());
+  set_free(kGiB - 1, 100 * kGiB);
   CHECK(bench.server->is_draining());
   client.send(msg::GetStatus{1});
+  submit(client, an_id(1), a_job().spec());
   bench.turn();
-  CHECK(client.expect<msg::StatusReply>().alarms.size() == 1);
+  REQUIRE(client.expect<msg::StatusReply>().alarms.size() == 1);
+  const auto denied = client.expect<msg::Denied>();
+  CHECK(denied.code == Errc::Unavailable);
+  CHECK(denied.reason.find("free of 100 GiB") != std::string::npos);
+
+  set_free(kGiB + kGiB / 8, 100 * kGiB);  // Not yet clearly more.
+  CHECK(bench.server->is_draining());
+  set_free(kGiB + kGiB / 4, 100 * kGiB);
+  CHECK_FALSE(bench.server->is_draining());
+
+  set_free(kGiB / 10 - 1, 2 * kGiB);  // Of a small disk 5 %.
+  CHECK(bench.server->is_draining());
+  set_free(kGiB / 2, 2 * kGiB);
+  CHECK_FALSE(bench.server->is_draining());
+  bench.options.disk_reserve_bytes = kGiB;
+  bench.restart();
+  bench.pass(3s);
+  CHECK(bench.server->is_draining());
 }
 
 TEST_CASE("a silent worker is suspect, then lost, and its task runs elsewhere") {

@@ -28,7 +28,7 @@ class Nonsense {
   }
   void step() {
     f.wait(Micros(static_cast<std::int64_t>(rng_.below(3'000'000))));
-    switch (rng_.below(19)) {
+    switch (rng_.below(21)) {
       case 0:
         submit();
         break;
@@ -83,6 +83,13 @@ class Nonsense {
       case 17:
         keys_change();
         break;
+      case 18:
+        f.apply(cmd::JobsDeleted{
+            asked(), {a_deletion(), a_deletion()}, rng_.chance(50), rng_.chance(70), "some"});
+        break;
+      case 19:
+        f.apply(cmd::DeletionsSwept{{{job(), TaskIndex(small(8)), 0, rng_.chance(50)}}});
+        break;
       default:
         f.end_backoffs();
     }
@@ -104,6 +111,18 @@ class Nonsense {
   JobId job() {
     const std::uint64_t newest = f.queue.next_job().value;
     return JobId(newest - std::min<std::uint64_t>(newest, rng_.below(4)));
+  }
+  /// As the tables have it, when they do.
+  cmd::JobsDeleted::One a_deletion() {
+    cmd::JobsDeleted::One one;
+    one.job = job();
+    one.owner = "ann";
+    one.tasks = 1;
+    const auto row = f.tables.jobs.find(one.job);
+    if (row == f.tables.jobs.end()) return one;
+    one.token = row->second.token;
+    one.inputs = row->second.inputs;
+    return one;
   }
   Asked asked() { return rng_.chance(95) ? f.ask() : Asked{"ann", an_id(1 + rng_.below(50))}; }
   Uuid instance() {

@@ -93,7 +93,10 @@ std::vector<Command> every_command() {
           cmd::WorkersDrained{kAsked, {WorkerId(1), WorkerId(2)}, true, "disk swap"},
           cmd::WorkersRemoved{kAsked, {WorkerId(2)}},
           cmd::KeyAdded{kAsked, "bob", "key", Role::Admin},
-          cmd::KeyRevoked{kAsked, "bob", "own"}};
+          cmd::KeyRevoked{kAsked, "bob", "own"},
+          cmd::JobsDeleted{kAsked, {{JobId(2), "ann", "t", SubmissionId(3), 4}}, true, false, "n"},
+          cmd::DeletionsSwept{{{JobId(2), TaskIndex(3), UINT64_MAX, true}}},
+          cmd::RequestsForgotten{TimePoint{5}}};
 }
 
 }  // namespace
