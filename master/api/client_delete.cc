@@ -78,7 +78,7 @@ Result<Result<cmd::JobsDeleted::One>> ClientApi::deletable(const Session& sessio
   if (ledger_.queue().find_job(job) != nullptr)
     return One(fail(Errc::Conflict, name + " is not finished: end it first with `capstan cancel " +
                                         std::to_string(job.value) + "`"));
-  if (Retention::is_waited_for(ledger_.queue(), job))
+  if (ledger_.queue().is_waited_for(job))
     return One(fail(Errc::Conflict, name + " is waited for by another job (submitted --after it): "
                                            "delete it when that one has ended"));
   const auto one = TRY(store_.find_deletable(job));

@@ -31,24 +31,7 @@ constexpr Micros kVacuumEvery = 60s;
 constexpr Micros kPackRetry = 5s;
 constexpr std::uint32_t kRequestsPerStep = 2000;
 
-bool names(const std::vector<JobId>& jobs, JobId job) {
-  return std::binary_search(jobs.begin(), jobs.end(), job);
-}
-
-bool waits(const JobSpec& spec, JobId job) {
-  return names(spec.after, job) || names(spec.after_any, job);
-}
-
 }  // namespace
-
-bool Retention::is_waited_for(const Queue& queue, JobId job) {
-  const auto& jobs = queue.jobs();
-  const auto& staged = queue.submissions();
-  return std::any_of(jobs.begin(), jobs.end(),
-                     [&](const auto& each) { return waits(*each.second.spec, job); }) ||
-         std::any_of(staged.begin(), staged.end(),
-                     [&](const auto& each) { return waits(each.second.spec, job); });
-}
 
 Result<void> Retention::purge(const Asked& asked, std::optional<std::string> owner,
                               WallTime finished_before) {
@@ -98,7 +81,7 @@ std::vector<cmd::JobsDeleted::One> Retention::take(std::deque<cmd::JobsDeleted::
     // It may have come back to life since it was read, or be gone.
     const bool is_live = ledger_.queue().find_job(one.job) != nullptr;
     if (is_live || ledger_.queue().deletions().contains(one.job)) continue;
-    if (is_waited_for(ledger_.queue(), one.job))
+    if (ledger_.queue().is_waited_for(one.job))
       ++kept;
     else
       taken.push_back(std::move(one));

@@ -66,9 +66,6 @@ class Retention {
   [[nodiscard]] Result<void> after_write();
   [[nodiscard]] TimePoint next_due() const;
 
-  /// A live job, or a submission that is open, is to run after this one.
-  [[nodiscard]] static bool is_waited_for(const Queue& queue, JobId job);
-
  private:
   struct Purge {
     Asked asked;
