@@ -100,7 +100,7 @@ TEST_CASE("a job that a live one waits for stays until that has ended") {
   submit(client, an_id(5), next);
   bench.turn();
   const JobId second = client.expect<msg::Submitted>().job;
-  CHECK(api::Retention::is_waited_for(bench.server->queue(), first));
+  CHECK(bench.server->queue().is_waited_for(first));
   client.send(deletion(10, first.value));
   bench.turn();
   CHECK(client.expect<msg::Denied>().code == Errc::Conflict);
