@@ -19,7 +19,7 @@ Selector job_selector(std::uint64_t job) {
 }
 
 /// One that was cancelled before it began.
-JobId a_finished_job(Bench& bench, Peer& client, std::uint64_t request, std::uint64_t tasks = 3) {
+JobId a_finished_job(Bench& bench, Peer& client, std::uint64_t request, std::uint32_t tasks = 3) {
   submit(client, an_id(request), a_job().with_tasks(tasks).spec());
   bench.turn();
   const JobId job = client.expect<msg::Submitted>().job;
