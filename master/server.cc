@@ -65,6 +65,8 @@ std::string role_reason(Role role, const msg::Body& body) {
     reason += "; a worker enrols with the master's worker.access";
   if (std::holds_alternative<msg::ClientHello>(body))
     reason += "; a command line needs an access file like the master's admin.access";
+  if (role == Role::User && api::message_rule(body).roles == api::role_bit(Role::Admin))
+    reason = "only an admin's key may do this";
   return reason;
 }
 
@@ -110,7 +112,7 @@ struct Server::Impl {
                               options.members, options.members_version, options.heartbeat_every},
                  epoch),
         workers(api::WorkerApi::Parts{ledger, sessions, d.store, d.keys, d.host}),
-        clients(ledger, sessions, d.store),
+        clients(api::ClientApi::Parts{ledger, sessions, d.store, options.own_keys}),
         reads(api::ReadsApi::Parts{ledger, sessions, clients, d.reads, options.silence}),
         watches(ledger, sessions, d.reads),
         logs(api::LogsApi::Parts{ledger, sessions, d.logs, reads, watches}),
@@ -187,6 +189,12 @@ struct InSession {
   Done operator()(msg::ListWorkers& m) { return reads.on_list_workers(session, m), Done{}; }
   Done operator()(msg::ListEvents& m) { return reads.on_list_events(session, m), Done{}; }
   Done operator()(msg::ReadBackup& m) { return backups.on_read(session, m), Done{}; }
+  Done operator()(msg::ListAttempts& m) { return reads.on_list_attempts(session, m), Done{}; }
+  Done operator()(msg::Why& m) { return reads.on_why(session, m), Done{}; }
+  Done operator()(msg::WorkerControl& m) { return clients.on_worker_control(session, m); }
+  Done operator()(msg::KeyAdd& m) { return clients.on_key_add(session, m); }
+  Done operator()(msg::KeyRevoke& m) { return clients.on_key_revoke(session, m); }
+  Done operator()(msg::ListKeys& m) { return clients.on_list_keys(session, m), Done{}; }
   Done operator()(msg::GetStatus& m) {
     status.query = m.query;
     return reads.on_status(session, std::move(status)), Done{};
@@ -268,6 +276,14 @@ Result<void> Server::Impl::dispatch(Frame& frame) {
 }
 
 Result<void> Server::Impl::dispatch_hello(Frame& frame) {
+  const auto& keys = ledger.queue().keys();
+  if (const auto key = keys.find(frame.identity.public_key);
+      key != keys.end() && key->second.revoked_at.us != 0) {
+    // It was let in before, and its frames were waiting here.
+    sessions.refuse(frame.peer, Errc::NotAllowed,
+                    "the key of " + key->second.name + " was revoked by " + key->second.revoked_by);
+    return {};
+  }
   if (auto* hello = std::get_if<msg::WorkerHello>(&frame.message.body))
     workers.on_hello(frame.peer, frame.identity, std::move(*hello));
   else if (const auto* enrol = std::get_if<msg::Enrol>(&frame.message.body))

@@ -32,8 +32,18 @@ namespace capstan::api {
 
 class ClientApi {
  public:
-  ClientApi(Ledger& ledger, Sessions& sessions, store::Store& store)
-      : ledger_(ledger), sessions_(sessions), store_(store) {}
+  /// `own_keys`: those that the master made for itself, which are in no table.
+  struct Parts {
+    Ledger& ledger;
+    Sessions& sessions;
+    store::Store& store;
+    std::vector<net::Identity> own_keys;
+  };
+  explicit ClientApi(Parts parts)
+      : ledger_(parts.ledger),
+        sessions_(parts.sessions),
+        store_(parts.store),
+        own_keys_(std::move(parts.own_keys)) {}
 
   void on_hello(net::PeerId peer, const net::Identity& identity);
   [[nodiscard]] Result<void> on_open(const Session& session, msg::SubmitOpen open);
@@ -49,6 +59,12 @@ class ClientApi {
   }
   /// So long before now, as entries count it: no change of the clock moves it.
   [[nodiscard]] WallTime wall_before(Micros age) const;
+  // An admin's (client_admin.cc).
+  [[nodiscard]] Result<void> on_worker_control(const Session& session,
+                                               const msg::WorkerControl& control);
+  [[nodiscard]] Result<void> on_key_add(const Session& session, const msg::KeyAdd& add);
+  [[nodiscard]] Result<void> on_key_revoke(const Session& session, const msg::KeyRevoke& revoke);
+  void on_list_keys(const Session& session, const msg::ListKeys& question);
   /// Its session is over: nobody waits there any more.
   void on_ended(SessionId session);
 
@@ -116,6 +132,7 @@ class ClientApi {
   [[nodiscard]] Result<Result<Ended>> find_ended(const net::Identity& identity,
                                                  const JobSpec& spec);
   [[nodiscard]] Result<std::optional<store::Store::JobOutline>> outline_of(JobId job);
+  [[nodiscard]] const net::Identity* own_key(const std::string& name) const;
 
   [[nodiscard]] Result<Targets> resolve(const Session& session, const msg::Control& control);
   [[nodiscard]] Result<void> resolve_one(const Session& session, const Selector& selector,
@@ -132,6 +149,7 @@ class ClientApi {
   Ledger& ledger_;
   Sessions& sessions_;
   store::Store& store_;
+  std::vector<net::Identity> own_keys_;
   std::map<Asked, Waiting> waiting_;
   std::map<SessionId, std::deque<RequestId>> settled_;  ///< At most kSettledKept each.
   static constexpr std::size_t kSettledKept = 256;

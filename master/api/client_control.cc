@@ -239,10 +239,8 @@ Result<void> ClientApi::add_target(const net::Identity& identity, JobId job,
   const auto spans = spans_of(selector.tasks);
   const std::string name = selector_text(selector);
   const Job* live = ledger_.queue().find_job(job);
-  if (!owner)
+  if (!owner || !may_act_for(identity, *owner))  // What others have is not told.
     targets.refused = Error{Errc::NotFound, "job " + name + " does not exist (any more)"};
-  else if (!may_act_for(identity, *owner))
-    targets.refused = Error{Errc::NotAllowed, "job " + name + " belongs to " + *owner};
   else if (!spans)
     targets.refused = Error{Errc::Invalid, name + ": too many single tasks; name a range"};
   else if (live != nullptr && are_too_many(*live, *spans))

@@ -134,7 +134,7 @@ TEST_CASE("users act on their own jobs, an admin on all") {
   bob.send(msg::Watch{6, JobId(1), {}, {}, false, false});
   bob.send(msg::ListJobs{7, {}, 10, false});
   bench.turn();
-  for (int i = 0; i < 5; ++i) CHECK(bob.expect<msg::Denied>().code == Errc::NotAllowed);
+  for (int i = 0; i < 5; ++i) CHECK(bob.expect<msg::Denied>().code == Errc::NotFound);
   bob.send(msg::ListJobs{7, {}, 10, false});
   root.send(msg::ListJobs{8, {}, 10, false});
   root.send(msg::Control{an_id(9), msg::Verb::Cancel, {job_selector(1)}});
