@@ -45,7 +45,7 @@ class Server {
     /// smaller of 5 % and 1 GiB.
     std::uint64_t disk_reserve_bytes = 0;
     api::Retention::Policy retention{};
-    std::vector<net::Identity> own_keys;  ///< That this master made: its admin's, the invitation.
+    std::vector<net::Identity> own_keys{};  ///< That this master made: its admin's, the invitation.
     QueueMutant mutant = QueueMutant::None;  ///< tests/sim only.
   };
   /// All outlive the server. `reads`, `logs`: their completions must not run after its end.
