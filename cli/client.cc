@@ -374,7 +374,7 @@ void Client::pump_submission() {
     s.opened = true;
   }
   while (s.sent < s.submission.parts() && s.sent < s.accepted + limits::kPartsInFlight) {
-    if (!send(msg::SubmitInputs{open.request, s.sent, s.submission.part(s.sent)})) return;
+    if (!send(s.submission.part(s.sent))) return;
     ++s.sent;
   }
   if (s.sent == s.submission.parts() && !s.closed) {

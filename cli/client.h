@@ -42,7 +42,8 @@ class Submission {
   [[nodiscard]] virtual const msg::SubmitOpen& open() const = 0;
   [[nodiscard]] virtual std::uint64_t parts() const = 0;
   [[nodiscard]] virtual std::uint64_t inputs() const = 0;
-  [[nodiscard]] virtual std::vector<Bytes> part(std::uint64_t number) const = 0;
+  /// A SubmitStdin or SubmitInputs.
+  [[nodiscard]] virtual msg::Body part(std::uint64_t number) const = 0;
 };
 
 class Client {
@@ -75,6 +76,17 @@ class Client {
     return fail_with(kExitRefused, "the master answered with another kind of message");
   }
   Outcome<msg::Done> control(msg::Verb verb, std::vector<Selector> targets);
+  /// Says a mutation that is answered by Done, and waits. `request` is filled in here.
+  template <class Mutation>
+  Outcome<msg::Done> change(Mutation mutation) {
+    mutation.request = RequestId::random();
+    const RequestId request = mutation.request;
+    msg::Body body = TRY(blocking([&](Reply reply) {
+      add_mutation(request, msg::Body(std::move(mutation)), std::move(reply));
+    }));
+    if (auto* done = std::get_if<msg::Done>(&body)) return std::move(*done);
+    return fail_with(kExitRefused, "the master answered with another kind of message");
+  }
   /// REQUIRES: `submission` lives until this returns.
   Outcome<msg::Submitted> submit(const Submission& submission);
 

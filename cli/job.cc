@@ -11,6 +11,7 @@
 #include "cli/access_lookup.h"
 #include "cli/lists.h"
 #include "cli/output.h"
+#include "cli/purge.h"
 #include "cli/text.h"
 #include "cli/wait.h"
 #include "common/json/json.h"
@@ -26,18 +27,26 @@ constexpr std::uint64_t kTailBytes = 2048;
 
 class JobVerb final : public Verb {
  public:
-  JobVerb() : Verb("job", "show one job", {"ID", 1, 1}) {
-    page_.synopsis = {"capstan job [OPTIONS] ID"};
+  JobVerb() : Verb("job", "show or delete jobs", {"ID", 1, SIZE_MAX}) {
+    page_.synopsis = {"capstan job [OPTIONS] ID", "capstan job delete [OPTIONS] ID..."};
     page_.description =
         "Shows a job: its state, how many of its tasks are in which, and of the first tasks that "
         "failed the reason and the last lines of their standard error.\n\n"
+        "job delete takes finished jobs off the lists, with their output, inputs and tokens; what "
+        "was deleted cannot be had back.\n\n"
         "ID is 17 or last.";
     options_.add_options()("json", po::bool_switch(&json_), "One JSON object.");
-    set_examples("  capstan job last\n  capstan job 17 --json | jq .counts.failed\n");
+    set_examples(
+        "  capstan job last\n  capstan job 17 --json | jq .counts.failed\n"
+        "  capstan job delete 17 18\n");
     set_exits(std::string(kPlainExits));
   }
 
   Outcome<int> run(const Words& words) override {
+    const auto& said = words.positionals;
+    if (said.front() == "delete")
+      return delete_jobs(*this, {{said.begin() + 1, said.end()}, json_});
+    if (said.size() > 1) return usage_error("shows one job at a time: capstan jobs lists them");
     const Selector selector = TRY(as_usage(parse_selector(words.positionals.front())));
     if (selector.kind == Selector::Kind::All || !selector.tasks.empty()) {
       return usage_error("one job is needed, as in 17 or last; for tasks: capstan tasks " +

@@ -173,6 +173,9 @@ class TasksVerb final : public Verb {
     if (json_) return out.write(json::line(task) + "\n");
     const bool failed = task.ended && task.end != EndClass::Success;
     std::string reason = task.cancelling ? "cancelling" : failed ? end_text(task) : "";
+    if (!task.ended && !task.reason.empty()) {
+      reason += (reason.empty() ? "" : ": ") + printable(task.reason);
+    }
     table.add({number(task.task.value),
                {std::string(to_string(task.state)), colour_of(task.state)},
                {task.attempt.value == 0 ? "-" : std::to_string(task.attempt.value)},

@@ -4,7 +4,6 @@
 #include "master/daemon.h"
 
 #include <fmt/format.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +20,7 @@
 #include "common/net/zmq_transport.h"
 #include "common/wire/version.h"
 #include "master/api/read_thread.h"
+#include "master/backup_door.h"
 #include "master/process_doors.h"
 #include "master/server.h"
 #include "master/state_dir.h"
@@ -33,9 +33,6 @@ namespace capstan {
 namespace {
 
 constexpr std::uint8_t kNodeId = 1;  ///< The only voter of a single master.
-/// Submissions stop below this much free disk, or 5 % of it when that is less: results and cancels
-/// still have to be written.
-constexpr std::uint64_t kDiskLowBytes = 1ULL << 30;
 constexpr Micros kNoteEvery = std::chrono::seconds(1);
 constexpr Micros kPublishEvery = std::chrono::milliseconds(200);
 
@@ -43,13 +40,6 @@ std::uint64_t random_number() {
   std::uint64_t number = 0;
   for (const std::uint8_t byte : Uuid::random().bytes) number = number << 8U ^ byte ^ number >> 56U;
   return number;
-}
-
-std::uint64_t disk_low_bytes(const std::string& dir) {
-  struct statvfs status {};
-  if (::statvfs(dir.c_str(), &status) != 0) return kDiskLowBytes;
-  const std::uint64_t total = std::uint64_t{status.f_frsize} * status.f_blocks;
-  return std::min(kDiskLowBytes, total / 20);
 }
 
 /// What is opened in this order, and closed in the other one.
@@ -68,6 +58,7 @@ struct Process {
   std::unique_ptr<HostDoor> host;
   std::unique_ptr<api::ReadThread> reads;
   std::unique_ptr<LogDoor> logs;
+  std::unique_ptr<BackupDoor> backups;
   std::unique_ptr<Server> server;
   std::vector<Member> members;
   bool stopping = false;
@@ -80,6 +71,7 @@ struct Process {
   ~Process() {
     // Their threads first: no completion may come when the server is gone.
     reads.reset();
+    backups.reset();
     logs.reset();
     server.reset();
   }
@@ -140,8 +132,10 @@ Result<void> Process::open_threads() {
   });
   logs = std::make_unique<LogDoor>(dir->logs_dir(),
                                    [this] { loop.post([this] { logs->run_completions(); }); });
+  backups = TRY(BackupDoor::open(dir->path(), clock,
+                                 [this] { loop.post([this] { backups->run_completions(); }); }));
   keys = std::make_unique<KeyDoor>(ring);
-  host = std::make_unique<HostDoor>(*listener);
+  host = std::make_unique<HostDoor>(*listener, dir->path());
   return {};
 }
 
@@ -157,13 +151,14 @@ Result<void> Process::begin() {
   // Four missed heartbeats make a suspect, also with limits of a second or two.
   server_options.heartbeat_every =
       std::min(Micros(limits::kHeartbeatEvery), options.suspect_after / 4);
-  server_options.disk_low_bytes = disk_low_bytes(dir->path());
+  server_options.retention = {options.retain, options.retain_jobs, options.retain_bytes};
+  server_options.disk_reserve_bytes = options.disk_reserve_bytes;
   const bool clean = opened.clean;
   const bool is_new = opened.meta.last_seq == Seq{};
-  server =
-      std::make_unique<Server>(std::move(server_options),
-                               Server::Doors{*store, *listener, *reads, *logs, *keys, *host, clock},
-                               std::move(opened), epoch);
+  server = std::make_unique<Server>(
+      std::move(server_options),
+      Server::Doors{*store, *listener, *reads, *logs, *keys, *host, clock, backups.get()},
+      std::move(opened), epoch);
   // Those that enrolled in the journal's tail.
   for (const auto& [id, worker] : server->queue().workers())
     ring.add({Role::Worker, worker.row.name, worker.row.public_key});
@@ -255,6 +250,7 @@ Result<void> run_master(const DaemonOptions& options) {
     return fail(Errc::Io, "stopped: " + ended.error().message);
   }
   process.reads.reset();  // A reader would keep the WAL.
+  process.backups.reset();
   TRY(process.store->close());
   log::info("master.stopped", {{"seq", process.server->committed().value}});
   return {};

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "common/model/parse.h"
 #include "common/wire/version.h"
 #include "master/daemon.h"
+#include "master/restore.h"
 
 namespace capstan {
 namespace {
@@ -30,9 +32,23 @@ struct CommandLine {
   std::string advertise;
   log::Level log_level = log::Level::Info;
   log::Format log_format = log::Format::Text;
+  std::string restore;
+  std::string check_backup;
   bool help = false;
   bool version = false;
 };
+
+/// A duration, or 0 for ever.
+Result<Micros> parse_age(std::string_view text) {
+  if (text == "0") return Micros(0);
+  return parse_duration(text);
+}
+
+/// A size, or 0 for no limit.
+Result<std::uint64_t> parse_room(std::string_view text) {
+  if (text == "0") return std::uint64_t{0};
+  return parse_size(text);
+}
 
 config::po::options_description describe(CommandLine& line) {
   namespace po = config::po;
@@ -60,6 +76,22 @@ config::po::options_description describe(CommandLine& line) {
       "closed-grace",
       config::parsed("closed-grace", &daemon.closed_grace, parse_duration)->value_name("DURATION"),
       "A worker whose connection closed is lost when it is not back within this (default 5s).")(
+      "retain", config::parsed("retain", &daemon.retain, parse_age)->value_name("DURATION"),
+      "Finished jobs are deleted so long after their end, with their output (default 30d; 0: "
+      "never).")("retain-jobs", po::value(&daemon.retain_jobs)->value_name("N"),
+                 "At most so many finished jobs are kept, the newest (default 0: any number).")(
+      "retain-size",
+      config::parsed("retain-size", &daemon.retain_bytes, parse_room)->value_name("SIZE"),
+      "While jobs and their output take more than this, the oldest finished ones are deleted "
+      "(default 0: no limit).")(
+      "disk-reserve",
+      config::parsed("disk-reserve", &daemon.disk_reserve_bytes, parse_size)->value_name("SIZE"),
+      "With less than this free on its disk the master takes no submissions (default: 5 % of it, "
+      "at most 1 GiB).")(
+      "restore", po::value(&line.restore)->value_name("FILE"),
+      "Make DIR, which must be missing or empty, of a backup, and leave (capstan restore).")(
+      "check-backup", po::value(&line.check_backup)->value_name("FILE"),
+      "Open a backup, read all of it, say what it is, and leave.")(
       "log-format",
       config::parsed("log-format", &line.log_format, log::parse_format)->value_name("text|json"),
       "How events are written on stderr, one a line (default text).")(
@@ -136,6 +168,21 @@ Result<void> check(const DaemonOptions& daemon) {
   return {};
 }
 
+/// What is done with a backup instead of serving. None: nothing was asked.
+std::optional<int> run_backup_command(const CommandLine& line) {
+  if (!line.check_backup.empty()) {
+    const auto text = describe_backup(line.check_backup);
+    if (!text) return complain(text.error());
+    fmt::print("{}\n", *text);
+    return 0;
+  }
+  if (line.restore.empty()) return std::nullopt;
+  if (line.daemon.dir.empty())
+    return complain({Errc::Invalid, "--restore needs --dir: the directory to make"});
+  const auto restored = restore({line.restore, line.daemon.dir});
+  return restored ? 0 : complain(restored.error());
+}
+
 int run(const std::vector<std::string>& args) {
   CommandLine line;
   const config::po::options_description options = describe(line);
@@ -149,6 +196,7 @@ int run(const std::vector<std::string>& args) {
     return 0;
   }
   log::configure(line.log_level, line.log_format);
+  if (const auto done = run_backup_command(line)) return *done;
   line.daemon.advertise = split_commas(line.advertise);
   if (const auto valid = check(line.daemon); !valid) return complain(valid.error());
   if (line.daemon.dir.empty()) {

@@ -14,6 +14,7 @@
 #include "common/base/log.h"
 #include "common/wire/codec.h"
 #include "common/wire/version.h"
+#include "master/api/backups.h"
 #include "master/api/client_api.h"
 #include "master/api/ledger.h"
 #include "master/api/logs.h"
@@ -39,11 +40,16 @@ Queue replay(store::Opened& opened, QueueMutant mutant, RowChanges& rows) {
   return queue;
 }
 
-bool is_retry(const msg::Body& body) {
+/// It acts on rows of finished jobs that are in the tables.
+bool needs_tables(const msg::Body& body) {
   const auto* control = std::get_if<msg::Control>(&body);
   return control != nullptr &&
-         (control->verb == msg::Verb::Retry || control->verb == msg::Verb::RetryFailed);
+         (control->verb == msg::Verb::Retry || control->verb == msg::Verb::RetryFailed ||
+          control->verb == msg::Verb::Delete);
 }
+
+constexpr std::uint64_t kDiskReserveBytes = 1ULL << 30;
+constexpr std::uint64_t kDiskStepBytes = 4 * limits::kBallastBytes;
 
 std::string protocol_reason(std::uint32_t protocol) {
   const bool newer = protocol > kProtocol;
@@ -82,6 +88,8 @@ struct Server::Impl {
   api::ReadsApi reads;
   api::Watches watches;
   api::LogsApi logs;
+  api::Retention retention;
+  api::BackupsApi backups;
 
   std::deque<Frame> inbox;
   std::set<WorkerId> suspects;
@@ -106,6 +114,8 @@ struct Server::Impl {
         reads(api::ReadsApi::Parts{ledger, sessions, clients, d.reads, options.silence}),
         watches(ledger, sessions, d.reads),
         logs(api::LogsApi::Parts{ledger, sessions, d.logs, reads, watches}),
+        retention(api::Retention::Parts{ledger, d.reads, d.logs, d.store, options.retention}),
+        backups(api::BackupsApi::Parts{ledger, sessions, d.backups}),
         began_at(ledger.at()),
         turned_at(ledger.at()),
         beat_at(ledger.at()),
@@ -144,6 +154,8 @@ struct InSession {
   api::ReadsApi& reads;
   api::Watches& watches;
   api::LogsApi& logs;
+  api::Retention& retention;
+  api::BackupsApi& backups;
   api::Session& session;
   msg::StatusReply status;
 
@@ -156,13 +168,25 @@ struct InSession {
   Done operator()(msg::Goodbye&) { return workers.on_goodbye(session), Done{}; }
   Done operator()(msg::LogChunk& m) { return logs.on_chunk(session, std::move(m)), Done{}; }
   Done operator()(msg::SubmitOpen& m) { return clients.on_open(session, std::move(m)); }
+  Done operator()(msg::SubmitStdin& m) { return clients.on_stdin(session, m); }
   Done operator()(msg::SubmitInputs& m) { return clients.on_inputs(session, m); }
   Done operator()(msg::SubmitClose& m) { return clients.on_close(session, m); }
   Done operator()(msg::Control& m) { return clients.on_control(session, m); }
+  Done operator()(msg::Purge& m) {
+    const auto asked = TRY(clients.begin(session, m.request));
+    if (!asked) return {};
+    std::optional<std::string> owner;
+    if (session.identity.role != Role::Admin) owner = session.identity.name;
+    const auto taken = retention.purge(*asked, std::move(owner), clients.wall_before(m.older_than));
+    if (!taken) clients.refuse(session, m.request, taken.error());
+    return {};
+  }
   Done operator()(msg::ListJobs& m) { return reads.on_list_jobs(session, m), Done{}; }
   Done operator()(msg::GetJob& m) { return reads.on_get_job(session, m); }
   Done operator()(msg::ListTasks& m) { return reads.on_list_tasks(session, m), Done{}; }
   Done operator()(msg::ListWorkers& m) { return reads.on_list_workers(session, m), Done{}; }
+  Done operator()(msg::ListEvents& m) { return reads.on_list_events(session, m), Done{}; }
+  Done operator()(msg::ReadBackup& m) { return backups.on_read(session, m), Done{}; }
   Done operator()(msg::GetStatus& m) {
     status.query = m.query;
     return reads.on_status(session, std::move(status)), Done{};
@@ -208,8 +232,8 @@ void Server::on_closed(net::PeerId peer) {
 Result<void> Server::Impl::take_messages() {
   for (std::size_t taken = 0; taken < limits::kMessagesPerTurn && !inbox.empty(); ++taken) {
     if (ledger.is_full()) break;
-    // It moves rows that are in the tables: what this batch changed must be there first.
-    if (is_retry(inbox.front().message.body) && !ledger.empty()) break;
+    // What this batch changed must be there first.
+    if (needs_tables(inbox.front().message.body) && !ledger.empty()) break;
     Frame frame = std::move(inbox.front());
     inbox.pop_front();
     if (frame.closed)
@@ -238,7 +262,7 @@ Result<void> Server::Impl::dispatch(Frame& frame) {
   if (!rule.in_session) return dispatch_hello(frame);
   api::Session* session = sessions.accept(frame.peer, frame.message);
   if (session == nullptr) return {};
-  InSession handler{workers, clients, reads, watches, logs, *session, {}};
+  InSession handler{workers, clients, reads, watches, logs, retention, backups, *session, {}};
   if (std::holds_alternative<msg::GetStatus>(frame.message.body)) handler.status = own_status(0);
   return std::visit(handler, frame.message.body);
 }
@@ -262,9 +286,11 @@ Result<void> Server::Impl::turn() {
   if (!std::exchange(began, true)) TRY(begin_reign());
   TRY(take_messages());
   plan();
+  retention.step();
   TRY(write_and_tell());
   workers.follow(watches.followed());
   reads.post_pending();
+  TRY(retention.after_write());
   logs.retry(ledger.at());
   watches.pump(ledger.at());
   keep_time();
@@ -291,8 +317,8 @@ void Server::Impl::forgive_sleep() {
 }
 
 void Server::Impl::plan() {
-  planner::Plan plan =
-      planner::plan(ledger.queue(), sessions.presence(), options.silence, ledger.at());
+  planner::Plan plan = planner::plan(ledger.queue(), sessions.presence(), options.silence,
+                                     planner::Now{ledger.at(), ledger.wall()});
   for (Command& command : plan.commands) ledger.commit(std::move(command));
   plan_at = plan.deadline;
 }
@@ -306,6 +332,7 @@ Result<void> Server::Impl::write_and_tell() {
   if (wrote) {
     log_written(written, ledger.queue());
     watches.on_committed(written.rows, written.upto);
+    for (const auto& [job, row] : written.rows.deleted) logs.forget(job);
   }
   for (api::Held& held : written.held) TRY(tell(held));
   if (wrote) TRY(doors.store.maintain());
@@ -329,6 +356,7 @@ struct Teller {
   api::WorkerApi& workers;
   api::ClientApi& clients;
   api::LogsApi& logs;
+  api::Retention& retention;
 
   Result<void> operator()(const effect::StartTasks& e) { return workers.tell(e); }
   Result<void> operator()(const effect::Answer& e) { return clients.tell(e), Result<void>{}; }
@@ -336,6 +364,11 @@ struct Teller {
   Result<void> operator()(const effect::CloseSession& e) {
     workers.tell(e);
     logs.on_worker_gone(e.worker);
+    return {};
+  }
+  Result<void> operator()(const effect::JobFinished& e) {
+    workers.tell(e);
+    retention.on_finished();
     return {};
   }
   template <class ForWorker>
@@ -347,7 +380,7 @@ struct Teller {
 }  // namespace
 
 Result<void> Server::Impl::tell_effect(const Effect& effect) {
-  return std::visit(Teller{workers, clients, logs}, effect);
+  return std::visit(Teller{workers, clients, logs, retention}, effect);
 }
 
 void Server::Impl::keep_time() {
@@ -355,22 +388,29 @@ void Server::Impl::keep_time() {
     sessions.beat();
     sessions.expire_clients(ledger.at() - options.silence.lost_after);
     check_disk();
+    backups.expire();
     beat_at = ledger.at() + options.heartbeat_every;
   }
   note_suspects();
 }
 
 void Server::Impl::check_disk() {
-  const std::uint64_t free = doors.store.disk_free_bytes();
+  const api::Host::Disk disk = doors.host.disk();
+  const std::uint64_t reserve =
+      options.disk_reserve_bytes > 0
+          ? options.disk_reserve_bytes
+          : std::min<std::uint64_t>(kDiskReserveBytes, disk.total_bytes / 20);
+  const std::string figures =
+      size_text(disk.free_bytes) + " free of " + size_text(disk.total_bytes);
   // Leaving needs clearly more than entering: or it would go to and fro.
-  const std::uint64_t enough =
-      2 * std::max<std::uint64_t>(options.disk_low_bytes, 4 * limits::kBallastBytes);
-  if (!ledger.is_draining() && free < options.disk_low_bytes) {
-    ledger.set_draining(true);
-    log::error("disk.low", {{"free_bytes", free}, {"reason", "no more submissions"}});
-  } else if (ledger.is_draining() && free >= enough) {
-    ledger.set_draining(false);
-    log::info("disk.has_room", {{"free_bytes", free}});
+  const std::uint64_t enough = reserve + std::max<std::uint64_t>(reserve / 4, kDiskStepBytes);
+  if (disk.free_bytes < reserve || (ledger.is_draining() && disk.free_bytes < enough)) {
+    if (!ledger.is_draining())
+      log::error("disk.low", {{"free_bytes", disk.free_bytes}, {"reason", "no more submissions"}});
+    ledger.drain(figures);
+  } else if (ledger.is_draining()) {
+    ledger.end_drain();
+    log::info("disk.has_room", {{"free_bytes", disk.free_bytes}});
   }
 }
 
@@ -404,8 +444,7 @@ void Server::Impl::sweep() {
 
 std::vector<std::string> Server::Impl::alarms() const {
   std::vector<std::string> alarms;
-  if (ledger.is_draining())
-    alarms.emplace_back("the disk is full or nearly so: submissions are refused");
+  if (ledger.is_draining()) alarms.push_back(ledger.drain_reason());
   return alarms;
 }
 
@@ -422,7 +461,7 @@ msg::StatusReply Server::Impl::own_status(std::uint64_t query) const {
   reply.refused_connections = doors.host.refused_connections();
   reply.memory_bytes = doors.host.memory_bytes();
   reply.database_bytes = doors.store.database_bytes();
-  reply.disk_free_bytes = doors.store.disk_free_bytes();
+  reply.disk_free_bytes = doors.host.disk().free_bytes;
   reply.alarms = alarms();
   return reply;
 }
@@ -440,8 +479,8 @@ Result<void> Server::turn() {
 TimePoint Server::next_deadline() const {
   const Impl& s = *impl_;
   if (!s.inbox.empty() || !s.began) return s.doors.clock.now();
-  return s.ledger.steady(
-      std::min({s.beat_at, s.plan_at, s.suspect_at, s.watches.next_due(), s.logs.next_retry()}));
+  return s.ledger.steady(std::min({s.beat_at, s.plan_at, s.suspect_at, s.watches.next_due(),
+                                   s.logs.next_retry(), s.retention.next_due()}));
 }
 
 std::size_t Server::inbox_size() const {

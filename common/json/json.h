@@ -26,6 +26,9 @@ std::string line(const msg::WorkerView& worker);
 /// version master cluster epoch seq uptime_s workers_up … alarms.
 std::string line(const msg::StatusReply& status);
 
+/// seq at who what job task text.
+std::string line(const msg::EventView& event);
+
 /// Why a task's last attempt did not succeed, as `reason` above: "exit", "timeout",
 /// "launch_error: No such file or directory"; "cancelling" while its processes are being ended; ""
 /// when there is nothing to say. For tables too.

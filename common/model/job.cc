@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "common/model/limits.h"
+#include "common/model/render.h"
 
 namespace capstan {
 namespace {
@@ -109,7 +110,8 @@ Result<void> validate_files(const JobSpec& spec) {
                     spec.script.size(), limits::kScriptBytes));
   }
   if (!spec.script.empty() && spec.shell) {
-    return invalid("--script and --shell exclude each other: a script names its interpreter");
+    return invalid(
+        "--script and --shell exclude each other: a script names what runs it in its first line");
   }
   for (const Bytes* path : {&spec.output_path, &spec.error_path}) {
     if (path->size() > limits::kPathBytes || has_nul(*path)) {
@@ -227,6 +229,7 @@ Result<void> validate(const JobSpec& spec) {
   TRY(validate_jobs(spec.after_any));
   TRY(validate_tags(spec.tags));
   TRY(validate_inputs(spec));
+  TRY(validate_placeholders(spec));
   TRY(validate_indices(spec));
   if (const std::size_t bytes = template_bytes(spec); bytes > limits::kTemplateBytes) {
     return invalid(

@@ -57,6 +57,9 @@ class Logs {
   /// delivered is an empty Part, no error.
   virtual void read(const AttemptKey& key, Stream stream, std::uint64_t offset,
                     std::function<void(Result<Part>)> done) = 0;
+
+  /// Everything of a job is gone, behind what was appended before. No error when there was nothing.
+  virtual void remove(JobId job, std::function<void(Result<void>)> done) = 0;
 };
 
 /// The keys that the authenticator knows.
@@ -69,6 +72,23 @@ class Keys {
   [[nodiscard]] virtual bool is_taken(const std::string& public_key) const = 0;
 };
 
+/// Copies of the database, made beside the loop.
+class Backups {
+ public:
+  virtual ~Backups() = default;
+  struct Made {
+    std::uint64_t bytes = 0;
+    Bytes digest;  ///< BLAKE2b, 32 bytes.
+  };
+  using Done = std::function<void(const Uuid& id, const Result<Made>& made)>;
+  /// Begins a copy and names it. On an error there is none.
+  virtual Uuid make(Done done) = 0;
+  /// At most kMessageBytes of it from `offset` on.
+  virtual void read(const Uuid& id, std::uint64_t offset,
+                    std::function<void(Result<Bytes>)> done) = 0;
+  virtual void drop(const Uuid& id) = 0;
+};
+
 /// What the process knows of itself and its peers, for people. Each has a plain default.
 class Host {
  public:
@@ -76,6 +96,12 @@ class Host {
   [[nodiscard]] virtual std::string address_of(net::PeerId /*peer*/) const { return ""; }
   [[nodiscard]] virtual std::uint64_t refused_connections() const { return 0; }
   [[nodiscard]] virtual std::uint64_t memory_bytes() const { return 0; }
+  struct Disk {
+    std::uint64_t free_bytes = UINT64_MAX;  ///< What we may still write.
+    std::uint64_t total_bytes = UINT64_MAX;
+  };
+  /// The one that the queue is on.
+  [[nodiscard]] virtual Disk disk() const { return {}; }
 };
 
 }  // namespace capstan::api

@@ -21,6 +21,8 @@ void LogsApi::on_chunk(Session& session, msg::LogChunk chunk) {
     return turn_away(session, chunk.key, "output beyond all bounds");
   ++session.log_chunks;
   Logs::Chunk piece{chunk.key, chunk.stream, chunk.offset, std::move(chunk.data), chunk.last};
+  // Of a deleted job nobody asks for it, and its worker may forget it.
+  if (ledger_.queue().deletions().contains(piece.key.job)) return discard(piece, session);
   const auto known = holders_.find(piece.key);
   if (runs_at(piece.key, session) || (known != holders_.end() && known->second == session.worker))
     return append(std::move(piece), session.id);
@@ -54,6 +56,7 @@ bool LogsApi::runs_at(const AttemptKey& key, const Session& session) const {
 void LogsApi::on_holder(Logs::Chunk chunk, SessionId session, const Result<Attempt>& attempt) {
   Session* worker = sessions_.find(session);
   if (worker == nullptr) return;  // It is sent again in the next one.
+  if (ledger_.queue().deletions().contains(chunk.key.job)) return discard(chunk, *worker);
   // A later instance of the worker delivers what an earlier one left on its disk.
   if (attempt && attempt->worker == worker->worker) {
     if (holders_.size() >= kHoldersKept) holders_.clear();
@@ -68,6 +71,10 @@ void LogsApi::on_holder(Logs::Chunk chunk, SessionId session, const Result<Attem
                                   {"attempt", to_string(chunk.key)},
                                   {"reason", "output of an attempt that it was not given"}});
   discard(chunk, *worker);
+}
+
+void LogsApi::forget(JobId job) {
+  std::erase_if(holders_, [&](const auto& each) { return each.first.job == job; });
 }
 
 void LogsApi::discard(const Logs::Chunk& chunk, Session& session) {
@@ -145,6 +152,7 @@ Result<LogsApi::Attempt> LogsApi::find_attempt(store::Tables& tables,
     attempt.ended = row.ended || (is_finished(row.state) && !row.attempt);
     attempt.worker = row.worker;
     attempt.instance = row.instance;
+    attempt.ended_at = row.finished_at;
     attempt.end = row.end;
     attempt.total = out ? row.stdout_bytes : row.stderr_bytes;
     attempt.tail = out ? row.stdout_tail : row.stderr_tail;
@@ -155,6 +163,7 @@ Result<LogsApi::Attempt> LogsApi::find_attempt(store::Tables& tables,
     attempt.ended = true;
     attempt.worker = earlier.worker;
     attempt.instance = earlier.instance;
+    attempt.ended_at = earlier.ended_at;
     attempt.end = earlier.end;
     attempt.total = out ? earlier.stdout_bytes : earlier.stderr_bytes;
     attempt.tail = out ? earlier.stdout_tail : earlier.stderr_tail;
@@ -164,6 +173,8 @@ Result<LogsApi::Attempt> LogsApi::find_attempt(store::Tables& tables,
 }
 
 bool LogsApi::is_gone(const Attempt& attempt) const {
+  // Of the generation before a restore: its workers threw away what they had.
+  if (attempt.ended && attempt.ended_at.us < sessions_.cluster().generation.began_us) return true;
   const Worker* worker = ledger_.queue().find_worker(attempt.worker);
   if (worker == nullptr || !worker->row.present) return true;
   // Its worker lives, but as somebody who never ran it.

@@ -46,6 +46,8 @@ class LogsApi {
 
   void on_chunk(Session& session, msg::LogChunk chunk);
   void on_read(const Session& session, const msg::ReadLog& question);
+  /// Its output goes: what still comes is dropped.
+  void forget(JobId job);
   /// Readers that wait for the rest of its output must look again: it is not coming.
   void on_worker_gone(WorkerId worker);
 
@@ -60,6 +62,7 @@ class LogsApi {
     WorkerId worker;
     Instance instance;
     bool ended = false;
+    WallTime ended_at;
     EndClass end = EndClass::Success;
     std::uint64_t total = 0;  ///< Bytes of the stream that was asked for, when it ended.
     Bytes tail;

@@ -85,7 +85,8 @@ Overview overview(const Queue& queue, const Sessions& sessions, const planner::L
 
 Result<JobRow> visible_job(store::Tables& tables, JobId job, const net::Identity& identity) {
   std::optional<JobRow> row = TRY(tables.get_job(job));
-  if (!row) return fail(Errc::NotFound, "no job " + std::to_string(job.value));
+  if (!row)
+    return fail(Errc::NotFound, "job " + std::to_string(job.value) + " does not exist (any more)");
   if (!ClientApi::may_act_for(identity, row->owner))
     return fail(Errc::NotAllowed, "job " + std::to_string(job.value) + " belongs to " + row->owner);
   return std::move(*row);

@@ -52,6 +52,7 @@ class ReadsApi {
   void on_list_jobs(const Session& session, const msg::ListJobs& question);
   [[nodiscard]] Result<void> on_get_job(const Session& session, const msg::GetJob& question);
   void on_list_tasks(const Session& session, const msg::ListTasks& question);
+  void on_list_events(const Session& session, const msg::ListEvents& question);
   void on_list_workers(const Session& session, const msg::ListWorkers& question);
   /// `reply` has what the server knows of itself; the numbers of the cluster are filled in here.
   void on_status(const Session& session, msg::StatusReply reply);

@@ -50,9 +50,13 @@ constexpr std::array<MessageRule, kTypes> make_rules() {
   rules[index_of<msg::LogChunk>()] = {kWorkers, true};
   rules[index_of<msg::ClientHello>()] = {kClients, false};
   rules[index_of<msg::SubmitOpen>()] = {kClients, true};
+  rules[index_of<msg::SubmitStdin>()] = {kClients, true};
   rules[index_of<msg::SubmitInputs>()] = {kClients, true};
   rules[index_of<msg::SubmitClose>()] = {kClients, true};
   rules[index_of<msg::Control>()] = {kClients, true};
+  rules[index_of<msg::Purge>()] = {kClients, true};
+  rules[index_of<msg::ReadBackup>()] = {role_bit(Role::Admin), true};
+  rules[index_of<msg::ListEvents>()] = {kClients, true};
   rules[index_of<msg::ListJobs>()] = {kClients, true};
   rules[index_of<msg::GetJob>()] = {kClients, true};
   rules[index_of<msg::ListTasks>()] = {kClients, true};
@@ -264,6 +268,14 @@ void Sessions::need_hello(net::PeerId peer, SessionId over, std::string reason) 
 
 void Sessions::refuse(net::PeerId peer, Errc code, std::string reason) {
   send_to(peer, msg::Refused{code, std::move(reason)});
+}
+
+void Sessions::shut_out(const std::string& public_key, const std::string& reason) {
+  for (auto& [id, session] : sessions_) {
+    if (session.identity.public_key != public_key || session.over) continue;
+    refuse(session.peer, Errc::NotAllowed, reason);
+    end(id);
+  }
 }
 
 void Sessions::beat() {

@@ -106,6 +106,8 @@ class Sessions {
   void send_to(net::PeerId peer, msg::Body body);
   void need_hello(net::PeerId peer, SessionId over, std::string reason);
   void refuse(net::PeerId peer, Errc code, std::string reason);
+  /// Ends every session of this key and tells its peers why.
+  void shut_out(const std::string& public_key, const std::string& reason);
 
   /// Heartbeats to all.
   void beat();

@@ -10,7 +10,8 @@ namespace capstan {
 void QueueApply::on(const cmd::TasksAssigned& c) {
   Worker* worker = queue_.worker_at(c.worker);
   Job* job = queue_.job_at(c.job);
-  if (worker == nullptr || !worker->row.present || job == nullptr || job->paused) return;
+  if (worker == nullptr || !worker->row.present || job == nullptr) return;
+  if (job->paused || job->is_waiting()) return;
   std::vector<TaskIndex> started;
   started.reserve(c.tasks.size());
   for (const TaskIndex index : c.tasks) {

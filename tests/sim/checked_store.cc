@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tests/sim/checked_store.h"
 
+#include <algorithm>
+
 #include "common/model/limits.h"
 
 namespace capstan::sim {
@@ -35,7 +37,64 @@ void CheckedStore::check_batch(const store::Batch& batch) {
     last_seq_ = entry.seq;
     last_epoch_ = entry.epoch;
     last_at_ = entry.at;
+    if (const auto* released = std::get_if<cmd::JobReleased>(&entry.command))
+      released_.emplace_back(released->job, entry.wall);
   }
+}
+
+// What is not waited for any more has ended as it must. (What becomes of it later does not count:
+// it may be retried while the other still waits for its begin.)
+void CheckedStore::check_upstream(const JobRow& row, JobId upstream) {
+  const auto seen = jobs_.find(upstream);
+  const JobState end = seen == jobs_.end() ? JobState::Queued : seen->second.end;
+  const std::vector<JobId>& after = row.spec->after;
+  const bool must_succeed = std::binary_search(after.begin(), after.end(), upstream);
+  if (must_succeed ? end != JobState::Succeeded : !is_finished(end)) {
+    complain("job " + std::to_string(row.id.value) + " does not wait any more for job " +
+             std::to_string(upstream.value) + ", which did not end as it must");
+  }
+}
+
+void CheckedStore::check_job(const JobRow& row) {
+  SeenJob& seen = jobs_[row.id];
+  const std::string name = "job " + std::to_string(row.id.value);
+  if (!seen.spec) {
+    seen.upstream.insert(row.spec->after.begin(), row.spec->after.end());
+    seen.upstream.insert(row.spec->after_any.begin(), row.spec->after_any.end());
+  }
+  seen.spec = row.spec;
+  const bool waits = row.awaits_begin || !row.waits_for.empty();
+  const bool finished = is_finished(row.state);
+  if (seen.finished && !finished) seen.reopened = true;
+  if (waits && !seen.waits) complain(name + " waits again");
+  if (waits && finished) complain(name + " ended and waits");
+  if (waits && row.counts.running + row.counts.ready > 0) complain(name + " waits and runs");
+  const std::set<JobId> upstream(row.waits_for.begin(), row.waits_for.end());
+  for (const JobId id : seen.upstream) {
+    if (!finished && !seen.reopened && !upstream.contains(id)) check_upstream(row, id);
+  }
+  const bool ran = row.counts.succeeded + row.counts.failed > 0 || row.started_at.us != 0;
+  if (row.state == JobState::Skipped && ran && !seen.reopened) {
+    complain(name + " was skipped and ran");
+  }
+  const std::uint32_t most = seen.spec->max_failures;
+  if (most > 0 && row.counts.failed >= most && row.counts.ready + row.counts.backoff > 0) {
+    complain(name + " goes on after --max-failures");
+  }
+  seen.waits = waits;
+  seen.upstream = upstream;
+  seen.finished = finished;
+  if (finished) seen.end = row.state;
+}
+
+void CheckedStore::check_released() {
+  std::erase_if(released_, [this](const auto& released) {
+    const auto job = jobs_.find(released.first);
+    if (job == jobs_.end()) return false;
+    if (released.second < job->second.spec->begin_at)
+      complain("job " + std::to_string(released.first.value) + " was released before its begin");
+    return true;
+  });
 }
 
 void CheckedStore::check_rows(const RowChanges& rows) {
@@ -44,7 +103,9 @@ void CheckedStore::check_rows(const RowChanges& rows) {
     if (!is_new && it->second != row.owner) complain("two jobs under one id");
     if (row.counts.total() != row.tasks) complain("a job's counts do not add up");
     if (row.spec) retries_[id] = row.spec->retries;
+    check_job(row);
   }
+  check_released();
   for (const auto& [id, row] : rows.workers) has_lost_ |= row.left_at.us != 0;
   for (const auto& [key, row] : rows.tasks) {
     Seen& seen = seen_[key];

@@ -228,7 +228,7 @@ class Agent {
   void say_hello(std::size_t master);
   void end_session(std::size_t master, const char* why);
   void renew(std::size_t master, const char* why);
-  void run_one(const Template& job, const AttemptKey& key, const Bytes& input);
+  void run_one(const Template& job, const AttemptKey& key, const std::vector<Bytes>& inputs);
   void bound_templates(JobId newest);
   void tell_files(JobId id, const Template& job);
   void forget_idle_jobs();
@@ -283,10 +283,10 @@ class Agent {
 /// The worker's variables with the job's over them, each name once.
 [[nodiscard]] std::vector<EnvVar> job_environment(const std::vector<EnvVar>& worker,
                                                   const std::vector<EnvVar>& job);
-/// Adds what is ours. CAPSTAN_INPUT is left out in jobs without inputs, and when it would be too
-/// long for execve.
+/// Adds what is ours. CAPSTAN_INPUT has several inputs a line each; it is left out in jobs without
+/// inputs, and when it would be too long for execve.
 [[nodiscard]] std::vector<EnvVar> task_environment(std::vector<EnvVar> job_environment,
                                                    const JobSpec& spec, const AttemptKey& key,
-                                                   const Bytes& input);
+                                                   const std::vector<Bytes>& inputs);
 
 }  // namespace capstan

@@ -2,6 +2,7 @@
 //
 // Inside a session: the mirror of the shepherd, work from the master, results and output to it.
 #include <algorithm>
+#include <array>
 
 #include "common/model/limits.h"
 #include "common/model/render.h"
@@ -18,6 +19,17 @@ std::size_t size_of(const AttemptResult& result) {
 }
 
 constexpr std::size_t kResultsMessageBytes = limits::kMessageBytes * 3 / 4;
+
+/// Where an attempt's output goes beside the log, by Stream.
+Result<std::array<Bytes, 2>> files_of(const JobSpec& spec, const AttemptNames& names,
+                                      const std::vector<Bytes>& inputs) {
+  std::array<Bytes, 2> files;
+  const Bytes* patterns[] = {&spec.output_path, &spec.error_path};
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    if (!patterns[i]->empty()) files[i] = TRY(render_path(spec, *patterns[i], names, inputs));
+  }
+  return files;
+}
 
 }  // namespace
 
@@ -194,28 +206,31 @@ void Agent::on_body(std::size_t master, const msg::Start& body) {
     const AttemptKey key{body.job, one.task, body.attempt};
     if (held_.contains(key) || unacked_order_.contains(key)) continue;
     held_[key] = {};
-    run_one(job->second, key, one.inputs.empty() ? Bytes() : one.inputs.front());
+    run_one(job->second, key, one.inputs);
   }
 }
 
-void Agent::run_one(const Template& job, const AttemptKey& key, const Bytes& input) {
+void Agent::run_one(const Template& job, const AttemptKey& key, const std::vector<Bytes>& inputs) {
   std::size_t bytes = 0;
+  std::size_t input_bytes = 0;
+  for (const Bytes& input : inputs) input_bytes += input.size() + 1;
   for (const Bytes& argument : job.spec.argv) {
     const auto places = std::count(argument.begin(), argument.end(), '{');
-    bytes += argument.size() + static_cast<std::size_t>(places) * input.size();
+    bytes += argument.size() + static_cast<std::size_t>(places) * input_bytes;
   }
   if (bytes > 2 * limits::kExecBytes) {  // It would not even be worth the memory to find out.
     tell(pair::Unrunnable{key, "Argument list too long"});
     return;
   }
-  auto argv = render_command(job.spec, key.task, input);
-  if (!argv) {
-    tell(pair::Unrunnable{key, argv.error().message});
+  auto argv = render_command(job.spec, key.task, inputs);
+  auto files = files_of(job.spec, {key, config_.name}, inputs);
+  if (!argv || !files) {
+    tell(pair::Unrunnable{key, (argv ? files.error() : argv.error()).message});
     return;
   }
   pair::Run run{.key = key,
                 .argv = std::move(*argv),
-                .env = task_environment(job.environment, job.spec, key, input),
+                .env = task_environment(job.environment, job.spec, key, inputs),
                 .cwd = job.spec.cwd,
                 .cpus = job.spec.cpus,
                 .time_limit = job.spec.time_limit,
@@ -223,7 +238,8 @@ void Agent::run_one(const Template& job, const AttemptKey& key, const Bytes& inp
                 .mem_bytes = job.spec.mem_bytes,
                 .nice = job.spec.nice,
                 .script = !job.spec.script.empty(),
-                .reads_stdin = job.spec.has_stdin};
+                .reads_stdin = job.spec.has_stdin,
+                .files = std::move(*files)};
   run.env.push_back({"CAPSTAN_WORKER", config_.name});
   bytes = 0;
   for (const Bytes& argument : run.argv) bytes += argument.size() + sizeof(char*) + 1;
@@ -364,13 +380,18 @@ std::vector<EnvVar> job_environment(const std::vector<EnvVar>& worker,
 }
 
 std::vector<EnvVar> task_environment(std::vector<EnvVar> environment, const JobSpec& spec,
-                                     const AttemptKey& key, const Bytes& input) {
+                                     const AttemptKey& key, const std::vector<Bytes>& inputs) {
   environment.push_back({"CAPSTAN_JOB_ID", std::to_string(key.job.value)});
   environment.push_back({"CAPSTAN_TASK_INDEX", std::to_string(key.task.value)});
   environment.push_back({"CAPSTAN_ATTEMPT", std::to_string(key.attempt.value)});
   environment.push_back({"CAPSTAN_CPUS", std::to_string(spec.cpus)});
   constexpr std::size_t kRoom = limits::kArgumentBytes - (sizeof("CAPSTAN_INPUT=") - 1);
-  if (spec.has_inputs && input.size() <= kRoom) environment.push_back({"CAPSTAN_INPUT", input});
+  Bytes lines;
+  for (std::size_t i = 0; i < inputs.size() && lines.size() <= kRoom; ++i) {
+    if (i > 0) lines += '\n';
+    lines += inputs[i];
+  }
+  if (spec.has_inputs && lines.size() <= kRoom) environment.push_back({"CAPSTAN_INPUT", lines});
   return environment;
 }
 

@@ -70,6 +70,9 @@ TEST_SUITE("cli/text") {
     task.worker = "w1";
     CHECK(failure_text(JobId(17), task) ==
           "17.42 failed on w1: launch error: No such file or directory");
+    task.end = EndClass::Cancelled;
+    task.reason = "cancelled";
+    CHECK(end_text(task) == "cancelled");
   }
   TEST_CASE("a job's end is summed up") {
     msg::JobView job = job_of(1000, 998, 2);

@@ -55,7 +55,7 @@ TEST_SUITE("worker/core/agent work") {
     spec.has_inputs = true;
     const std::size_t room = limits::kArgumentBytes - sizeof("CAPSTAN_INPUT=") + 1;
     const auto has_input = [&spec](std::size_t size) {
-      for (const EnvVar& each : task_environment({}, spec, key_of(1), Bytes(size, 'x'))) {
+      for (const EnvVar& each : task_environment({}, spec, key_of(1), {Bytes(size, 'x')})) {
         if (each.name == "CAPSTAN_INPUT") return true;
       }
       return false;
