@@ -273,6 +273,7 @@ Result<void> run_master(const DaemonOptions& options) {
   }
   process.reads.reset();  // A reader would keep the WAL.
   process.backups.reset();
+  TRY(process.server->finish());
   TRY(process.store->close());
   log::info("master.stopped", {{"seq", process.server->committed().value}});
   return {};

@@ -40,6 +40,25 @@ Queue replay(store::Opened& opened, QueueMutant mutant, RowChanges& rows) {
   return queue;
 }
 
+/// Whoever reads the tables finds there all that is durable.
+class CurrentReads final : public api::Reads {
+ public:
+  CurrentReads(api::Ledger& ledger, store::Store& store, api::Reads& reads)
+      : ledger_(ledger), store_(store), reads_(reads) {}
+  void post(Question question) override {
+    if (result_) result_ = ledger_.bring_up(store_);
+    if (result_) reads_.post(std::move(question));
+  }
+  /// An error is the store's: fatal.
+  [[nodiscard]] const Result<void>& result() const { return result_; }
+
+ private:
+  api::Ledger& ledger_;
+  store::Store& store_;
+  api::Reads& reads_;
+  Result<void> result_;
+};
+
 /// It acts on rows of finished jobs that are in the tables.
 bool needs_tables(const msg::Body& body) {
   const auto* control = std::get_if<msg::Control>(&body);
@@ -84,6 +103,7 @@ struct Server::Impl {
   Doors doors;
   RowChanges replayed;  ///< Of the journal's tail: to be written before anything else.
   api::Ledger ledger;
+  CurrentReads current_reads;
   api::Sessions sessions;
   api::WorkerApi workers;
   api::ClientApi clients;
@@ -107,16 +127,23 @@ struct Server::Impl {
       : options(std::move(o)),
         doors(d),
         ledger(replay(opened, options.mutant, replayed), epoch, d.clock),
+        current_reads(ledger, d.store, d.reads),
         sessions(d.listener,
                  api::Cluster{opened.meta.cluster, opened.meta.generation, options.node,
                               options.members, options.members_version, options.heartbeat_every},
                  epoch),
         workers(api::WorkerApi::Parts{ledger, sessions, d.store, d.keys, d.host}),
+<<<<<<< HEAD
         clients(api::ClientApi::Parts{ledger, sessions, d.store, options.own_keys}),
         reads(api::ReadsApi::Parts{ledger, sessions, clients, d.reads, options.silence}),
         watches(ledger, sessions, d.reads),
+=======
+        clients(ledger, sessions, d.store),
+        reads(api::ReadsApi::Parts{ledger, sessions, clients, current_reads, options.silence}),
+        watches(ledger, sessions, current_reads),
+>>>>>>> perf
         logs(api::LogsApi::Parts{ledger, sessions, d.logs, reads, watches}),
-        retention(api::Retention::Parts{ledger, d.reads, d.logs, d.store, options.retention}),
+        retention(api::Retention::Parts{ledger, current_reads, d.logs, d.store, options.retention}),
         backups(api::BackupsApi::Parts{ledger, sessions, d.backups}),
         began_at(ledger.at()),
         turned_at(ledger.at()),
@@ -128,6 +155,7 @@ struct Server::Impl {
 
   Result<void> turn();
   Result<void> begin_reign();
+  Result<void> bring_up_tables();
   void forgive_sleep();
   Result<void> take_messages();
   Result<void> dispatch(Frame& frame);
@@ -240,8 +268,11 @@ void Server::on_closed(net::PeerId peer) {
 Result<void> Server::Impl::take_messages() {
   for (std::size_t taken = 0; taken < limits::kMessagesPerTurn && !inbox.empty(); ++taken) {
     if (ledger.is_full()) break;
-    // What this batch changed must be there first.
-    if (needs_tables(inbox.front().message.body) && !ledger.empty()) break;
+    if (needs_tables(inbox.front().message.body)) {
+      // What this batch changed must be there first.
+      if (!ledger.empty()) break;
+      TRY(ledger.bring_up(doors.store));
+    }
     Frame frame = std::move(inbox.front());
     inbox.pop_front();
     if (frame.closed)
@@ -311,17 +342,25 @@ Result<void> Server::Impl::turn() {
   watches.pump(ledger.at());
   keep_time();
   sweep();
+  TRY(bring_up_tables());
   steady_turned_at = doors.clock.now();
   return {};
 }
 
-/// A batch of several parts may have been cut off between two of them: the journal has the first
-/// ones, the tables nothing of them.
+/// The journal may have more than the tables: what was deferred, or the first parts of a batch.
 Result<void> Server::Impl::begin_reign() {
   if (!replayed.empty())
     TRY(doors.store.flush(std::exchange(replayed, {}), ledger.queue().last_seq()));
   ledger.commit(cmd::ReignBegan{options.node});
   return {};
+}
+
+/// Last in a turn: nobody waits for it.
+Result<void> Server::Impl::bring_up_tables() {
+  TRY(current_reads.result());
+  if (ledger.at() < ledger.bring_up_due()) return {};
+  TRY(ledger.bring_up(doors.store));
+  return doors.store.maintain();
 }
 
 /// A master that was stopped, or stuck in a write, heard nobody: that is not their silence.
@@ -349,6 +388,7 @@ Result<void> Server::Impl::write_and_tell() {
     log_written(written, ledger.queue());
     watches.on_committed(written.rows, written.upto);
     for (const auto& [job, row] : written.rows.deleted) logs.forget(job);
+    if (!written.in_tables) ledger.defer(std::move(written.rows));
   }
   for (api::Held& held : written.held) TRY(tell(held));
   if (wrote) TRY(doors.store.maintain());
@@ -492,11 +532,16 @@ Result<void> Server::turn() {
   return impl_->turn();
 }
 
+Result<void> Server::finish() {
+  return impl_->ledger.bring_up(impl_->doors.store);
+}
+
 TimePoint Server::next_deadline() const {
   const Impl& s = *impl_;
   if (!s.inbox.empty() || !s.began) return s.doors.clock.now();
-  return s.ledger.steady(std::min({s.beat_at, s.plan_at, s.suspect_at, s.watches.next_due(),
-                                   s.logs.next_retry(), s.retention.next_due()}));
+  return s.ledger.steady(
+      std::min({s.beat_at, s.plan_at, s.suspect_at, s.watches.next_due(), s.logs.next_retry(),
+                s.retention.next_due(), s.ledger.bring_up_due()}));
 }
 
 std::size_t Server::inbox_size() const {

@@ -75,6 +75,8 @@ class Server {
   /// One turn, as above. An error is the end: the caller leaves at once (exit 70), without
   /// sending anything more; what was not acknowledged may have happened or not.
   [[nodiscard]] Result<void> turn();
+  /// Before the store is closed: leaves nothing behind the tables.
+  [[nodiscard]] Result<void> finish();
   /// Call turn() then, or when a frame or completion arrived. Steady time of `clock`.
   [[nodiscard]] TimePoint next_deadline() const;
 

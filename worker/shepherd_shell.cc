@@ -357,7 +357,7 @@ void ShepherdShell::execute(shepherd::SpoolAppend& append) {
 }
 
 void ShepherdShell::execute(shepherd::SpoolAcked& acked) {
-  for (const AttemptKey& key : acked.keys) spool_->acked(key);
+  spool_->acked(acked.keys);
 }
 void ShepherdShell::execute(shepherd::SpoolDelivered& delivered) {
   spool_->delivered(delivered.key, delivered.stream);

@@ -72,10 +72,22 @@ enum class QueueMutant : std::uint8_t {
 
 /// What a start of a master read from the tables (master/store fills it, Queue takes it over).
 struct LoadedState {
+  /// Finished tasks of consecutive indices that are alike: all that a queue keeps of them.
+  struct FinishedRun {
+    IndexSpan span;
+    TaskState state = TaskState::Succeeded;
+    AttemptNo attempts;
+    std::uint32_t round = 1;
+    bool operator==(const FinishedRun&) const = default;
+  };
   struct LoadedJob {
     JobRow row;
-    std::map<TaskIndex, TaskRow> tasks;         ///< Touched ones. Output tails are not loaded.
+    std::vector<FinishedRun> finished{};        ///< Ascending.
+    std::map<TaskIndex, TaskRow> tasks;         ///< Other touched ones. Without output tails.
     std::map<AttemptKey, AttemptRow> attempts;  ///< Of tasks that are not finished.
+    /// A touched task, as one or the other. REQUIRES: behind all that were added before.
+    void add_task(TaskIndex task, TaskRow touched);
+    void add_finished(const FinishedRun& run);
   };
   Seq last_seq;
   Epoch last_epoch;
