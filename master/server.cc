@@ -110,7 +110,7 @@ struct Server::Impl {
                               options.members, options.members_version, options.heartbeat_every},
                  epoch),
         workers(api::WorkerApi::Parts{ledger, sessions, d.store, d.keys, d.host}),
-        clients(ledger, sessions, d.store),
+        clients(api::ClientApi::Parts{ledger, sessions, d.store, d.reads}),
         reads(api::ReadsApi::Parts{ledger, sessions, clients, d.reads, options.silence}),
         watches(ledger, sessions, d.reads),
         logs(api::LogsApi::Parts{ledger, sessions, d.logs, reads, watches}),
@@ -284,6 +284,7 @@ Result<void> Server::Impl::turn() {
   sessions.set_now(ledger.at());
   forgive_sleep();
   if (!std::exchange(began, true)) TRY(begin_reign());
+  TRY(clients.take_read());
   TRY(take_messages());
   plan();
   retention.step();
@@ -291,6 +292,7 @@ Result<void> Server::Impl::turn() {
   workers.follow(watches.followed());
   reads.post_pending();
   TRY(retention.after_write());
+  clients.post_pending();
   logs.retry(ledger.at());
   watches.pump(ledger.at());
   keep_time();
@@ -478,7 +480,7 @@ Result<void> Server::turn() {
 
 TimePoint Server::next_deadline() const {
   const Impl& s = *impl_;
-  if (!s.inbox.empty() || !s.began) return s.doors.clock.now();
+  if (!s.inbox.empty() || !s.began || s.clients.has_read()) return s.doors.clock.now();
   return s.ledger.steady(std::min({s.beat_at, s.plan_at, s.suspect_at, s.watches.next_due(),
                                    s.logs.next_retry(), s.retention.next_due()}));
 }
