@@ -133,15 +133,10 @@ struct Server::Impl {
                               options.members, options.members_version, options.heartbeat_every},
                  epoch),
         workers(api::WorkerApi::Parts{ledger, sessions, d.store, d.keys, d.host}),
-<<<<<<< HEAD
-        clients(api::ClientApi::Parts{ledger, sessions, d.store, options.own_keys}),
-        reads(api::ReadsApi::Parts{ledger, sessions, clients, d.reads, options.silence}),
-        watches(ledger, sessions, d.reads),
-=======
-        clients(ledger, sessions, d.store),
+        clients(
+            api::ClientApi::Parts{ledger, sessions, d.store, current_reads, options.own_keys}),
         reads(api::ReadsApi::Parts{ledger, sessions, clients, current_reads, options.silence}),
         watches(ledger, sessions, current_reads),
->>>>>>> perf
         logs(api::LogsApi::Parts{ledger, sessions, d.logs, reads, watches}),
         retention(api::Retention::Parts{ledger, current_reads, d.logs, d.store, options.retention}),
         backups(api::BackupsApi::Parts{ledger, sessions, d.backups}),
@@ -331,6 +326,8 @@ Result<void> Server::Impl::turn() {
   sessions.set_now(ledger.at());
   forgive_sleep();
   if (!std::exchange(began, true)) TRY(begin_reign());
+  if (clients.has_read()) TRY(ledger.bring_up(doors.store));
+  TRY(clients.take_read());
   TRY(take_messages());
   plan();
   retention.step();
@@ -338,6 +335,7 @@ Result<void> Server::Impl::turn() {
   workers.follow(watches.followed());
   reads.post_pending();
   TRY(retention.after_write());
+  clients.post_pending();
   logs.retry(ledger.at());
   watches.pump(ledger.at());
   keep_time();
@@ -538,7 +536,7 @@ Result<void> Server::finish() {
 
 TimePoint Server::next_deadline() const {
   const Impl& s = *impl_;
-  if (!s.inbox.empty() || !s.began) return s.doors.clock.now();
+  if (!s.inbox.empty() || !s.began || s.clients.has_read()) return s.doors.clock.now();
   return s.ledger.steady(
       std::min({s.beat_at, s.plan_at, s.suspect_at, s.watches.next_due(), s.logs.next_retry(),
                 s.retention.next_due(), s.ledger.bring_up_due()}));

@@ -98,6 +98,15 @@ void ClientApi::deny(const Session& session, const RequestId& request, Errc code
   ledger_.hold(session.id, msg::Denied{request, 0, code, std::move(reason)});
 }
 
+void ClientApi::refuse(const Asked& asked, const Error& error) {
+  const auto it = waiting_.find(asked);
+  if (it == waiting_.end()) return;
+  if (const Session* session = sessions_.find(it->second.session))
+    deny(*session, asked.request, error.code, error.message);
+  else
+    waiting_.erase(it);
+}
+
 void ClientApi::on_hello(net::PeerId peer, const net::Identity& identity) {
   Result<Session*> session = sessions_.open_client(peer, identity);
   if (!session) return sessions_.refuse(peer, session.error().code, session.error().message);

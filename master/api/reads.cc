@@ -94,7 +94,7 @@ Result<JobRow> visible_job(store::Tables& tables, JobId job, const net::Identity
   return std::move(*row);
 }
 
-Result<void> ReadsApi::are_at(store::Tables& tables, Seq seq) {
+Result<void> are_at(store::Tables& tables, Seq seq) {
   // With one master the tables are never behind what is durable; with a standby they may be.
   if (TRY(tables.applied_seq()) < seq)
     return fail(Errc::Unavailable, "the tables are behind; ask again");

@@ -23,6 +23,9 @@
 
 namespace capstan::api {
 
+/// Errc::Unavailable: the tables are not at this entry yet.
+[[nodiscard]] Result<void> are_at(store::Tables& tables, Seq seq);
+
 /// The cluster in numbers, from memory. O(live jobs + workers).
 struct Overview {
   std::uint32_t workers_up = 0, workers_away = 0;
@@ -105,7 +108,6 @@ class ReadsApi {
   /// Counts it; false: too many at once, and denied.
   bool admit(const Session& session, std::uint64_t query);
   Session* finish(SessionId session);
-  [[nodiscard]] static Result<void> are_at(store::Tables& tables, Seq seq);
 
   Ledger& ledger_;
   Sessions& sessions_;

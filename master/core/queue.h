@@ -220,6 +220,8 @@ class Queue {
   [[nodiscard]] Worker* worker_at(WorkerId id);
   void add_worker(WorkerId id, WorkerRow row);
   void remember(const Asked& asked, const RequestRow& row);
+  /// The row of a request that is known, to be changed in place.
+  RequestRow& renew_request(const Asked& asked, TimePoint at);
   void prune_requests();
   void count_token(const RequestRow& row);
   void uncount_token(const RequestRow& row);

@@ -319,7 +319,7 @@ TEST_SUITE("master/store/contract") {
     rows.tasks[{JobId(1), TaskIndex(33)}] = bad;
     rows.jobs[JobId(2)] = a_job_row(2, a_job().spec());
     append(disk, 1, 1, rows);
-    const cmd::JobReopened reopened = disk.store().read_finished_job(JobId(1)).value();
+    const cmd::JobReopened reopened = disk.tables().read_finished_job(JobId(1)).value();
     CHECK(reopened.job == JobId(1));
     CHECK(reopened.owner == "ann");
     CHECK(reopened.spec == *job.spec);
@@ -352,8 +352,8 @@ TEST_SUITE("master/store/contract") {
       CHECK(reopened.runs[i].attempts == AttemptNo(runs[i].attempts));
       CHECK(reopened.runs[i].has_rows == (runs[i].state != TaskState::Cancelled));
     }
-    CHECK(disk.store().read_finished_job(JobId(2)).error().code == Errc::Unavailable);
-    CHECK(disk.store().read_finished_job(JobId(3)).error().code == Errc::NotFound);
+    CHECK(disk.tables().read_finished_job(JobId(2)).error().code == Errc::Unavailable);
+    CHECK(disk.tables().read_finished_job(JobId(3)).error().code == Errc::NotFound);
   }
 
   TEST_CASE_TEMPLATE("a finished job in too many pieces is not reopened", Disk, SqliteDisk,
@@ -370,7 +370,7 @@ TEST_SUITE("master/store/contract") {
       rows.tasks[{JobId(1), TaskIndex(task)}] = row;
     }
     append(disk, 1, 1, rows);
-    CHECK(disk.store().read_finished_job(JobId(1)).error().code == Errc::Invalid);
+    CHECK(disk.tables().read_finished_job(JobId(1)).error().code == Errc::Invalid);
   }
 
   TEST_CASE_TEMPLATE("jobs are listed newest first, in pages", Disk, SqliteDisk, MemoryDisk) {
