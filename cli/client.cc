@@ -261,11 +261,7 @@ void Client::on_body(msg::Body body) {
         } else if constexpr (std::is_same_v<M, msg::Done>) {
           const RequestId request = m.request;
           answer(mutations_, request, msg::Body(std::move(m)));
-        } else if constexpr (std::is_same_v<M, msg::JobList> || std::is_same_v<M, msg::JobReply> ||
-                             std::is_same_v<M, msg::TaskList> ||
-                             std::is_same_v<M, msg::WorkerList> ||
-                             std::is_same_v<M, msg::StatusReply> ||
-                             std::is_same_v<M, msg::LogData>) {
+        } else if constexpr (requires { m.query; }) {  // Every other answer to a question.
           const std::uint64_t query = m.query;
           answer(queries_, query, msg::Body(std::move(m)));
         }
