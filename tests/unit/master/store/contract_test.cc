@@ -640,8 +640,8 @@ TEST_SUITE("master/store/contract") {
     append(disk, 1, 1, rows);
     const auto expired = [&](store::Tables::Expiry expiry) {
       std::vector<std::uint64_t> ids;
-      for (const auto& one : disk.tables().list_expired(expiry).value().jobs)
-        ids.push_back(one.job.value);
+      const auto page = disk.tables().list_expired(expiry).value();
+      for (const auto& one : page.jobs) ids.push_back(one.job.value);
       return ids;
     };
     using Ids = std::vector<std::uint64_t>;
