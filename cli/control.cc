@@ -74,10 +74,14 @@ class ControlVerb final : public Verb {
   }
   [[nodiscard]] std::string text_of(const msg::Done& done) const {
     std::string text;
-    for (const JobId job : done.jobs)
-      text += fmt::format("job {}: {}\n", job.value, steering_.done);
+    const std::string tasks = done.tasks == 0 ? "" : count_text(done.tasks, "task");
+    const bool is_one = done.jobs.size() == 1;
+    for (const JobId job : done.jobs) {
+      text += fmt::format("job {}: {}{}\n", job.value, steering_.done,
+                          is_one && !tasks.empty() ? ", " + tasks : "");
+    }
     if (done.jobs.empty()) text = "nothing to do\n";
-    if (done.tasks != 0) text += count_text(done.tasks, "task") + "\n";
+    if (!is_one && !tasks.empty()) text += fmt::format("{} in all\n", tasks);
     if (!done.note.empty()) text += printable(done.note) + "\n";
     return text;
   }

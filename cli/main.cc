@@ -11,37 +11,15 @@
 #include <vector>
 
 #include "cli/args.h"
-#include "cli/control.h"
-#include "cli/dev.h"
-#include "cli/lists.h"
-#include "cli/logs.h"
 #include "cli/output.h"
-#include "cli/run.h"
-#include "cli/submit.h"
 #include "cli/verb.h"
-#include "cli/wait.h"
+#include "cli/verb_table.h"
 #include "common/base/config.h"
 #include "common/base/log.h"
 #include "common/wire/version.h"
 
 namespace capstan::cli {
 namespace {
-
-using Factory = std::unique_ptr<Verb> (*)();
-
-constexpr Factory kVerbs[] = {
-    make_submit_verb, make_run_verb,     make_jobs_verb,   make_job_verb,   make_tasks_verb,
-    make_logs_verb,   make_wait_verb,    make_cancel_verb, make_pause_verb, make_resume_verb,
-    make_retry_verb,  make_workers_verb, make_status_verb, make_dev_verb,
-};
-
-std::unique_ptr<Verb> find_verb(const std::string& name) {
-  for (const Factory make : kVerbs) {
-    auto verb = make();
-    if (verb->name() == name) return verb;
-  }
-  return nullptr;
-}
 
 Outcome<int> print(const std::string& text) {
   Output out(STDOUT_FILENO);
@@ -67,8 +45,7 @@ std::string overview(const Globals& globals) {
   page.synopsis = {"capstan [--access FILE] [--timeout DURATION] VERB [OPTIONS] [ARGUMENTS]",
                    "capstan help VERB", "capstan --version"};
   std::string verbs;
-  for (const Factory make : kVerbs) {
-    const auto verb = make();
+  for (const auto& verb : make_all_verbs()) {
     verbs += fmt::format("  {:<10} {}\n", verb->name(), verb->summary());
   }
   page.description = verbs + "\nOptions are never abbreviated. Those below may also follow a verb.";
@@ -98,9 +75,7 @@ std::string overview(const Globals& globals) {
 Outcome<int> help(const Globals& globals, const std::vector<std::string>& verbs) {
   if (verbs.empty()) return print(overview(globals));
   const auto verb = find_verb(verbs.front());
-  if (verb == nullptr) {
-    return usage_error("there is no verb '" + printable(verbs.front()) + "' (see capstan --help)");
-  }
+  if (verb == nullptr) return no_such_verb(verbs.front());
   return print(verb->help());
 }
 
@@ -112,9 +87,7 @@ Outcome<int> dispatch(const CutLine& line, std::string& name) {
   if (line.verb.empty()) { return usage_error("a verb is missing: capstan --help lists them"); }
   if (line.verb == "help") return help(globals, line.own);
   const auto verb = find_verb(line.verb);
-  if (verb == nullptr) {
-    return usage_error("there is no verb '" + printable(line.verb) + "' (see capstan --help)");
-  }
+  if (verb == nullptr) return no_such_verb(line.verb);
   name += " " + verb->name();
   verb->common() = globals.common;
   const Words words = TRY(verb->parse(line));

@@ -124,10 +124,8 @@ void OutputPump::on_data(const FlowKey& key, const Result<msg::Body>& reply) {
     close(key);
   } else {
     if (data->offset > flow.printed && !data->data.empty()) {
-      if (options_.before_print) options_.before_print();
-      flush();
-      fmt::print(stderr, "capstan: {}: {} bytes were dropped here\n",
-                 task_name(options_.job, key.task), data->offset - flow.printed);
+      flow.dropped += data->offset - flow.printed;
+      ++flow.holes;
       flow.printed = data->offset;
     }
     print(key, flow, data->data);
@@ -151,13 +149,28 @@ void OutputPump::print(const FlowKey& key, Flow& flow, std::string_view bytes) {
 void OutputPump::close(const FlowKey& key) {
   const auto found = flows_.find(key);
   write(key.stream, found->second.lines.finish());
+  tell_dropped(key, found->second);
   if (found->second.is_ended) --owed_;
   flows_.erase(found);
 }
 
 void OutputPump::finish() {
-  for (auto& [key, flow] : flows_) write(key.stream, flow.lines.finish());
+  for (auto& [key, flow] : flows_) {
+    write(key.stream, flow.lines.finish());
+    tell_dropped(key, flow);
+  }
   flush();
+}
+
+/// Once for each stream: one that is faster than it is read has a hole in each piece.
+void OutputPump::tell_dropped(const FlowKey& key, const Flow& flow) {
+  if (flow.dropped == 0) return;
+  if (options_.before_print) options_.before_print();
+  flush();
+  fmt::print(stderr, "capstan: {}: {} bytes of its {} were dropped{}\n",
+             task_name(options_.job, key.task), flow.dropped,
+             key.stream == Stream::Stdout ? "stdout" : "stderr",
+             flow.holes == 1 ? "" : fmt::format(" in {} places", flow.holes));
 }
 
 void OutputPump::write(Stream stream, const std::string& text) {

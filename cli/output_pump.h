@@ -66,6 +66,8 @@ class OutputPump {
     explicit Flow(std::string prefix) : lines(std::move(prefix)) {}
     LinePrefixer lines;
     std::uint64_t printed = 0;  ///< Offset behind what was printed.
+    std::uint64_t dropped = 0;  ///< Bytes in front of `printed` that are not kept any more …
+    std::uint64_t holes = 0;    ///< … in so many places.
     std::uint64_t upto = 0;     ///< Can be read, as far as was told.
     bool is_ended = false;
     bool is_asking = false;  ///< Queued or under way.
@@ -82,6 +84,7 @@ class OutputPump {
   void on_data(const FlowKey& key, const Result<msg::Body>& reply);
   void print(const FlowKey& key, Flow& flow, std::string_view bytes);
   void close(const FlowKey& key);
+  void tell_dropped(const FlowKey& key, const Flow& flow);
   void write(Stream stream, const std::string& text);
   void flush();
 

@@ -8,15 +8,13 @@
 #include <boost/program_options/parsers.hpp>
 #include <boost/program_options/variables_map.hpp>
 #include <charconv>
-#include <sstream>
+#include <numeric>
+#include <utility>
 
 #include "common/base/bytes.h"
 
 namespace capstan::config {
 namespace {
-
-constexpr std::size_t kColumns = 80;
-constexpr std::size_t kIndent = 4;
 
 /// unix_style without allow_guessing: an abbreviation that works today is API tomorrow.
 constexpr int kStyle = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
@@ -25,17 +23,10 @@ tl::unexpected<Error> bad(const std::string& problem) {
   return fail(Errc::Invalid, printable(problem) + " (see --help)");
 }
 
-/// "--arr" -> "--array" when only one option begins like that.
+/// "--arr" -> ": did you mean '--array'?"
 std::string meant(const po::options_description& options, std::string_view unknown) {
-  const std::size_t dashes = unknown.find_first_not_of('-');
-  if (dashes == std::string_view::npos) return "";
-  const std::string_view stem = unknown.substr(dashes);
-  std::string found;
-  for (const auto& option : options.options()) {
-    if (stem.empty() || option->long_name().compare(0, stem.size(), stem) != 0) continue;
-    if (!found.empty()) return "";
-    found = option->long_name();
-  }
+  const std::size_t dashes = std::min(unknown.find_first_not_of('-'), unknown.size());
+  const std::string found = nearest(names_of(options), unknown.substr(dashes));
   return found.empty() ? "" : fmt::format(": did you mean '--{}'?", found);
 }
 
@@ -80,61 +71,107 @@ Result<Parsed> collect(const po::parsed_options& found, Positional positional) {
   return parsed;
 }
 
-std::string indented(std::string_view line) {
-  return line.empty() ? "\n" : fmt::format("{:{}}{}\n", "", kIndent, line);
-}
-
-/// Paragraphs filled to the width; lines that begin with a space as they are.
-std::string filled(std::string_view text) {
-  std::string out, line;
-  const auto end_line = [&] {
-    if (!line.empty()) out += indented(line);
-    line.clear();
-  };
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    const std::string source(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (source.empty() || source[0] == ' ') {
-      end_line();
-      out += indented(source);
-      continue;
-    }
-    std::istringstream words(source);
-    for (std::string word; words >> word;) {
-      if (!line.empty() && kIndent + line.size() + 1 + word.size() > kColumns) end_line();
-      line += (line.empty() ? "" : " ") + word;
-    }
+/// What `layer` says and nobody before it did, noted in `parsed`.
+po::parsed_options settings_of(const po::options_description& options, const Layer& layer,
+                               const std::set<std::string>& said, Parsed& parsed) {
+  po::parsed_options found(&options);
+  for (const Setting& setting : layer) {
+    if (said.count(setting.name) != 0) continue;
+    found.options.emplace_back(setting.name, std::vector<std::string>{setting.value});
+    parsed.settings.insert_or_assign(setting.name, setting);
+    if (!setting.is_general) parsed.given.insert(setting.name);
   }
-  end_line();
-  return out;
+  return found;
 }
 
-std::string section(std::string_view title, const std::string& body) {
-  return body.empty() ? "" : fmt::format("\n{}\n{}", title, body);
+/// "--cpus" -> "cpus".
+std::string bare(const std::string& option) {
+  return option.substr(std::min(option.find_first_not_of('-'), option.size()));
+}
+
+/// "FILE:3: " when the option's value comes from there.
+std::string whence(const Parsed& parsed, const std::string& option) {
+  const auto found = parsed.settings.find(option);
+  return found == parsed.settings.end() ? "" : found->second.origin + ": ";
+}
+
+/// Changes of one letter (another, one more, one less, two swapped) between two words.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> before, last(b.size() + 1), row(b.size() + 1);
+  std::iota(last.begin(), last.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t other = a[i - 1] == b[j - 1] ? 0 : 1;
+      row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + other});
+      const bool is_swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (is_swap) row[j] = std::min(row[j], before[j - 2] + 1);
+    }
+    before = std::exchange(last, row);
+  }
+  return last[b.size()];
 }
 
 }  // namespace
 
+std::vector<std::string> names_of(const po::options_description& options) {
+  std::vector<std::string> names;
+  for (const auto& option : options.options()) names.push_back(option->long_name());
+  return names;
+}
+
+std::string nearest(const std::vector<std::string>& names, std::string_view word) {
+  if (word.empty()) return "";
+  std::string found;
+  std::size_t best = word.size() < 4 ? 1 : 2;
+  bool is_begun = false, is_unique = false;
+  for (const std::string& name : names) {
+    const bool begins = name.starts_with(word);
+    const std::size_t away = begins ? 0 : distance(name, word);
+    if (away > best || (is_begun && !begins)) continue;
+    is_unique = found.empty() || away < best || (begins && !is_begun);
+    is_begun = is_begun || begins;
+    best = away;
+    found = name;
+  }
+  return is_unique ? found : "";
+}
+
 Result<Parsed> parse(const po::options_description& options, const std::vector<std::string>& args,
                      Positional positional) {
+  return parse(options, args, positional, {});
+}
+
+Result<Parsed> parse(const po::options_description& options, const std::vector<std::string>& args,
+                     Positional positional, const std::vector<Layer>& layers) {
+  Parsed parsed;
   try {
     const po::parsed_options found =
         po::command_line_parser(args).options(options).style(kStyle).run();
-    Parsed parsed = TRY(collect(found, positional));
+    parsed = TRY(collect(found, positional));
     po::variables_map values;
     po::store(found, values);
+    std::set<std::string> said = parsed.given;
+    for (const Layer& layer : layers) {
+      const po::parsed_options more = settings_of(options, layer, said, parsed);
+      for (const auto& option : more.options) said.insert(option.string_key);
+      po::store(more, values);
+    }
     po::notify(values);
     return parsed;
   } catch (const Rejected& rejected) {
-    return fail(Errc::Invalid, printable(rejected.what()));
+    return fail(Errc::Invalid, printable(whence(parsed, rejected.option) + rejected.what()));
+  } catch (const po::error_with_option_name& error) {
+    const std::string from = whence(parsed, bare(error.get_option_name()));
+    return from.empty() ? bad(problem_of(error, options))
+                        : fail(Errc::Invalid, printable(from + error.what()));
   } catch (const po::error& error) {
     return bad(problem_of(error, options));
   } catch (const std::exception& error) { return bad(error.what()); }
 }
 
 void reject(const char* option, const Error& error) {
-  throw Rejected(fmt::format("--{}: {}", option, error.message));
+  throw Rejected(option, fmt::format("--{}: {}", option, error.message));
 }
 
 Result<std::int64_t> parse_whole(std::string_view text, std::int64_t min, std::int64_t max) {
@@ -146,19 +183,6 @@ Result<std::int64_t> parse_whole(std::string_view text, std::int64_t min, std::i
   return fail(Errc::Invalid,
               fmt::format("'{}' is {}: use a whole number from {} to {}", printable(text),
                           is_number ? "out of range" : "no whole number", min, max));
-}
-
-std::string help_text(const Page& page, const po::options_description& options) {
-  std::string synopsis;
-  for (const std::string& line : page.synopsis) synopsis += indented(line);
-  std::ostringstream listed;
-  listed << options;
-  std::string out = fmt::format("NAME\n{}", indented(page.name + " - " + page.summary));
-  out += section("SYNOPSIS", synopsis);
-  out += section("DESCRIPTION", filled(page.description));
-  out += section("OPTIONS", listed.str());
-  for (const Page::Section& extra : page.sections) out += section(extra.title, filled(extra.text));
-  return out;
 }
 
 }  // namespace capstan::config

@@ -16,6 +16,7 @@
 #include <boost/program_options/value_semantic.hpp>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -28,10 +29,22 @@ namespace capstan::config {
 
 namespace po = boost::program_options;
 
-/// What was on the command line beside the bound variables.
+/// A value of an option that does not stand on the command line.
+struct Setting {
+  std::string name;      ///< Of the option, without dashes.
+  std::string value;     ///< As it was written.
+  std::string origin{};  ///< Where: "/home/me/.config/capstan/config:3" or "$CAPSTAN_TIMEOUT".
+  /// Holds for every program or verb that has the option: it does not count as given.
+  bool is_general = false;
+};
+/// One source of settings. A name may stand there several times when its option may.
+using Layer = std::vector<Setting>;
+
+/// What was given beside the bound variables.
 struct Parsed {
   std::vector<std::string> positional;
   std::set<std::string> given;  ///< Long names of the options that were there; defaults are not.
+  std::map<std::string, Setting> settings;  ///< Those that a layer has set, by name.
   [[nodiscard]] bool has(const std::string& option) const { return given.count(option) != 0; }
 };
 
@@ -42,11 +55,17 @@ enum class Positional { Refused, Allowed };
 /// is positional. Errc::Invalid: "unknown option '--foo' (see --help)".
 Result<Parsed> parse(const po::options_description& options, const std::vector<std::string>& args,
                      Positional positional = Positional::Refused);
+/// The same; what `args` do not say is taken from the first of `layers` that says it. Its errors
+/// begin with the origin. REQUIRES: every setting names one of `options`.
+Result<Parsed> parse(const po::options_description& options, const std::vector<std::string>& args,
+                     Positional positional, const std::vector<Layer>& layers);
 
 /// Thrown by the value of an option, caught by parse(). Never leaves it.
 class Rejected : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  Rejected(std::string the_option, const std::string& why)
+      : std::runtime_error(why), option(std::move(the_option)) {}
+  std::string option;
 };
 [[noreturn]] void reject(const char* option, const Error& error);
 
@@ -73,6 +92,12 @@ auto whole(Int min, Int max) {
   };
 }
 
+/// The one of `names` that somebody who typed `word` meant: it begins like that, or differs in a
+/// letter or two. "" when there is none, or several.
+std::string nearest(const std::vector<std::string>& names, std::string_view word);
+/// Long names, in their order.
+std::vector<std::string> names_of(const po::options_description& options);
+
 /// A page of a manual around an options_description.
 struct Page {
   struct Section {
@@ -87,7 +112,7 @@ struct Page {
 };
 
 /// NAME, SYNOPSIS, DESCRIPTION, OPTIONS and the page's sections, at most 80 columns. In texts an
-/// empty line parts paragraphs, and a line that begins with a space stays as it is.
+/// empty line parts paragraphs, and a line that begins with a space stays as it is. No word is cut.
 std::string help_text(const Page& page, const po::options_description& options);
 
 }  // namespace capstan::config

@@ -266,8 +266,9 @@ void ZmqDialer::Impl::on_disconnected() {
   // Each other route had its turn between two of them. One that was right before may just be down:
   // then a stranger at this address proves nothing.
   if (closes >= kEarlyCloses && proven.value_or(route) == route) {
-    refuse("master " + where() + " has not this cluster's key: it closes every connection that " +
-           "relies on the key in our file");
+    refuse("what answers at " + routes[route].address +
+           " is not the master that our key file is of (it has " +
+           "another key): was that cluster made anew? then use its new files");
   } else if (routes.size() > 1) {
     dial_next();
   }

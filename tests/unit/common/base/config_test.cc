@@ -94,6 +94,61 @@ TEST_CASE("every error is one line with the problem and the way out") {
   CHECK(error_of({"--fo\no"}) == "unknown option '--fo\\x0ao' (see --help)");
 }
 
+TEST_CASE("what the command line does not say comes from the first layer that says it") {
+  Flags flags;
+  const config::Layer environment = {{"cpus", "3", "$X_CPUS", true}};
+  const config::Layer file = {{"cpus", "4", "f:1"},
+                              {"dir", "there", "f:2"},
+                              {"hold", "yes", "f:3"},
+                              {"env", "A=1", "f:4"},
+                              {"env", "B=2", "f:5"}};
+  const auto parsed = config::parse(flags.options, {"--dir", "here"}, config::Positional::Refused,
+                                    {environment, file});
+  REQUIRE(parsed);
+  CHECK(flags.dir == "here");
+  CHECK(flags.cpus == 3);
+  CHECK(flags.hold);
+  CHECK(flags.env == std::vector<std::string>{"A=1", "B=2"});
+  CHECK(parsed->settings.at("cpus").origin == "$X_CPUS");
+  CHECK(parsed->settings.count("dir") == 0);
+  CHECK(parsed->has("hold"));
+  CHECK_FALSE(parsed->has("cpus"));  // General: nobody asked for it here.
+}
+
+TEST_CASE("an error of a layer begins with its origin") {
+  const auto error = [](const config::Setting& setting) {
+    const Flags flags;
+    const auto parsed = config::parse(flags.options, {}, config::Positional::Refused, {{setting}});
+    return parsed ? std::string("accepted") : parsed.error().message;
+  };
+  CHECK(error({"cpus", "0", "f:7"}) ==
+        "f:7: --cpus: '0' is out of range: use a whole number from 1 to 4096");
+  CHECK(error({"hold", "perhaps", "f:8"}).starts_with("f:8: "));
+  CHECK(error({"hold", "no", "f:8"}) == "accepted");
+}
+
+TEST_CASE("the nearest name is the one that was meant") {
+  const std::vector<std::string> names = {"array", "each-line", "retries", "retry", "cpus", "env"};
+  CHECK(config::nearest(names, "arr") == "array");
+  CHECK(config::nearest(names, "aray") == "array");
+  CHECK(config::nearest(names, "cups") == "cpus");
+  CHECK(config::nearest(names, "retr").empty());  // Two begin like that.
+  CHECK(config::nearest(names, "retris") == "retries");
+  CHECK(config::nearest(names, "fifo").empty());
+  CHECK(config::nearest(names, "").empty());
+}
+
+TEST_CASE("no word of a help is cut") {
+  po::options_description options;
+  std::string dir;
+  const std::string word = "$XDG_STATE_HOME/capstan/HOSTNAME/worker-NAME.";
+  options.add_options()("dir,d", po::value(&dir)->value_name("DIR"),
+                        ("Where the key is kept, which is made. Default: " + word).c_str());
+  const std::string help = config::help_text({}, options);
+  CHECK(help.find("\n  -d, --dir DIR           Where the key") != std::string::npos);
+  CHECK(help.find(" " + word + "\n") != std::string::npos);
+}
+
 TEST_CASE("the help is a page around the description that parses") {
   const Flags flags;
   const config::Page page{.name = "capstan submit",
