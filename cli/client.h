@@ -75,6 +75,16 @@ class Client {
     return fail_with(kExitRefused, "the master answered with another kind of message");
   }
   Outcome<msg::Done> control(msg::Verb verb, std::vector<Selector> targets);
+  /// Any mutation that is answered by Done. `request` is filled in here.
+  template <class Request>
+  Outcome<msg::Done> change(Request request) {
+    request.request = RequestId::random();
+    const RequestId id = request.request;
+    msg::Body body = TRY(blocking(
+        [&](Reply reply) { add_mutation(id, msg::Body(std::move(request)), std::move(reply)); }));
+    if (auto* done = std::get_if<msg::Done>(&body)) return std::move(*done);
+    return fail_with(kExitRefused, "the master answered with another kind of message");
+  }
   /// REQUIRES: `submission` lives until this returns.
   Outcome<msg::Submitted> submit(const Submission& submission);
 

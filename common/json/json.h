@@ -7,13 +7,14 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "common/wire/message.h"
 
 namespace capstan::json {
 
 /// id name owner state tasks counts{…} submitted_at started_at finished_at priority cpus command
-/// reason.
+/// reason mem_bytes tags begin_at waits_for.
 std::string line(const msg::JobView& job);
 
 /// task state attempt worker exit_code signal reason started_at finished_at wall_s cpu_s
@@ -25,6 +26,9 @@ std::string line(const msg::WorkerView& worker);
 
 /// version master cluster epoch seq uptime_s workers_up … alarms.
 std::string line(const msg::StatusReply& status);
+
+/// Text as a JSON string, with its quotes.
+std::string quoted(std::string_view text);
 
 /// Why a task's last attempt did not succeed, as `reason` above: "exit", "timeout",
 /// "launch_error: No such file or directory"; "cancelling" while its processes are being ended; ""

@@ -42,6 +42,8 @@ msg::JobView job_view(const JobRow& row, std::size_t command_bytes) {
     view.name = row.spec->name;
     view.priority = row.spec->priority;
     view.cpus = row.spec->cpus;
+    view.mem_bytes = row.spec->mem_bytes;
+    view.tags = row.spec->tags;
     view.command = command_line(*row.spec, command_bytes);
   }
   return view;
@@ -77,7 +79,9 @@ msg::TaskEnded task_ended(TaskIndex task, const TaskRow& row,
 }
 
 std::size_t approximate_bytes(const msg::JobView& view) {
-  return kJobNumbers + view.name.size() + view.owner.size() + view.command.size() +
+  std::size_t tags = 0;
+  for (const std::string& tag : view.tags) tags += tag.size() + 2;
+  return kJobNumbers + tags + view.name.size() + view.owner.size() + view.command.size() +
          view.reason.size();
 }
 

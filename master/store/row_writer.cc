@@ -77,6 +77,12 @@ void put_changing(Statement& s, const JobRow& row, const std::string& excluded) 
   s.put(row.id.value);
 }
 
+std::string tag_lines(const std::vector<std::string>& tags) {
+  std::string lines;
+  for (const std::string& tag : tags) lines += (lines.empty() ? "\n" : "") + tag + "\n";
+  return lines;
+}
+
 }  // namespace
 
 template <class Id>
@@ -124,7 +130,7 @@ Result<RowWriter> RowWriter::prepare(Connection& db) {
   w.archive_ = TRY(db.prepare(kArchive));
   w.update_job_ = TRY(db.prepare(kUpdateJob));
   w.insert_job_ = TRY(db.prepare(kInsertJob));
-  w.insert_spec_ = TRY(db.prepare("INSERT OR REPLACE INTO specs VALUES (?,?)"));
+  w.insert_spec_ = TRY(db.prepare("INSERT OR REPLACE INTO specs VALUES (?,?,?)"));
   w.put_task_ = TRY(db.prepare(kPutTask));
   w.put_attempt_ = TRY(db.prepare(kPutAttempt));
   w.delete_attempt_ =
@@ -189,7 +195,8 @@ Result<void> RowWriter::insert_job(const JobRow& row) {
   insert_job_.put_or_null(row.submitted_at.us).put_or_null(row.inputs.value);
   TRY(insert_job_.text(row.token).text(command).text(cwd).run());
   const std::string blob = encode_spec(spec);
-  return insert_spec_.put(row.id.value).blob(blob).run();
+  const std::string tags = tag_lines(spec.tags);
+  return insert_spec_.put(row.id.value).blob(blob).text(tags).run();
 }
 
 Result<void> RowWriter::write_task(const std::pair<JobId, TaskIndex>& key, const TaskRow& row) {
