@@ -11,7 +11,7 @@ namespace capstan::cli {
 namespace {
 
 bool is_input_mark(const std::string& word) {
-  return word == ":::" || word == "::::";
+  return word == ":::" || word == "::::" || word == ":::+" || word == "::::+";
 }
 
 /// True when this option (as typed, "--name" or "-n") takes its value from the next word.
@@ -31,6 +31,27 @@ std::vector<std::string> slice(const std::vector<std::string>& words, std::size_
                                std::size_t end) {
   return {words.begin() + static_cast<std::ptrdiff_t>(begin),
           words.begin() + static_cast<std::ptrdiff_t>(end)};
+}
+
+/// The lists behind a mark and its words, as GNU parallel has them: each file is a list.
+Outcome<void> add_sources(const std::string& mark, const std::vector<std::string>& words,
+                          std::vector<InputSource>& sources) {
+  const bool is_linked = mark.ends_with('+');
+  if (is_linked && sources.empty()) {
+    return usage_error("'" + mark +
+                       "' links to the list before it, and there is none: begin with "
+                       "'" +
+                       mark.substr(0, mark.size() - 1) + "'");
+  }
+  if (mark.starts_with("::::")) {
+    if (words.empty()) return usage_error("'" + mark + "' needs a file of inputs behind it");
+    for (const std::string& file : words) {
+      sources.push_back({InputSource::Kind::File, is_linked, {file}});
+    }
+  } else {
+    sources.push_back({InputSource::Kind::Words, is_linked, words});
+  }
+  return {};
 }
 
 }  // namespace
@@ -71,13 +92,12 @@ Outcome<CutLine> cut_line(const std::vector<std::string>& args) {
     line.command = slice(args, at, end);
     at = end;
   }
-  if (at == args.size()) return line;
-  line.source = args[at] == ":::" ? InputSource::Words : InputSource::Files;
-  ++at;
-  if (const std::size_t second = position_of(is_input_mark); second != args.size()) {
-    return usage_error("'" + args[second] + "' is the second list of inputs: give one");
+  while (at < args.size()) {
+    const std::string& mark = args[at++];
+    const std::size_t end = position_of(is_input_mark);
+    TRY(add_sources(mark, slice(args, at, end), line.sources));
+    at = end;
   }
-  line.inputs = slice(args, at, args.size());
   return line;
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The command line as it is typed: cut at the verb, at the first `--`, and at `:::` or `::::`.
+// The command line as it is typed: cut at the verb, at the first `--`, and at each `:::` or `::::`.
 // What stands in front of `--` is for the verb's options_description (verb.h). No I/O here.
 //
-//   capstan [OPTIONS] VERB [OPTIONS] [ARGUMENTS] [-- COMMAND…] [::: INPUT… | :::: FILE…]
+//   capstan [OPTIONS] VERB [OPTIONS] [ARGUMENTS] [-- COMMAND…] [::: INPUT… | :::: FILE…]…
 #pragma once
 
 #include <boost/program_options/options_description.hpp>
@@ -21,11 +21,13 @@ namespace capstan::cli {
 
 namespace po = boost::program_options;
 
-/// Where the inputs of a job come from.
-enum class InputSource : std::uint8_t {
-  None,
-  Words,  ///< ::: a b c
-  Files,  ///< :::: FILE…
+/// One list of inputs. Several are combined: each value of one with each of the others.
+struct InputSource {
+  enum class Kind : std::uint8_t { Words, File };
+  Kind kind = Kind::Words;
+  bool is_linked = false;   ///< `:::+`, `::::+`: goes along with the list before it.
+  std::vector<Bytes> from;  ///< ::: a b c, or the one file of :::: FILE.
+  bool operator==(const InputSource&) const = default;
 };
 
 /// argv, cut and not yet understood.
@@ -35,10 +37,9 @@ struct CutLine {
   std::vector<std::string> own;      ///< Behind the verb, before `--` and `:::`.
   bool has_command = false;          ///< A `--` was there.
   std::vector<Bytes> command;        ///< Between `--` and `:::`.
-  InputSource source = InputSource::None;
-  std::vector<Bytes> inputs;  ///< Behind `:::` (words) or `::::` (file names).
+  std::vector<InputSource> sources;  ///< Behind `:::` (words) and `::::` (files, a list each).
 };
-/// `args` without the program's name. Fails when `:::` stands there twice.
+/// `args` without the program's name. Fails when a list links to none, or names no file.
 Outcome<CutLine> cut_line(const std::vector<std::string>& args);
 
 /// The index of the first word that is neither an option nor the value of one.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -369,7 +370,7 @@ void Client::pump_submission() {
     s.opened = true;
   }
   while (s.sent < s.submission.parts() && s.sent < s.accepted + limits::kPartsInFlight) {
-    if (!send(msg::SubmitInputs{open.request, s.sent, s.submission.part(s.sent)})) return;
+    if (!send(s.submission.part(s.sent))) return;
     ++s.sent;
   }
   if (s.sent == s.submission.parts() && !s.closed) {
@@ -502,6 +503,17 @@ Outcome<bool> Client::wait_for_answer(const std::function<bool()>& done) {
            ")");
   }
   return run_until(done, deadline);
+}
+
+Outcome<std::vector<msg::WorkerView>> list_workers(Client& client) {
+  std::vector<msg::WorkerView> workers;
+  msg::ListWorkers question;
+  while (true) {
+    auto page = TRY(client.ask<msg::WorkerList>(question));
+    std::move(page.workers.begin(), page.workers.end(), std::back_inserter(workers));
+    if (!page.more || page.last <= question.after) return workers;
+    question.after = page.last;
+  }
 }
 
 }  // namespace capstan::cli

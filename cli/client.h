@@ -42,7 +42,8 @@ class Submission {
   [[nodiscard]] virtual const msg::SubmitOpen& open() const = 0;
   [[nodiscard]] virtual std::uint64_t parts() const = 0;
   [[nodiscard]] virtual std::uint64_t inputs() const = 0;
-  [[nodiscard]] virtual std::vector<Bytes> part(std::uint64_t number) const = 0;
+  /// A SubmitStdin or SubmitInputs.
+  [[nodiscard]] virtual msg::Body part(std::uint64_t number) const = 0;
 };
 
 class Client {
@@ -75,13 +76,14 @@ class Client {
     return fail_with(kExitRefused, "the master answered with another kind of message");
   }
   Outcome<msg::Done> control(msg::Verb verb, std::vector<Selector> targets);
-  /// Any mutation that is answered by Done. `request` is filled in here.
-  template <class Request>
-  Outcome<msg::Done> change(Request request) {
-    request.request = RequestId::random();
-    const RequestId id = request.request;
-    msg::Body body = TRY(blocking(
-        [&](Reply reply) { add_mutation(id, msg::Body(std::move(request)), std::move(reply)); }));
+  /// Says a mutation that is answered by Done, and waits. `request` is filled in here.
+  template <class Mutation>
+  Outcome<msg::Done> change(Mutation mutation) {
+    mutation.request = RequestId::random();
+    const RequestId request = mutation.request;
+    msg::Body body = TRY(blocking([&](Reply reply) {
+      add_mutation(request, msg::Body(std::move(mutation)), std::move(reply));
+    }));
     if (auto* done = std::get_if<msg::Done>(&body)) return std::move(*done);
     return fail_with(kExitRefused, "the master answered with another kind of message");
   }
@@ -176,5 +178,8 @@ class Client {
   std::map<std::uint64_t, WatchState> watches_;
   std::unique_ptr<PendingSubmit> submit_;
 };
+
+/// All workers, page by page.
+Outcome<std::vector<msg::WorkerView>> list_workers(Client& client);
 
 }  // namespace capstan::cli

@@ -175,9 +175,9 @@ Outcome<void> DevCluster::start_workers() {
 }
 
 Outcome<bool> DevCluster::are_workers_up() {
-  const auto list = TRY(client_->ask<msg::WorkerList>(msg::ListWorkers{}));
+  const auto workers = TRY(list_workers(*client_));
   return std::all_of(nodes_.begin() + 1, nodes_.end(), [&](const auto& node) {
-    return std::any_of(list.workers.begin(), list.workers.end(), [&](const auto& worker) {
+    return std::any_of(workers.begin(), workers.end(), [&](const auto& worker) {
       return worker.name == node->name() && worker.state == msg::WorkerState::Up;
     });
   });

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// The inputs of a job: read from words, files or standard input, checked as they are read, and held
-// packed in the chunks in which they are sent, so that a million of them cost little more than
-// their bytes. Everything is read before anything is sent: the digest of a submission stands in its
-// first message. Inputs are bytes; a line ends at a newline, and nothing else is taken away from
-// it.
+// A list of inputs: read from words, a file or standard input, and held packed, so that a million
+// of them cost little more than their bytes. Inputs are bytes; one ends at a newline (or a NUL
+// byte, when asked for), and nothing else is taken away from it. task_inputs.h makes tasks of them.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -15,37 +14,37 @@
 #include "cli/args.h"
 #include "cli/outcome.h"
 #include "common/base/bytes.h"
-#include "common/base/ids.h"
-#include "common/model/job.h"
 
 namespace capstan::cli {
 
-/// Refuses an input whose command could not be run. Cheap for all but absurdly long ones: a bound
-/// first, the exact rendering only beyond it.
-class InputChecker {
- public:
-  /// REQUIRES: `spec` outlives it.
-  explicit InputChecker(const JobSpec& spec);
-  [[nodiscard]] Result<void> check(TaskIndex index, std::string_view input) const;
-
- private:
-  const JobSpec& spec_;
-  std::size_t longest_argument_ = 0;
-  std::size_t most_placeholders_ = 0;
-};
-
-/// Inputs 1..N in order.
+/// Values 0..N-1 in order.
 class InputList {
  public:
   void add(std::string_view input);
   [[nodiscard]] std::uint64_t size() const { return size_; }
-  [[nodiscard]] std::uint64_t parts() const { return chunks_.size(); }
-  [[nodiscard]] std::vector<Bytes> part(std::uint64_t number) const;
-  /// Over all inputs, their lengths included; does not depend on how they are cut into parts.
+  /// Over all values, their lengths included.
   [[nodiscard]] Digest digest(const Digest& before) const;
+
+  /// A place in the list. REQUIRES: the list outlives it, and gets no further values.
+  class Cursor {
+   public:
+    explicit Cursor(const InputList& list) : list_(&list) {}
+    [[nodiscard]] bool is_at_end() const { return chunk_ == list_->chunks_.size(); }
+    /// REQUIRES: not at the end.
+    [[nodiscard]] std::string_view value() const;
+    void advance();
+    void seek(std::uint64_t index);
+
+   private:
+    const InputList* list_;
+    std::size_t chunk_ = 0;
+    std::size_t in_chunk_ = 0;
+    std::size_t byte_ = 0;
+  };
 
  private:
   struct Chunk {
+    std::uint64_t first = 0;
     Bytes bytes;
     std::vector<std::uint32_t> lengths;
   };
@@ -53,18 +52,17 @@ class InputList {
   std::uint64_t size_ = 0;
 };
 
-/// Called with each line, without its newline; an error ends the reading.
-using OnLine = std::function<Outcome<void>(std::string_view)>;
-/// The lines of a file, `-` being standard input. A last line without a newline counts; `path` must
-/// be readable, or exit 2.
-Outcome<void> read_lines(const std::string& path, const OnLine& on_line);
+/// Called with each value, without what ended it; an error ends the reading.
+using OnValue = std::function<Outcome<void>(std::string_view)>;
+/// The values of a file, `-` being standard input, each ended by `end`. A last one without it
+/// counts; `path` must be readable, or exit 2.
+Outcome<void> read_values(const std::string& path, char end, const OnValue& on_value);
 
-/// What was asked for: `:::` words, `::::` files, or --each-line's file.
-struct InputRequest {
-  InputSource source = InputSource::None;
-  std::vector<Bytes> from;
-};
-/// Reads and checks them all. Exit 2 with the line's number when one cannot be run.
-Outcome<InputList> read_inputs(const InputRequest& request, const InputChecker& checker);
+/// A file whole, `-` being standard input. Exit 2 when it can't be read, or is longer than `most`
+/// (`too_long` says what to do then).
+Outcome<Bytes> read_file(const std::string& path, std::size_t most, std::string_view too_long);
+
+/// "standard input", or the path for people.
+std::string file_name(const std::string& path);
 
 }  // namespace capstan::cli

@@ -12,6 +12,7 @@
 #include "cli/control.h"
 #include "cli/lists.h"
 #include "cli/output.h"
+#include "cli/purge.h"
 #include "cli/text.h"
 #include "cli/wait.h"
 #include "common/base/config.h"
@@ -43,30 +44,34 @@ std::string jobs_text(const std::vector<JobId>& jobs) {
 
 class JobVerb final : public Verb {
  public:
-  JobVerb() : Verb("job", "show one job, or change it", {"ID", 1, 3}) {
-    page_.synopsis = {"capstan job [OPTIONS] ID", "capstan job priority [OPTIONS] ID N"};
+  JobVerb() : Verb("job", "show, change or delete jobs", {"ID", 1, SIZE_MAX}) {
+    page_.synopsis = {"capstan job [OPTIONS] ID", "capstan job priority [OPTIONS] ID N",
+                      "capstan job delete [OPTIONS] ID..."};
     page_.description =
         "Shows a job: its state, how many of its tasks are in which, and of the first tasks that "
         "failed the reason and the last lines of their standard error.\n\n"
-        "With priority it gives the job another one: tasks that were not handed out yet go by it "
+        "job priority gives the job another one: tasks that were not handed out yet go by it "
         "from now on. Jobs of a higher priority go first; a negative one stands behind --.\n\n"
+        "job delete takes finished jobs off the lists, with their output, inputs and tokens; what "
+        "was deleted cannot be had back.\n\n"
         "ID is 17 or last.";
     options_.add_options()("json", po::bool_switch(&json_),
-                           "One JSON object; with priority {\"jobs\":[17],\"tasks\":0}.");
+                           "One JSON object; of a change {\"jobs\":[17],\"tasks\":0}.");
     set_examples(
         "  capstan job last\n"
         "  capstan job 17 --json | jq .counts.failed\n"
         "  capstan job priority 17 100\n"
-        "  capstan job priority 17 -- -5\n");
+        "  capstan job priority 17 -- -5\n"
+        "  capstan job delete 17 18\n");
     set_exits(std::string(kPlainExits));
   }
 
   Outcome<int> run(const Words& words) override {
-    if (words.positionals.front() == "priority") return prioritise(words.positionals);
-    if (words.positionals.size() > 1) {
-      return usage_error("unexpected '" + printable(words.positionals[1]) +
-                         "': say job ID, or job priority ID N");
-    }
+    const auto& said = words.positionals;
+    if (said.front() == "priority") return prioritise(said);
+    if (said.front() == "delete")
+      return delete_jobs(*this, {{said.begin() + 1, said.end()}, json_});
+    if (said.size() > 1) return usage_error("shows one job at a time: capstan jobs lists them");
     const Selector selector = TRY(as_usage(parse_selector(words.positionals.front())));
     if (selector.kind == Selector::Kind::All || !selector.tasks.empty()) {
       return usage_error("one job is needed, as in 17 or last; for tasks: capstan tasks " +

@@ -1,36 +1,21 @@
 // SPDX-License-Identifier: MIT
 #include "cli/job_options.h"
 
-#include <unistd.h>
-
-#include <cerrno>
-#include <climits>
+#include <algorithm>
 #include <cstdlib>
-#include <filesystem>
 #include <utility>
 
+#include "cli/begin_time.h"
 #include "common/base/config.h"
 #include "common/model/limits.h"
 #include "common/model/parse.h"
 #include "common/model/render.h"
-#include "common/wire/codec.h"
 
 namespace capstan::cli {
 namespace {
 
 const char* from_environment(const char* name) {
   return std::getenv(name);
-}
-
-Outcome<Bytes> absolute_cwd(const std::string& asked) {
-  if (asked.starts_with('/')) return asked;
-  std::error_code error;
-  const std::filesystem::path here = std::filesystem::current_path(error);
-  if (error) {
-    return usage_error("the current directory cannot be told (" + error.message() +
-                       "): say which with --cwd");
-  }
-  return asked.empty() ? here.string() : (here / asked).lexically_normal().string();
 }
 
 Bytes joined(const std::vector<Bytes>& words) {
@@ -43,21 +28,61 @@ Bytes joined(const std::vector<Bytes>& words) {
 }
 
 Outcome<void> fill_indices(JobSpec& spec, const JobOptions& job, const Words& words) {
-  const bool is_array = words.has("array");
-  const int lists = (is_array ? 1 : 0) + (words.has("each-line") ? 1 : 0) +
-                    (words.source != InputSource::None ? 1 : 0);
-  if (lists > 1) {
-    return usage_error("give one of --array, --each-line, ':::' and '::::', not several");
-  }
+  const std::vector<InputSource> sources = TRY(make_sources(job, words));
   spec.indices = {IndexRange{1, 1, 1}};
-  if (is_array) {
+  if (words.has("array")) {
     ArraySpec array = TRY(as_usage(parse_array(job.array), "--array"));
     spec.array = true;
     spec.indices = std::move(array.indices);
     spec.max_running = array.max_running;
   }
-  spec.has_inputs = lists == 1 && !is_array;
+  spec.has_inputs = !sources.empty();
+  const auto lists = static_cast<std::uint32_t>(sources.size());
+  if (job.batch > 1 && lists != 1) {
+    return usage_error(lists == 0 ? "--batch gives several inputs to a task, and there are none: "
+                                    "add ':::' and words, '::::' and a file, or --each-line"
+                                  : "--batch takes one list of inputs: of several lists that are "
+                                    "combined, each task gets one value of each");
+  }
+  spec.inputs_per_task = lists > 1 ? lists : job.batch;
   return {};
+}
+
+/// The files of one task must not be those of another.
+Outcome<void> check_paths(const JobSpec& spec) {
+  const auto check = [&](const char* option, const Bytes& pattern) -> Outcome<void> {
+    if (pattern.empty() || pattern.starts_with("/dev/") || !(spec.array || spec.has_inputs) ||
+        !is_one_path(spec, pattern)) {
+      return {};
+    }
+    return usage_error(std::string(option) + ": all tasks would write to " + printable(pattern) +
+                       ": put %t (the task's number)" +
+                       (spec.has_inputs ? " or a placeholder such as {/}" : "") + " into it");
+  };
+  TRY(check("--output", spec.output_path));
+  return check("--error", spec.error_path);
+}
+
+Outcome<void> check_script(const Bytes& script) {
+  if (script.starts_with("#!")) return {};
+  return usage_error(script.empty() ? "--script: the file is empty: there is nothing to run"
+                                    : "--script: its first line does not name what runs it: begin "
+                                      "it with #!/bin/sh or the like");
+}
+
+Outcome<std::vector<Bytes>> template_of(const JobOptions& job, const Words& words,
+                                        const Surroundings& around) {
+  if (words.has("script")) {
+    TRY(check_script(around.script));
+    std::vector<Bytes> argv = words.command;
+    const Bytes name = job.script.substr(job.script.rfind('/') + 1);
+    argv.insert(argv.begin(), name == "-" ? "script" : name);
+    return argv;
+  }
+  if (words.command.empty() || words.command.front().empty()) {
+    return usage_error("there is no command: put one behind --, as in: -- echo hello");
+  }
+  return job.shell ? std::vector<Bytes>{joined(words.command)} : words.command;
 }
 
 }  // namespace
@@ -70,7 +95,7 @@ void add_job_options(po::options_description& options, JobOptions& job) {
   const auto read_limit = [](std::string_view text) -> Result<Micros> {
     const Micros limit = TRY(parse_duration(text));
     if (limit > Micros(0)) return limit;
-    return fail(Errc::Invalid, "0 is no time: leave the option out for no limit");
+    return fail(Errc::Invalid, "0 is no time: leave the option out");
   };
   // clang-format off
   options.add_options()
@@ -79,6 +104,10 @@ void add_job_options(po::options_description& options, JobOptions& job) {
        "most N run at once. The index is in $CAPSTAN_TASK_INDEX; nothing is added to the command.")
       ("each-line", po::value(&job.each_line)->value_name("FILE"),
        "One task for each line of FILE; - is standard input.")
+      ("null,0", po::bool_switch(&job.null),
+       "Inputs in files end with a NUL byte instead of a newline, as find -print0 writes them.")
+      ("batch", parsed("batch", &job.batch, whole(1U, limits::kInputsPerTask))->value_name("N"),
+       "Up to N inputs for one task: {} is all of them, {1} {2} … each.")
       ("shell", po::bool_switch(&job.shell),
        "The command is one line for /bin/sh; inputs are quoted when they are filled in.")
       ("name", po::value(&job.name)->value_name("NAME"),
@@ -135,15 +164,67 @@ Outcome<EnvVar> parse_env(const std::string& text, const char* (*environment)(co
   return variable;
 }
 
-Outcome<JobSpec> make_spec(const JobOptions& job, const Words& words, const Bytes& cwd) {
-  if (words.command.empty() || words.command.front().empty()) {
-    return usage_error("there is no command: put one behind --, as in: -- echo hello");
+Outcome<AfterJobs> parse_after(const char* option, const std::vector<std::string>& lists) {
+  AfterJobs after;
+  for (const std::string& list : lists) {
+    std::size_t begin = 0;
+    while (begin <= list.size()) {
+      const std::size_t comma = std::min(list.find(',', begin), list.size());
+      const Selector selector =
+          TRY(as_usage(parse_selector(list.substr(begin, comma - begin)), option));
+      if (selector.kind == Selector::Kind::All || !selector.tasks.empty()) {
+        return usage_error(std::string(option) + ": " + printable(list) +
+                           " is more or less than a job: use 17, 17,18 or last");
+      }
+      if (selector.kind == Selector::Kind::Last) {
+        after.has_last = true;
+      } else {
+        after.jobs.push_back(selector.job);
+      }
+      begin = comma + 1;
+    }
   }
+  std::sort(after.jobs.begin(), after.jobs.end());
+  after.jobs.erase(std::unique(after.jobs.begin(), after.jobs.end()), after.jobs.end());
+  return after;
+}
+
+Outcome<std::vector<InputSource>> make_sources(const JobOptions& job, const Words& words) {
+  const bool each_line = words.has("each-line");
+  const int lists =
+      (words.has("array") ? 1 : 0) + (each_line ? 1 : 0) + (words.sources.empty() ? 0 : 1);
+  if (lists > 1) {
+    return usage_error("give one of --array, --each-line, and ':::' or '::::', not several");
+  }
+  std::vector<InputSource> sources = words.sources;
+  if (each_line) sources = {{InputSource::Kind::File, false, {job.each_line}}};
+  const auto is_file = [](const InputSource& source) {
+    return source.kind == InputSource::Kind::File;
+  };
+  if (job.null && std::none_of(sources.begin(), sources.end(), is_file)) {
+    return usage_error(
+        "-0 says how inputs end in a file, and there is none: add --each-line or "
+        "'::::' and a file");
+  }
+  auto readers = std::count_if(sources.begin(), sources.end(), [&](const InputSource& source) {
+    return is_file(source) && source.from.front() == "-";
+  });
+  readers += (job.script == "-" ? 1 : 0) + (job.stdin_file == "-" ? 1 : 0);
+  if (readers > 1) {
+    return usage_error(
+        "standard input ('-') is wanted more than once, and can be read once: put "
+        "the rest into files");
+  }
+  return sources;
+}
+
+Outcome<JobSpec> make_spec(const JobOptions& job, const Words& words, const Surroundings& around) {
   JobSpec spec;
   spec.shell = job.shell;
-  spec.argv = job.shell ? std::vector<Bytes>{joined(words.command)} : words.command;
+  spec.argv = TRY(template_of(job, words, around));
+  spec.script = around.script;
   spec.name = job.name.empty() ? default_name(spec.argv, job.shell) : job.name;
-  spec.cwd = cwd;
+  spec.cwd = around.cwd;
   for (const std::string& text : job.env) {
     spec.env.push_back(TRY(parse_env(text, from_environment)));
   }
@@ -151,11 +232,26 @@ Outcome<JobSpec> make_spec(const JobOptions& job, const Words& words, const Byte
   spec.priority = job.priority;
   spec.retries = job.retries;
   spec.time_limit = job.time_limit;
+  spec.backoff = job.backoff;
+  spec.stall_limit = job.stall_limit;
+  spec.max_failures = job.max_failures;
+  spec.nice = job.nice;
+  spec.tags = job.tags;
+  spec.mem_bytes = job.mem_bytes;
+  if (words.has("begin")) {
+    spec.begin_at = TRY(as_usage(parse_begin(job.begin, around.now), "--begin"));
+  }
+  spec.after = TRY(parse_after("--after", job.after)).jobs;
+  spec.after_any = TRY(parse_after("--after-any", job.after_any)).jobs;
   spec.hold = job.hold;
+  spec.has_stdin = words.has("stdin");
+  spec.output_path = job.output;
+  spec.error_path = job.error;
   TRY(fill_indices(spec, job, words));
   TRY(as_usage(validate(spec)));
+  TRY(check_paths(spec));
   if (!spec.has_inputs) {
-    TRY(as_usage(render_command(spec, TaskIndex(spec.indices.front().first), "")));
+    TRY(as_usage(render_command(spec, TaskIndex(spec.indices.front().first), {})));
   }
   if (job.token.size() > limits::kTokenBytes) {
     return usage_error("--token: at most " + std::to_string(limits::kTokenBytes) + " bytes");
@@ -164,31 +260,6 @@ Outcome<JobSpec> make_spec(const JobOptions& job, const Words& words, const Byte
     return usage_error("--token: an empty one, or one that is not UTF-8, names nothing");
   }
   return spec;
-}
-
-JobSubmission::JobSubmission(JobSpec spec, InputList inputs, std::string token)
-    : inputs_(std::move(inputs)) {
-  open_.request = RequestId::random();
-  open_.token = std::move(token);
-  open_.spec = std::move(spec);
-  if (open_.spec.has_inputs) open_.spec.indices.clear();
-  std::string encoded;
-  wire::Writer writer(encoded);
-  wire::put(writer, open_.spec);
-  const Digest digest = inputs_.digest(chained_digest(Digest{}, encoded));
-  open_.digest.assign(reinterpret_cast<const char*>(digest.bytes), sizeof digest.bytes);
-}
-
-Outcome<std::unique_ptr<JobSubmission>> make_submission(const JobOptions& job, const Words& words) {
-  const Bytes cwd = TRY(absolute_cwd(job.cwd));
-  JobSpec spec = TRY(make_spec(job, words, cwd));
-  InputList inputs;
-  if (spec.has_inputs) {
-    InputRequest request{words.source, words.inputs};
-    if (words.has("each-line")) request = {InputSource::Files, {job.each_line}};
-    inputs = TRY(read_inputs(request, InputChecker(spec)));
-  }
-  return std::make_unique<JobSubmission>(std::move(spec), std::move(inputs), job.token);
 }
 
 }  // namespace capstan::cli

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// From the options of `submit` and `run` to a submission: the template, its inputs, and the digest
-// that a token is held against. Whatever cannot run is refused here, before anything is sent.
+// The options of `submit` and `run` that describe a job, and the template that they make. Whatever
+// cannot run is refused here, before anything is sent. job_submission.h adds what is read.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "cli/args.h"
-#include "cli/client.h"
-#include "cli/inputs.h"
 #include "cli/outcome.h"
 #include "cli/verb.h"
+#include "common/model/job.h"
+#include "common/model/limits.h"
 
 namespace capstan::cli {
 
@@ -20,6 +19,12 @@ namespace capstan::cli {
 struct JobOptions {
   std::string array;
   std::string each_line;
+  bool null = false;
+  std::uint32_t batch = 1;
+  std::string script;
+  std::string stdin_file;
+  std::string output;
+  std::string error;
   bool shell = false;
   std::string name;
   std::string cwd;
@@ -28,33 +33,36 @@ struct JobOptions {
   std::int32_t priority = 0;
   std::uint32_t retries = 0;
   Micros time_limit{0};
+  Micros backoff{0};
+  Micros stall_limit{0};
+  std::uint32_t max_failures = 0;
+  std::int32_t nice = limits::kNiceDefault;
+  std::vector<std::string> tags;
+  std::string begin;
+  std::uint64_t mem_bytes = 0;
+  std::vector<std::string> after;
+  std::vector<std::string> after_any;
   bool hold = false;
   std::string token;
 };
 /// REQUIRES: `job.retries` is set to the default; it is what the text says.
 void add_job_options(po::options_description& options, JobOptions& job);
 
-/// A job, ready to be sent.
-class JobSubmission final : public Submission {
- public:
-  JobSubmission(JobSpec spec, InputList inputs, std::string token);
-  [[nodiscard]] const msg::SubmitOpen& open() const override { return open_; }
-  [[nodiscard]] std::uint64_t parts() const override { return inputs_.parts(); }
-  [[nodiscard]] std::uint64_t inputs() const override { return inputs_.size(); }
-  [[nodiscard]] std::vector<Bytes> part(std::uint64_t number) const override {
-    return inputs_.part(number);
-  }
-
- private:
-  msg::SubmitOpen open_;
-  InputList inputs_;
+/// What a template is made of besides what was typed.
+struct Surroundings {
+  Bytes cwd{};     ///< Absolute.
+  Bytes script{};  ///< The text of --script.
+  WallTime now{};
 };
-
-/// Exit 2 with one line when it can't be meant. Reads the inputs, standard input only when asked.
-Outcome<std::unique_ptr<JobSubmission>> make_submission(const JobOptions& job, const Words& words);
-
-/// The parts of make_submission that read nothing. `cwd` is absolute.
-Outcome<JobSpec> make_spec(const JobOptions& job, const Words& words, const Bytes& cwd);
+Outcome<JobSpec> make_spec(const JobOptions& job, const Words& words, const Surroundings& around);
+/// The jobs of --after or --after-any: `17`, `17,18`, `last`.
+struct AfterJobs {
+  std::vector<JobId> jobs;  ///< Ascending, each once.
+  bool has_last = false;    ///< One's newest job as well: only the master knows which that is.
+};
+Outcome<AfterJobs> parse_after(const char* option, const std::vector<std::string>& lists);
+/// The lists of inputs that were typed. Exit 2 when several ways of listing tasks are mixed.
+Outcome<std::vector<InputSource>> make_sources(const JobOptions& job, const Words& words);
 /// "convert" of {"/usr/bin/convert", "-resize"}; of a shell line its first word.
 std::string default_name(const std::vector<Bytes>& argv, bool shell);
 /// `NAME=VALUE`, or `NAME` copied from `environment` (getenv's shape).

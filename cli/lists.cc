@@ -81,6 +81,9 @@ class TasksVerb final : public Verb {
     if (json_) return out.write(json::line(task) + "\n");
     const bool failed = task.ended && task.end != EndClass::Success;
     std::string reason = task.cancelling ? "cancelling" : failed ? end_text(task) : "";
+    if (!task.ended && !task.reason.empty()) {
+      reason += (reason.empty() ? "" : ": ") + printable(task.reason);
+    }
     table.add({number(task.task.value),
                {std::string(to_string(task.state)), colour_of(task.state)},
                {task.attempt.value == 0 ? "-" : std::to_string(task.attempt.value)},
@@ -112,7 +115,7 @@ class WorkersVerb final : public Verb {
   Outcome<int> run(const Words&) override {
     net::EventLoop loop;
     const auto client = TRY(connect(loop, *this));
-    const auto list = TRY(client->ask<msg::WorkerList>(msg::ListWorkers{}));
+    const auto workers = TRY(list_workers(*client));
     Table table({{"WORKER"},
                  {"STATE"},
                  {"CPUS", true},
@@ -124,7 +127,7 @@ class WorkersVerb final : public Verb {
                  {"NOTE"}},
                 colour_on_stdout());
     Output out(STDOUT_FILENO);
-    for (const msg::WorkerView& worker : list.workers) {
+    for (const msg::WorkerView& worker : workers) {
       if (json_) {
         out.write(json::line(worker) + "\n");
         continue;
@@ -142,7 +145,7 @@ class WorkersVerb final : public Verb {
     }
     out.write(table.page());
     TRY(out.flush());
-    if (list.workers.empty() && !json_) {
+    if (workers.empty() && !json_) {
       fmt::print(stderr,
                  "capstan workers: none yet; on each machine: capstan-worker --access "
                  "worker.access\n");

@@ -25,7 +25,19 @@ namespace capstan::cli {
 /// Whether `index` lies in one of the ranges; an empty list means all.
 bool is_selected(const std::vector<IndexRange>& ranges, TaskIndex index);
 
-class OutputPump {
+/// Somebody who prints what tasks print.
+class TaskPrinter {
+ public:
+  virtual ~TaskPrinter() = default;
+  virtual void on_ended(const msg::TaskEnded& ended) = 0;
+  virtual void on_grew(const msg::OutputGrew& grew) = 0;
+  /// A task that runs: what it printed before the watch began is read too.
+  virtual void on_running(const msg::TaskView& task) = 0;
+  /// Nothing that ended has output that is still to come.
+  [[nodiscard]] virtual bool is_idle() const = 0;
+};
+
+class OutputPump final : public TaskPrinter {
  public:
   struct Options {
     JobId job;
@@ -41,14 +53,14 @@ class OutputPump {
   OutputPump(const OutputPump&) = delete;
   OutputPump& operator=(const OutputPump&) = delete;
 
-  void on_ended(const msg::TaskEnded& ended);
-  void on_grew(const msg::OutputGrew& grew);
-  /// A task that runs: what it printed before the watch began is read too.
-  void on_running(const msg::TaskView& task);
+  void on_ended(const msg::TaskEnded& ended) override;
+  void on_grew(const msg::OutputGrew& grew) override;
+  void on_running(const msg::TaskView& task) override;
   /// The watch says "this is now" (again): what was told while nobody listened is asked for.
   void on_caught_up();
-  /// Nothing that ended has output that is still to come.
-  [[nodiscard]] bool is_idle() const { return owed_ == 0 && in_flight_ == 0 && queue_.empty(); }
+  [[nodiscard]] bool is_idle() const override {
+    return owed_ == 0 && in_flight_ == 0 && queue_.empty();
+  }
   /// Prints unfinished lines.
   void finish();
   /// A write, or a read that was refused for another reason than being gone.

@@ -7,14 +7,13 @@
 #include <utility>
 #include <vector>
 
-#include "cli/access_lookup.h"
 #include "cli/interrupts.h"
-#include "cli/job_options.h"
+#include "cli/job_submission.h"
 #include "cli/job_watch.h"
+#include "cli/ordered_output.h"
 #include "cli/output.h"
 #include "cli/output_pump.h"
 #include "cli/progress.h"
-#include "cli/submit.h"
 #include "cli/text.h"
 #include "cli/wait.h"
 #include "common/model/limits.h"
@@ -33,6 +32,7 @@ class Show {
     std::uint64_t tasks = 0;
     bool is_quiet = false;
     bool with_progress = false;
+    std::vector<IndexRange> in_order;  ///< The job's tasks, for output in their order; else empty.
   };
   Show(Client& client, const Interrupts& interrupts, const Options& options)
       : client_(client),
@@ -40,6 +40,7 @@ class Show {
         options_(options),
         progress_(Terminal::of_process(), options.with_progress),
         pump_(client, pump_options()),
+        ordered_(pump_, options.in_order),
         watch_(client, {options.job, true, true},
                [this](const msg::WatchEvents& events) { on_events(events); }) {}
 
@@ -47,7 +48,9 @@ class Show {
     client_.allow_interrupts(1);
     const auto is_over = [this] {
       if (interrupts_.count() == 1 && !std::exchange(cancelled_, true)) cancel();
-      return watch_.failure() || pump_.failure() || (watch_.is_finished() && pump_.is_idle());
+      ordered_.go_on(watch_.is_finished());
+      return watch_.failure() || pump_.failure() ||
+             (watch_.is_finished() && pump_.is_idle() && ordered_.is_done());
     };
     const Outcome<void> waited = client_.run_while_waiting(is_over);
     pump_.finish();
@@ -72,11 +75,14 @@ class Show {
     return options;
   }
   void on_events(const msg::WatchEvents& events) {
+    const bool in_order = !options_.in_order.empty();
     for (const msg::TaskEnded& ended : events.ended) {
-      pump_.on_ended(ended);
+      in_order ? ordered_.on_ended(ended) : pump_.on_ended(ended);
       note(ended.view);
     }
-    for (const msg::OutputGrew& grew : events.grew) pump_.on_grew(grew);
+    for (const msg::OutputGrew& grew : events.grew) {
+      in_order ? ordered_.on_grew(grew) : pump_.on_grew(grew);
+    }
     if (events.caught_up) pump_.on_caught_up();
     if (!events.job.empty()) progress_.show(events.job.back(), client_.now());
   }
@@ -120,18 +126,15 @@ class Show {
   Output out_{STDOUT_FILENO};
   Output err_{STDERR_FILENO};
   OutputPump pump_;
+  OrderedOutput ordered_;
   JobWatch watch_;
   std::vector<msg::TaskView> failures_;
   bool cancelled_ = false;
 };
 
-class RunVerb final : public Verb {
+class RunVerb final : public SubmittingVerb {
  public:
-  RunVerb()
-      : Verb("run", "run a job and show its output", {"", 0, 0, Shape::Command::Anywhere, true}) {
-    job_.retries = limits::kRetriesDefaultRun;
-    page_.synopsis = {"capstan run [OPTIONS] [--] COMMAND [ARGUMENT...] [::: INPUT...]",
-                      "capstan run [OPTIONS] [--] COMMAND [ARGUMENT...] [:::: FILE...]"};
+  RunVerb() : SubmittingVerb("run", "run a job and show its output", limits::kRetriesDefaultRun) {
     page_.description =
         "Submits a job, prints what its tasks print as they do (stdout to stdout, stderr to "
         "stderr), and ends with 0 only when every task succeeded. When the job has several tasks "
@@ -140,9 +143,11 @@ class RunVerb final : public Verb {
         "second one leaves.\n\n" +
         std::string(kCommandText) +
         "\n\n--timeout covers the submission; then it waits for as long as it takes.";
-    add_job_options(options_, job_);
     // clang-format off
     options_.add_options()
+        ("keep-order,k", po::bool_switch(&keep_order_),
+         "Print the tasks' output in the order of the tasks, each whole; the first one that is not "
+         "finished prints as it goes. Of a task that ran again before its turn, the last attempt.")
         ("progress", po::bool_switch(&progress_),
          "Show how far it is (the default on a terminal, for several tasks).")
         ("quiet,q", po::bool_switch(&quiet_),
@@ -151,6 +156,7 @@ class RunVerb final : public Verb {
     set_examples(
         "  capstan run -- make -C /src/project\n"
         "  capstan run -- convert {} -resize 50% small/{/} ::: *.jpg\n"
+        "  capstan run -k -q -- wc -l ::: *.txt > counts\n"
         "  capstan run --array 1-8 --shell -- './shard $CAPSTAN_TASK_INDEX'\n");
     set_exits(
         "  0    every task succeeded\n"
@@ -161,28 +167,25 @@ class RunVerb final : public Verb {
         "  130  interrupted; the job is cancelled\n");
   }
 
-  Outcome<int> run(const Words& words) override {
-    const auto submission = TRY(make_submission(job_, words));
-    net::EventLoop loop;
-    Interrupts interrupts;
-    TRY(interrupts.install(loop));
-    const auto client = TRY(connect(loop, *this, &interrupts));
-    const msg::Submitted submitted = TRY(client->submit(*submission));
-    if (!submitted.warning.empty() && !quiet_) {
-      fmt::print(stderr, "capstan run: {}\n", printable(submitted.warning));
-    }
+ protected:
+  Outcome<int> go_on(const Sent& sent) override {
     Show::Options options;
-    options.job = submitted.job;
-    options.tasks = submitted.tasks;
+    if (keep_order_) options.in_order = tasks_of(sent);
+    options.job = sent.submitted.job;
+    options.tasks = sent.submitted.tasks;
     options.is_quiet = quiet_;
-    options.with_progress = !quiet_ && (submitted.tasks > 1 || progress_);
-    return Show(*client, interrupts, options).run();
+    options.with_progress = !quiet_ && (sent.submitted.tasks > 1 || progress_);
+    return Show(sent.client, sent.interrupts, options).run();
   }
 
  private:
-  JobOptions job_;
+  static std::vector<IndexRange> tasks_of(const Sent& sent) {
+    if (!sent.spec.has_inputs) return sent.spec.indices;
+    return {{1, static_cast<std::uint32_t>(sent.submitted.tasks), 1}};
+  }
+
   bool progress_ = false;
-  bool quiet_ = false;
+  bool keep_order_ = false;
 };
 
 }  // namespace

@@ -9,9 +9,6 @@
 
 namespace capstan::cli {
 
-/// What a command and its inputs are, for the pages of submit and run.
-extern const char* const kCommandText;
-
 std::unique_ptr<Verb> make_submit_verb();
 
 }  // namespace capstan::cli

@@ -170,7 +170,7 @@ std::string end_text(const msg::TaskView& task) {
   } else {
     text = class_text(task.end);
   }
-  if (!task.reason.empty()) text += ": " + printable(task.reason);
+  if (!task.reason.empty() && task.reason != text) text += ": " + printable(task.reason);
   return text;
 }
 

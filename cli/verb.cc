@@ -42,8 +42,7 @@ Outcome<Words> Verb::parse(const CutLine& line, const std::vector<config::Layer>
   Words words;
   words.command = line.command;
   words.has_command = line.has_command;
-  words.source = line.source;
-  words.inputs = line.inputs;
+  words.sources = line.sources;
   const bool anywhere = shape_.command == Shape::Command::Anywhere;
   if (anywhere && !line.has_command) {
     const std::size_t cut = std::min(first_plain_word(options_, own), own.size());
@@ -74,7 +73,7 @@ Outcome<Words> Verb::parse(const CutLine& line, const std::vector<config::Layer>
                          wanted(shape_) + look);
     }
   }
-  if (!shape_.takes_inputs && line.source != InputSource::None) {
+  if (!shape_.takes_inputs && !line.sources.empty()) {
     return usage_error("':::' has no meaning here" + look);
   }
   return words;

@@ -23,8 +23,7 @@ struct Words {
   std::vector<std::string> positionals;  ///< Of verbs without a command.
   bool has_command = false;              ///< `--` was there.
   std::vector<Bytes> command;
-  InputSource source = InputSource::None;
-  std::vector<Bytes> inputs;
+  std::vector<InputSource> sources;
   [[nodiscard]] bool has(const std::string& option) const { return given.count(option) != 0; }
 };
 

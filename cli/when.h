@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Points in time as people type them. Local, unless a Z stands behind.
+// Points in the past as people type them.
 #pragma once
 
 #include <string_view>
@@ -10,9 +10,7 @@
 
 namespace capstan::cli {
 
-/// `2026-11-21`, `2026-11-21 10:30`, `2026-11-21T10:30:00`, with `Z` behind it in UTC.
-Result<WallTime> parse_date(std::string_view text);
-/// A date, or a duration: so long before `now`.
+/// `2h`: so long before `now`; or a date as begin_time.h has them.
 Result<WallTime> parse_since(std::string_view text, WallTime now);
 
 }  // namespace capstan::cli

@@ -4,7 +4,6 @@
 #include "master/daemon.h"
 
 #include <fmt/format.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,9 +32,6 @@ namespace capstan {
 namespace {
 
 constexpr std::uint8_t kNodeId = 1;  ///< The only voter of a single master.
-/// Submissions stop below this much free disk, or 5 % of it when that is less: results and cancels
-/// still have to be written.
-constexpr std::uint64_t kDiskLowBytes = 1ULL << 30;
 constexpr Micros kNoteEvery = std::chrono::seconds(1);
 constexpr Micros kPublishEvery = std::chrono::milliseconds(200);
 
@@ -43,13 +39,6 @@ std::uint64_t random_number() {
   std::uint64_t number = 0;
   for (const std::uint8_t byte : Uuid::random().bytes) number = number << 8U ^ byte ^ number >> 56U;
   return number;
-}
-
-std::uint64_t disk_low_bytes(const std::string& dir) {
-  struct statvfs status {};
-  if (::statvfs(dir.c_str(), &status) != 0) return kDiskLowBytes;
-  const std::uint64_t total = std::uint64_t{status.f_frsize} * status.f_blocks;
-  return std::min(kDiskLowBytes, total / 20);
 }
 
 /// What is opened in this order, and closed in the other one.
@@ -141,7 +130,7 @@ Result<void> Process::open_threads() {
   logs = std::make_unique<LogDoor>(dir->logs_dir(),
                                    [this] { loop.post([this] { logs->run_completions(); }); });
   keys = std::make_unique<KeyDoor>(ring);
-  host = std::make_unique<HostDoor>(*listener);
+  host = std::make_unique<HostDoor>(*listener, dir->path());
   return {};
 }
 
@@ -157,7 +146,8 @@ Result<void> Process::begin() {
   // Four missed heartbeats make a suspect, also with limits of a second or two.
   server_options.heartbeat_every =
       std::min(Micros(limits::kHeartbeatEvery), options.suspect_after / 4);
-  server_options.disk_low_bytes = disk_low_bytes(dir->path());
+  server_options.retention = {options.retain, options.retain_jobs, options.retain_bytes};
+  server_options.disk_reserve_bytes = options.disk_reserve_bytes;
   const bool clean = opened.clean;
   const bool is_new = opened.meta.last_seq == Seq{};
   server =

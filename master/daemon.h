@@ -21,6 +21,10 @@ struct DaemonOptions {
   Micros suspect_after{limits::kSuspectAfter};
   Micros lost_after{limits::kLostAfter};
   Micros closed_grace{limits::kClosedGrace};
+  Micros retain{std::chrono::days(30)};  ///< Finished jobs; 0, here and below: for ever.
+  std::uint64_t retain_jobs = 0;
+  std::uint64_t retain_bytes = 0;
+  std::uint64_t disk_reserve_bytes = 0;  ///< 0: as server.h says.
 };
 
 /// Returns when it was told to end. Errors: Invalid (an option or the directory), Locked (another

@@ -53,6 +53,12 @@ struct EntryLog {
                {"epoch", epoch()}});
   }
   void operator()(const cmd::JobCancelled& c) const { job_event("job.cancelled", c.job, c.asked); }
+  void operator()(const cmd::JobPrioritised& c) const {
+    job_event("job.prioritised", c.job, c.asked);
+  }
+  void operator()(const cmd::JobReleased& c) const {
+    log::info("job.released", {{"job", c.job.value}, {"seq", seq()}, {"epoch", epoch()}});
+  }
   void operator()(const cmd::JobPaused& c) const { job_event("job.paused", c.job, c.asked); }
   void operator()(const cmd::JobResumed& c) const { job_event("job.resumed", c.job, c.asked); }
   void operator()(const cmd::TasksRetried& c) const { job_event("job.retried", c.job, c.asked); }
@@ -104,6 +110,15 @@ struct EntryLog {
                                    {"reason", printable(result.reason)},
                                    {"seq", seq()},
                                    {"epoch", epoch()}});
+  }
+  void operator()(const cmd::JobsDeleted& c) const {
+    if (c.jobs.empty()) return;
+    log::info("jobs.deleted", {{"jobs", c.jobs.size()},
+                               {"first", c.jobs.front().job.value},
+                               {"last", c.jobs.back().job.value},
+                               {"owner", c.asked.owner.empty() ? "retention" : c.asked.owner},
+                               {"seq", seq()},
+                               {"epoch", epoch()}});
   }
   template <class Other>
   void operator()(const Other&) const {}

@@ -34,6 +34,18 @@ struct CommandLine {
   bool version = false;
 };
 
+/// A duration, or 0 for ever.
+Result<Micros> parse_age(std::string_view text) {
+  if (text == "0") return Micros(0);
+  return parse_duration(text);
+}
+
+/// A size, or 0 for no limit.
+Result<std::uint64_t> parse_room(std::string_view text) {
+  if (text == "0") return std::uint64_t{0};
+  return parse_size(text);
+}
+
 config::po::options_description describe(CommandLine& line) {
   namespace po = config::po;
   po::options_description options;
@@ -60,6 +72,18 @@ config::po::options_description describe(CommandLine& line) {
       "closed-grace",
       config::parsed("closed-grace", &daemon.closed_grace, parse_duration)->value_name("DURATION"),
       "A worker whose connection closed is lost when it is not back within this (default 5s).")(
+      "retain", config::parsed("retain", &daemon.retain, parse_age)->value_name("DURATION"),
+      "Finished jobs are deleted so long after their end, with their output (default 30d; 0: "
+      "never).")("retain-jobs", po::value(&daemon.retain_jobs)->value_name("N"),
+                 "At most so many finished jobs are kept, the newest (default 0: any number).")(
+      "retain-size",
+      config::parsed("retain-size", &daemon.retain_bytes, parse_room)->value_name("SIZE"),
+      "While jobs and their output take more than this, the oldest finished ones are deleted "
+      "(default 0: no limit).")(
+      "disk-reserve",
+      config::parsed("disk-reserve", &daemon.disk_reserve_bytes, parse_size)->value_name("SIZE"),
+      "With less than this free on its disk the master takes no submissions (default: 5 % of it, "
+      "at most 1 GiB).")(
       "log-format",
       config::parsed("log-format", &line.log_format, log::parse_format)->value_name("text|json"),
       "How events are written on stderr, one a line (default text).")(

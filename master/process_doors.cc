@@ -3,6 +3,7 @@
 // See process_doors.h.
 #include "master/process_doors.h"
 
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -23,6 +24,13 @@ std::uint64_t HostDoor::memory_bytes() const {
   std::uint64_t resident = 0;
   statm >> size >> resident;
   return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+api::Host::Disk HostDoor::disk() const {
+  struct statvfs status {};
+  if (::statvfs(dir_.c_str(), &status) != 0) return {};
+  const std::uint64_t block = status.f_frsize;
+  return {block * status.f_bavail, block * status.f_blocks};
 }
 
 LogDoor::LogDoor(const std::string& dir, std::function<void()> wake)
@@ -49,6 +57,13 @@ void LogDoor::read(const AttemptKey& key, Stream stream, std::uint64_t offset,
     complete([done, part = std::move(part)] { done(part); });
   });
   if (!taken) done(fail(Errc::Unavailable, "too much is waiting to be read; ask again"));
+}
+
+void LogDoor::remove(JobId job, std::function<void(Result<void>)> done) {
+  const bool taken = writer_->post_remove(job, [this, done](const Result<void>& removed) {
+    complete([done, removed] { done(removed); });
+  });
+  if (!taken) done(fail(Errc::Unavailable, "too much output is waiting to be written"));
 }
 
 void LogDoor::complete(std::function<void()> completion) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/net/zmq_transport.h"
@@ -31,15 +32,19 @@ class KeyDoor final : public api::Keys {
 
 class HostDoor final : public api::Host {
  public:
-  explicit HostDoor(const net::ZmqListener& listener) : listener_(listener) {}
+  /// `dir`: the master's.
+  HostDoor(const net::ZmqListener& listener, std::string dir)
+      : listener_(listener), dir_(std::move(dir)) {}
   [[nodiscard]] std::string address_of(net::PeerId peer) const override {
     return listener_.address_of(peer);
   }
   [[nodiscard]] std::uint64_t refused_connections() const override;
   [[nodiscard]] std::uint64_t memory_bytes() const override;
+  [[nodiscard]] Disk disk() const override;
 
  private:
   const net::ZmqListener& listener_;
+  std::string dir_;
 };
 
 /// The packs' thread. Completions are kept here until the loop runs them.
@@ -53,6 +58,7 @@ class LogDoor final : public api::Logs {
   void append(Chunk chunk, std::function<void(Result<void>)> done) override;
   void read(const AttemptKey& key, Stream stream, std::uint64_t offset,
             std::function<void(Result<Part>)> done) override;
+  void remove(JobId job, std::function<void(Result<void>)> done) override;
   /// On the loop.
   void run_completions();
 

@@ -26,12 +26,12 @@
 namespace capstan {
 namespace {
 
-/// The queue at the end of the journal: the tables' state, and what was written behind them.
-Queue replay(store::Opened& opened, QueueMutant mutant) {
+/// The queue at the end of the journal: the tables' state, and what was written behind them. What
+/// that changes in the tables is in `rows`.
+Queue replay(store::Opened& opened, QueueMutant mutant, RowChanges& rows) {
   Queue queue = Queue::load(std::move(opened.state));
   queue.set_mutant(mutant);
   std::vector<Effect> effects;  // Whoever they were for has been told or will say HELLO.
-  RowChanges rows;
   for (const Entry& entry : opened.tail) {
     queue.apply(entry, effects, rows);
     effects.clear();
@@ -39,11 +39,16 @@ Queue replay(store::Opened& opened, QueueMutant mutant) {
   return queue;
 }
 
-bool is_retry(const msg::Body& body) {
+/// It acts on rows of finished jobs that are in the tables.
+bool needs_tables(const msg::Body& body) {
   const auto* control = std::get_if<msg::Control>(&body);
   return control != nullptr &&
-         (control->verb == msg::Verb::Retry || control->verb == msg::Verb::RetryFailed);
+         (control->verb == msg::Verb::Retry || control->verb == msg::Verb::RetryFailed ||
+          control->verb == msg::Verb::Delete);
 }
+
+constexpr std::uint64_t kDiskReserveBytes = 1ULL << 30;
+constexpr std::uint64_t kDiskStepBytes = 4 * limits::kBallastBytes;
 
 std::string protocol_reason(std::uint32_t protocol) {
   const bool newer = protocol > kProtocol;
@@ -74,6 +79,7 @@ struct Server::Impl {
 
   Options options;
   Doors doors;
+  RowChanges replayed;  ///< Of the journal's tail: to be written before anything else.
   api::Ledger ledger;
   api::Sessions sessions;
   api::WorkerApi workers;
@@ -81,6 +87,7 @@ struct Server::Impl {
   api::ReadsApi reads;
   api::Watches watches;
   api::LogsApi logs;
+  api::Retention retention;
 
   std::deque<Frame> inbox;
   std::set<WorkerId> suspects;
@@ -95,7 +102,7 @@ struct Server::Impl {
   Impl(Options o, Doors d, store::Opened opened, Epoch epoch)
       : options(std::move(o)),
         doors(d),
-        ledger(replay(opened, options.mutant), epoch, d.clock),
+        ledger(replay(opened, options.mutant, replayed), epoch, d.clock),
         sessions(d.listener,
                  api::Cluster{opened.meta.cluster, opened.meta.generation, options.node,
                               options.members, options.members_version, options.heartbeat_every},
@@ -105,6 +112,7 @@ struct Server::Impl {
         reads(api::ReadsApi::Parts{ledger, sessions, clients, d.reads, options.silence}),
         watches(ledger, sessions, d.reads),
         logs(api::LogsApi::Parts{ledger, sessions, d.logs, reads, watches}),
+        retention(api::Retention::Parts{ledger, d.reads, d.logs, d.store, options.retention}),
         began_at(ledger.at()),
         turned_at(ledger.at()),
         beat_at(ledger.at()),
@@ -114,6 +122,7 @@ struct Server::Impl {
   }
 
   Result<void> turn();
+  Result<void> begin_reign();
   void forgive_sleep();
   Result<void> take_messages();
   Result<void> dispatch(Frame& frame);
@@ -142,6 +151,7 @@ struct InSession {
   api::ReadsApi& reads;
   api::Watches& watches;
   api::LogsApi& logs;
+  api::Retention& retention;
   api::Session& session;
   msg::StatusReply status;
 
@@ -154,13 +164,24 @@ struct InSession {
   Done operator()(msg::Goodbye&) { return workers.on_goodbye(session), Done{}; }
   Done operator()(msg::LogChunk& m) { return logs.on_chunk(session, std::move(m)), Done{}; }
   Done operator()(msg::SubmitOpen& m) { return clients.on_open(session, std::move(m)); }
+  Done operator()(msg::SubmitStdin& m) { return clients.on_stdin(session, m); }
   Done operator()(msg::SubmitInputs& m) { return clients.on_inputs(session, m); }
   Done operator()(msg::SubmitClose& m) { return clients.on_close(session, m); }
   Done operator()(msg::Control& m) { return clients.on_control(session, m); }
+  Done operator()(msg::Purge& m) {
+    const auto asked = TRY(clients.begin(session, m.request));
+    if (!asked) return {};
+    std::optional<std::string> owner;
+    if (session.identity.role != Role::Admin) owner = session.identity.name;
+    const auto taken = retention.purge(*asked, std::move(owner), clients.wall_before(m.older_than));
+    if (!taken) clients.refuse(session, m.request, taken.error());
+    return {};
+  }
   Done operator()(msg::ListJobs& m) { return reads.on_list_jobs(session, m), Done{}; }
   Done operator()(msg::GetJob& m) { return reads.on_get_job(session, m); }
   Done operator()(msg::ListTasks& m) { return reads.on_list_tasks(session, m), Done{}; }
   Done operator()(msg::ListWorkers& m) { return reads.on_list_workers(session, m), Done{}; }
+  Done operator()(msg::ListEvents& m) { return reads.on_list_events(session, m), Done{}; }
   Done operator()(msg::GetStatus& m) {
     status.query = m.query;
     return reads.on_status(session, std::move(status)), Done{};
@@ -180,9 +201,10 @@ struct InSession {
 void Server::on_frame(net::PeerId peer, const net::Identity& identity, std::string_view frame) {
   Impl& s = *impl_;
   if (const auto foreign = api::foreign_protocol(frame)) {
-    log::warn("peer.refused", {{"name", identity.name},
-                               {"address", s.doors.host.address_of(peer)},
-                               {"reason", protocol_reason(*foreign)}});
+    if (s.sessions.count_refused())
+      log::warn("peer.refused", {{"name", identity.name},
+                                 {"address", s.doors.host.address_of(peer)},
+                                 {"reason", protocol_reason(*foreign)}});
     return s.sessions.refuse(peer, Errc::Protocol, protocol_reason(*foreign));
   }
   Result<msg::Message> message = wire::decode(frame);
@@ -194,6 +216,7 @@ void Server::on_frame(net::PeerId peer, const net::Identity& identity, std::stri
                                     {"reason", message.error().message}});
     return;
   }
+  s.sessions.hear(peer, message->session, s.ledger.now());
   s.inbox.push_back({peer, identity, std::move(*message), false});
 }
 
@@ -204,8 +227,8 @@ void Server::on_closed(net::PeerId peer) {
 Result<void> Server::Impl::take_messages() {
   for (std::size_t taken = 0; taken < limits::kMessagesPerTurn && !inbox.empty(); ++taken) {
     if (ledger.is_full()) break;
-    // It moves rows that are in the tables: what this batch changed must be there first.
-    if (is_retry(inbox.front().message.body) && !ledger.empty()) break;
+    // What this batch changed must be there first.
+    if (needs_tables(inbox.front().message.body) && !ledger.empty()) break;
     Frame frame = std::move(inbox.front());
     inbox.pop_front();
     if (frame.closed)
@@ -234,7 +257,7 @@ Result<void> Server::Impl::dispatch(Frame& frame) {
   if (!rule.in_session) return dispatch_hello(frame);
   api::Session* session = sessions.accept(frame.peer, frame.message);
   if (session == nullptr) return {};
-  InSession handler{workers, clients, reads, watches, logs, *session, {}};
+  InSession handler{workers, clients, reads, watches, logs, retention, *session, {}};
   if (std::holds_alternative<msg::GetStatus>(frame.message.body)) handler.status = own_status(0);
   return std::visit(handler, frame.message.body);
 }
@@ -255,17 +278,28 @@ Result<void> Server::Impl::turn() {
   ledger.begin_turn();
   sessions.set_now(ledger.at());
   forgive_sleep();
-  if (!std::exchange(began, true)) ledger.commit(cmd::ReignBegan{options.node});
+  if (!std::exchange(began, true)) TRY(begin_reign());
   TRY(take_messages());
   plan();
+  retention.step();
   TRY(write_and_tell());
   workers.follow(watches.followed());
   reads.post_pending();
+  TRY(retention.after_write());
   logs.retry(ledger.at());
   watches.pump(ledger.at());
   keep_time();
   sweep();
   steady_turned_at = doors.clock.now();
+  return {};
+}
+
+/// A batch of several parts may have been cut off between two of them: the journal has the first
+/// ones, the tables nothing of them.
+Result<void> Server::Impl::begin_reign() {
+  if (!replayed.empty())
+    TRY(doors.store.flush(std::exchange(replayed, {}), ledger.queue().last_seq()));
+  ledger.commit(cmd::ReignBegan{options.node});
   return {};
 }
 
@@ -278,8 +312,8 @@ void Server::Impl::forgive_sleep() {
 }
 
 void Server::Impl::plan() {
-  planner::Plan plan =
-      planner::plan(ledger.queue(), sessions.presence(), options.silence, ledger.at());
+  planner::Plan plan = planner::plan(ledger.queue(), sessions.presence(), options.silence,
+                                     planner::Now{ledger.at(), ledger.wall()});
   for (Command& command : plan.commands) ledger.commit(std::move(command));
   plan_at = plan.deadline;
 }
@@ -293,6 +327,7 @@ Result<void> Server::Impl::write_and_tell() {
   if (wrote) {
     log_written(written, ledger.queue());
     watches.on_committed(written.rows, written.upto);
+    for (const auto& [job, row] : written.rows.deleted) logs.forget(job);
   }
   for (api::Held& held : written.held) TRY(tell(held));
   if (wrote) TRY(doors.store.maintain());
@@ -316,6 +351,7 @@ struct Teller {
   api::WorkerApi& workers;
   api::ClientApi& clients;
   api::LogsApi& logs;
+  api::Retention& retention;
 
   Result<void> operator()(const effect::StartTasks& e) { return workers.tell(e); }
   Result<void> operator()(const effect::Answer& e) { return clients.tell(e), Result<void>{}; }
@@ -323,6 +359,11 @@ struct Teller {
   Result<void> operator()(const effect::CloseSession& e) {
     workers.tell(e);
     logs.on_worker_gone(e.worker);
+    return {};
+  }
+  Result<void> operator()(const effect::JobFinished& e) {
+    workers.tell(e);
+    retention.on_finished();
     return {};
   }
   template <class ForWorker>
@@ -334,7 +375,7 @@ struct Teller {
 }  // namespace
 
 Result<void> Server::Impl::tell_effect(const Effect& effect) {
-  return std::visit(Teller{workers, clients, logs}, effect);
+  return std::visit(Teller{workers, clients, logs, retention}, effect);
 }
 
 void Server::Impl::keep_time() {
@@ -348,16 +389,22 @@ void Server::Impl::keep_time() {
 }
 
 void Server::Impl::check_disk() {
-  const std::uint64_t free = doors.store.disk_free_bytes();
+  const api::Host::Disk disk = doors.host.disk();
+  const std::uint64_t reserve =
+      options.disk_reserve_bytes > 0
+          ? options.disk_reserve_bytes
+          : std::min<std::uint64_t>(kDiskReserveBytes, disk.total_bytes / 20);
+  const std::string figures =
+      size_text(disk.free_bytes) + " free of " + size_text(disk.total_bytes);
   // Leaving needs clearly more than entering: or it would go to and fro.
-  const std::uint64_t enough =
-      2 * std::max<std::uint64_t>(options.disk_low_bytes, 4 * limits::kBallastBytes);
-  if (!ledger.is_draining() && free < options.disk_low_bytes) {
-    ledger.set_draining(true);
-    log::error("disk.low", {{"free_bytes", free}, {"reason", "no more submissions"}});
-  } else if (ledger.is_draining() && free >= enough) {
-    ledger.set_draining(false);
-    log::info("disk.has_room", {{"free_bytes", free}});
+  const std::uint64_t enough = reserve + std::max<std::uint64_t>(reserve / 4, kDiskStepBytes);
+  if (disk.free_bytes < reserve || (ledger.is_draining() && disk.free_bytes < enough)) {
+    if (!ledger.is_draining())
+      log::error("disk.low", {{"free_bytes", disk.free_bytes}, {"reason", "no more submissions"}});
+    ledger.drain(figures);
+  } else if (ledger.is_draining()) {
+    ledger.end_drain();
+    log::info("disk.has_room", {{"free_bytes", disk.free_bytes}});
   }
 }
 
@@ -391,8 +438,7 @@ void Server::Impl::sweep() {
 
 std::vector<std::string> Server::Impl::alarms() const {
   std::vector<std::string> alarms;
-  if (ledger.is_draining())
-    alarms.emplace_back("the disk is full or nearly so: submissions are refused");
+  if (ledger.is_draining()) alarms.push_back(ledger.drain_reason());
   return alarms;
 }
 
@@ -409,7 +455,7 @@ msg::StatusReply Server::Impl::own_status(std::uint64_t query) const {
   reply.refused_connections = doors.host.refused_connections();
   reply.memory_bytes = doors.host.memory_bytes();
   reply.database_bytes = doors.store.database_bytes();
-  reply.disk_free_bytes = doors.store.disk_free_bytes();
+  reply.disk_free_bytes = doors.host.disk().free_bytes;
   reply.alarms = alarms();
   return reply;
 }
@@ -427,8 +473,8 @@ Result<void> Server::turn() {
 TimePoint Server::next_deadline() const {
   const Impl& s = *impl_;
   if (!s.inbox.empty() || !s.began) return s.doors.clock.now();
-  return s.ledger.steady(
-      std::min({s.beat_at, s.plan_at, s.suspect_at, s.watches.next_due(), s.logs.next_retry()}));
+  return s.ledger.steady(std::min({s.beat_at, s.plan_at, s.suspect_at, s.watches.next_due(),
+                                   s.logs.next_retry(), s.retention.next_due()}));
 }
 
 std::size_t Server::inbox_size() const {

@@ -24,6 +24,7 @@
 #include "common/model/member.h"
 #include "common/net/transport.h"
 #include "master/api/doors.h"
+#include "master/api/retention.h"
 #include "master/core/planner.h"
 #include "master/core/queue.h"
 #include "master/store/store.h"
@@ -40,8 +41,10 @@ class Server {
     Micros heartbeat_every{limits::kHeartbeatEvery};
     planner::Limits silence{Micros(limits::kSuspectAfter), Micros(limits::kLostAfter),
                             Micros(limits::kClosedGrace)};
-    /// Free disk below which submissions are refused; 0: only after a write met a full disk.
-    std::uint64_t disk_low_bytes = 0;
+    /// Free disk below which submissions are refused: what runs has results to be written. 0: the
+    /// smaller of 5 % and 1 GiB.
+    std::uint64_t disk_reserve_bytes = 0;
+    api::Retention::Policy retention{};
     QueueMutant mutant = QueueMutant::None;  ///< tests/sim only.
   };
   /// All outlive the server. `reads`, `logs`: their completions must not run after its end.

@@ -45,7 +45,7 @@ class AgentShell {
       : options_(options),
         pair_(UniqueFd(kPairFd)),
         machine_({.version = kVersion,
-                  .containment = "weak containment",
+                  .containment = options.null_exec ? "starts nothing" : "weak containment",
                   .name = options.name,
                   .environment = allowed_environment(),
                   .masters = 1,
@@ -145,7 +145,7 @@ class AgentShell {
   void on_shepherd_gone() {
     if (exit_code_) return;
     loop_.unwatch(pair_.fd());
-    const std::size_t killed = kill_by_cookie(options_.cookie);
+    const std::size_t killed = kill_marked(ProcessMark(options_.cookie));
     log::warn("shepherd.gone", {{"killed", std::uint64_t{killed}}});
     exit_code_ = kExitStopped;
   }

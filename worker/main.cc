@@ -2,7 +2,6 @@
 //
 // capstan-worker: options to run_shepherd(), or with the hidden --agent to run_agent().
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +17,8 @@
 #include "common/model/parse.h"
 #include "common/wire/version.h"
 #include "worker/agent_main.h"
+#include "worker/exec/cgroup.h"
+#include "worker/exec/cpu_claims.h"
 #include "worker/shepherd_main.h"
 
 namespace capstan {
@@ -46,6 +47,13 @@ config::po::options_description describe(CommandLine& line) {
                  config::parsed("cpus", &worker.cpus, config::whole(1U, limits::kCpusPerTask))
                      ->value_name("N"),
                  "So many cpus are given to tasks (default: all that this process may use).")(
+      "mem", config::parsed("mem", &worker.mem_bytes, parse_size)->value_name("SIZE"),
+      "So much memory is given to tasks that say what they need, such as 12G (default: the "
+      "machine's, or that of this process's cgroup).")(
+      "no-pin", po::bool_switch(&worker.no_pin),
+      "Let tasks run on any cpu. Otherwise each is pinned to as many as it asked for, unless "
+      "--cpus "
+      "is more than there are or other workers on this machine have them.")(
       "grace", config::parsed("grace", &worker.grace, parse_duration)->value_name("DURATION"),
       "When it is told to stop, running tasks may go on for so long (default 30s).")(
       "kill-grace",
@@ -58,6 +66,8 @@ config::po::options_description describe(CommandLine& line) {
       config::parsed("log-level", &worker.log_level, log::parse_level)
           ->value_name("debug|info|warn|error"),
       "From which level on (default info); debug has a line for each task.")(
+      "null-exec", po::bool_switch(&worker.null_exec),
+      "For measuring (scripts/bench): start nothing, report every task as succeeded.")(
       "version", po::bool_switch(&line.version), "Print the version and leave.")(
       "help", po::bool_switch(&line.help), "Print this and leave.");
   return options;
@@ -96,11 +106,8 @@ int complain(const Error& error) {
 }
 
 std::uint32_t usable_cpus() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof set, &set) == 0) {
-    return static_cast<std::uint32_t>(std::max(1, CPU_COUNT(&set)));
-  }
+  const std::size_t allowed = allowed_cpus().size();
+  if (allowed > 0) return static_cast<std::uint32_t>(allowed);
   return static_cast<std::uint32_t>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
 }
 
@@ -126,6 +133,7 @@ Result<void> complete(WorkerOptions& worker) {
   if (worker.name.empty()) worker.name = host_name();
   TRY(check_name(worker.name));
   if (worker.cpus == 0) worker.cpus = usable_cpus();
+  if (worker.mem_bytes == 0) worker.mem_bytes = usable_memory();
   if (worker.dir.empty()) worker.dir = TRY(default_state_dir("worker-" + worker.name));
   worker.program = program_file();
   return {};

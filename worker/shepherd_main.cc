@@ -30,7 +30,7 @@ int complain(const Error& error) {
 
 /// What an earlier shepherd of this directory left running, when its agent could not see to it.
 void kill_leftovers(const std::string& id) {
-  const std::size_t killed = kill_by_cookie(id + ".");
+  const std::size_t killed = kill_marked(ProcessMark(id));
   if (killed > 0) log::warn("processes.killed", {{"of", "an earlier start"}, {"count", killed}});
 }
 

@@ -18,6 +18,9 @@
 #include "common/base/log.h"
 #include "common/model/parse.h"
 #include "common/wire/version.h"
+#include "worker/exec/job_files.h"
+#include "worker/exec/null_runner.h"
+#include "worker/exec/process_runner.h"
 #include "worker/exec/spawn.h"
 
 extern char** environ;
@@ -91,6 +94,7 @@ Result<std::unique_ptr<ShepherdShell>> ShepherdShell::open(const WorkerOptions& 
                                                            std::string cookie) {
   std::unique_ptr<ShepherdShell> shell(new ShepherdShell(options, std::move(cookie)));
   TRY(shell->open_signals());
+  shell->claim_cpus();
   TRY(shell->open_spool());
   TRY(shell->open_runner());
   return shell;
@@ -115,6 +119,16 @@ Result<void> ShepherdShell::open_signals() {
   return {};
 }
 
+void ShepherdShell::claim_cpus() {
+  if (options_.no_pin || options_.null_exec) return;
+  cpus_ = CpuClaims::take(options_.cpus, allowed_cpus());
+  if (cpus_.cpus().empty()) {
+    log::info("worker.does_not_pin",
+              {{"cpus", options_.cpus},
+               {"reason", "this machine has not so many, or other workers here claim them"}});
+  }
+}
+
 Result<void> ShepherdShell::open_spool() {
   Spool::Contents contents;
   spool_ = TRY(open_or_set_aside(options_.spool_file(), clock_, contents));
@@ -125,8 +139,11 @@ Result<void> ShepherdShell::open_spool() {
     log::info("spool.loaded", {{"results", std::uint64_t{contents.items.size()}}});
   }
   drop_orphaned_outputs(options_.output_dir(), contents.items);
+  drop_all_job_files(options_.jobs_dir());
   machine_.emplace(shepherd::Config{.instance = Instance::random(),
                                     .cpus = options_.cpus,
+                                    .mem_bytes = options_.mem_bytes,
+                                    .cpu_ids = cpus_.cpus(),
                                     .grace = options_.grace,
                                     .kill_grace = options_.kill_grace},
                    std::move(contents.items), contents.generation);
@@ -134,15 +151,23 @@ Result<void> ShepherdShell::open_spool() {
 }
 
 Result<void> ShepherdShell::open_runner() {
+  const auto on_other_child = [this](pid_t pid, int status) {
+    if (pid == agent_) agent_status_ = status;
+  };
+  if (options_.null_exec) {
+    log::warn("worker.starts_nothing",
+              {{"reason", "--null-exec: every task is reported as succeeded, none is run"}});
+    runner_ = std::make_unique<NullRunner>(on_other_child);
+    return {};
+  }
   ProcessRunner::Handler handler;
   handler.on_grew = [this](const AttemptKey& key, Stream stream, std::uint64_t total) {
     feed(shepherd::OutputGrew{key, stream, total});
   };
   handler.on_disk_error = [this](const Error& error) { on_disk(fail(error.code, error.message)); };
-  handler.on_other_child = [this](pid_t pid, int status) {
-    if (pid == agent_) agent_status_ = status;
-  };
+  handler.on_other_child = on_other_child;
   runner_ = TRY(ProcessRunner::open({.output_dir = options_.output_dir(),
+                                     .jobs_dir = options_.jobs_dir(),
                                      .cookie = cookie_,
                                      .umask = static_cast<mode_t>(options_.user_umask),
                                      .default_signals = ignored_signals_},
@@ -251,7 +276,7 @@ void ShepherdShell::settle() {
       events_.pop_front();
       step(event);
     }
-    for (ProcessRunner::Ended& ended : runner_->take_ended()) {
+    for (Runner::Ended& ended : runner_->take_ended()) {
       step(shepherd::Gone{ended.key, std::move(ended.end)});
     }
     step(shepherd::Tick{});
@@ -286,6 +311,27 @@ void ShepherdShell::execute(shepherd::Launch& launch) {
   } else {
     feed(shepherd::LaunchFailed{launch.key, started.error().message});
   }
+}
+
+void ShepherdShell::execute(shepherd::KeepJobFiles& files) {
+  Result<void> written;
+  if (!files.script.empty()) {
+    written = write_script(options_.jobs_dir(), files.job, files.script);
+  }
+  if (written && files.has_stdin) {
+    written = write_stdin(options_.jobs_dir(), files.job, files.stdin_data);
+  }
+  if (written) return;
+  feed(shepherd::FilesFailed{files.job});
+  on_disk(written);
+}
+
+void ShepherdShell::execute(shepherd::DropJobFiles& files) {
+  drop_job_files(options_.jobs_dir(), files.job);
+}
+
+void ShepherdShell::execute(shepherd::Look& look) {
+  feed(runner_->look(look.key));
 }
 
 void ShepherdShell::execute(shepherd::Kill& kill) {
@@ -410,6 +456,7 @@ void ShepherdShell::start_agent() {
       .own_session = false,
       .umask = 077,
       .default_signals = {}};
+  if (options_.null_exec) spawn_options.argv.push_back("--null-exec");
   if (!options_.access.empty()) {
     spawn_options.argv.push_back("--access");
     spawn_options.argv.push_back(options_.access);

@@ -14,7 +14,8 @@
 #include "common/base/clock.h"
 #include "common/base/unique_fd.h"
 #include "worker/core/shepherd.h"
-#include "worker/exec/process_runner.h"
+#include "worker/exec/cpu_claims.h"
+#include "worker/exec/runner.h"
 #include "worker/exec/spool.h"
 #include "worker/options.h"
 #include "worker/pair_channel.h"
@@ -35,6 +36,7 @@ class ShepherdShell {
   Result<void> open_signals();
   Result<void> open_spool();
   Result<void> open_runner();
+  void claim_cpus();
 
   void turn();
   [[nodiscard]] TimePoint deadline() const;
@@ -50,6 +52,9 @@ class ShepherdShell {
   [[nodiscard]] Result<void> probe_disk() const;
 
   void execute(shepherd::Launch& launch);
+  void execute(shepherd::KeepJobFiles& files);
+  void execute(shepherd::DropJobFiles& files);
+  void execute(shepherd::Look& look);
   void execute(shepherd::Kill& kill);
   void execute(shepherd::ToAgent& message);
   void execute(shepherd::SpoolAppend& append);
@@ -73,8 +78,9 @@ class ShepherdShell {
   SystemClock clock_;
   UniqueFd signals_;
   std::vector<int> ignored_signals_;
+  CpuClaims cpus_;
   std::optional<Spool> spool_;
-  std::unique_ptr<ProcessRunner> runner_;
+  std::unique_ptr<Runner> runner_;
   std::optional<Shepherd> machine_;
   std::deque<shepherd::Event> events_;
 

@@ -98,6 +98,16 @@ std::string line(const msg::WorkerView& worker) {
                    {"note", shown_or_null(worker.note)}});
 }
 
+std::string line(const msg::EventView& event) {
+  return one_line({{"seq", event.seq.value},
+                   {"at", time_or_null(event.at)},
+                   {"who", shown(event.who)},
+                   {"what", shown(event.what)},
+                   {"job", or_null(event.job.value != 0, event.job.value)},
+                   {"task", or_null(event.task.value != 0, event.task.value)},
+                   {"text", shown(event.text)}});
+}
+
 std::string line(const msg::StatusReply& status) {
   Json alarms = Json::array();
   for (const std::string& alarm : status.alarms) alarms.push_back(shown(alarm));

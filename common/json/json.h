@@ -27,6 +27,9 @@ std::string line(const msg::WorkerView& worker);
 /// version master cluster epoch seq uptime_s workers_up … alarms.
 std::string line(const msg::StatusReply& status);
 
+/// seq at who what job task text.
+std::string line(const msg::EventView& event);
+
 /// Text as a JSON string, with its quotes.
 std::string quoted(std::string_view text);
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "common/model/limits.h"
+#include "common/model/render.h"
 
 namespace capstan {
 namespace {
@@ -227,6 +228,7 @@ Result<void> validate(const JobSpec& spec) {
   TRY(validate_jobs(spec.after_any));
   TRY(validate_tags(spec.tags));
   TRY(validate_inputs(spec));
+  TRY(validate_placeholders(spec));
   TRY(validate_indices(spec));
   if (const std::size_t bytes = template_bytes(spec); bytes > limits::kTemplateBytes) {
     return invalid(

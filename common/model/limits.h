@@ -127,6 +127,8 @@ inline constexpr std::size_t kPairFrameBytes = 2 * kExecBytes;
 inline constexpr std::size_t kPairBufferBytes = 64 * 1024 * 1024;
 /// What the main process left behind may end by itself for so long, then it is killed.
 inline constexpr auto kStragglerWait = 100ms;
+/// A task that says how much memory it needs is looked at this often, where no cgroup holds it.
+inline constexpr auto kMemoryPace = 250ms;
 /// After grace and kill-grace: for the last acknowledgements and the goodbye.
 inline constexpr auto kGoodbyeWait = 5s;
 inline constexpr auto kAgentBackoffMax = 2s;

@@ -36,7 +36,7 @@ struct SubmitOpen {
   JobSpec spec;  ///< Without `indices` when it has inputs: the close counts them.
 };
 /// The bytes of a job with `spec.has_stdin`, before its inputs: at most kStdinBytes, in order, each
-/// at most kMessageBytes. Answered by Accepted. `part` counts on over these and the inputs.
+/// kInputChunkBytes but the last. Answered by Accepted. `part` counts on over these and the inputs.
 struct SubmitStdin {
   RequestId request;
   std::uint64_t part = 0;
@@ -132,8 +132,10 @@ struct ListTasks {
   std::vector<IndexRange> only;  ///< Empty: all.
   std::uint32_t limit = 0;
 };
+/// In the order of their enrolment, from behind `after` on (the `last` of the page before).
 struct ListWorkers {
   std::uint64_t query = 0;
+  WorkerId after;
 };
 struct GetStatus {
   std::uint64_t query = 0;
@@ -151,7 +153,8 @@ struct Why {
   TaskIndex task;
 };
 /// What was decided, from committed entries behind `after`. job 0: of everything that the caller
-/// may see; task 0: of the whole job. `newest`: the last `limit` of them, `after` aside.
+/// may see, in sums; task 0: of the whole job. `newest`: the last ones before `after` (0: before
+/// the end of the journal).
 struct ListEvents {
   std::uint64_t query = 0;
   JobId job;

@@ -59,6 +59,8 @@ struct TaskList {
 struct WorkerList {
   std::uint64_t query = 0;
   std::vector<WorkerView> workers;
+  bool more = false;
+  WorkerId last;  ///< Of this page.
 };
 struct AttemptList {
   std::uint64_t query = 0;
@@ -73,8 +75,8 @@ struct WhyReply {
 struct EventList {
   std::uint64_t query = 0;
   std::vector<EventView> events;
-  Seq upto;           ///< Everything up to here was looked at: `after` of the next.
-  bool more = false;  ///< There is more now.
+  Seq upto;           ///< Everything up (with `newest` down) to here was looked at: next `after`.
+  bool more = false;  ///< There is more now, also when this has no event: the work is bounded.
   bool gap = false;   ///< What is older than the first is not kept any more.
 };
 struct KeyList {

@@ -92,7 +92,7 @@ void get(Reader& r, std::vector<IndexRange>& ranges);
 void get(Reader& r, Generation& generation);
 
 /// One frame. Never fails: whoever makes a list cuts it (size_bound below), so that a frame stays
-/// within kReplyBytes (CHECKed).
+/// within kReplyBytes. What is larger all the same is not sent (Sessions::send, the transports).
 std::string encode(const msg::Message& message);
 /// Errc::Protocol with what was wrong; nothing is half decoded. Refuses frames above kReplyBytes.
 Result<msg::Message> decode(std::string_view frame);

@@ -157,7 +157,7 @@ auto fields(Shape, Is<msg::ListTasks> auto& m) {
   return all(m.query, m.job, m.states, m.from_start, m.after, m.only, m.limit);
 }
 auto fields(Shape, Is<msg::ListWorkers> auto& m) {
-  return all(m.query);
+  return all(m.query, m.after);
 }
 auto fields(Shape, Is<msg::GetStatus> auto& m) {
   return all(m.query);
@@ -262,7 +262,7 @@ auto fields(Shape, Is<msg::TaskList> auto& m) {
   return all(m.query, m.tasks, m.more);
 }
 auto fields(Shape, Is<msg::WorkerList> auto& m) {
-  return all(m.query, m.workers);
+  return all(m.query, m.workers, m.more, m.last);
 }
 auto fields(Shape, Is<msg::StatusReply> auto& m) {
   return all(m.query, words(m.version, kNameBytes), text(m.master, kNameBytes), m.cluster, m.epoch,

@@ -12,8 +12,6 @@ namespace capstan::api {
 namespace {
 
 constexpr std::size_t kDigestBytes = 16;
-constexpr const char* kDraining =
-    "the master's disk is full: no submissions until there is room; what runs goes on";
 
 /// validate() for a specification whose inputs are still to come.
 Result<void> validate_opening(const JobSpec& spec) {
@@ -25,18 +23,46 @@ Result<void> validate_opening(const JobSpec& spec) {
   return validate(one);
 }
 
-Result<void> validate_inputs(const std::vector<Bytes>& inputs, std::uint64_t before) {
-  if (inputs.empty()) return fail(Errc::Invalid, "a part of the inputs is empty");
-  if (before + inputs.size() > limits::kTasksPerJob)
-    return fail(Errc::Invalid, "a job has at most " + std::to_string(limits::kTasksPerJob) +
-                                   " tasks: split the inputs");
-  for (const Bytes& input : inputs) {
-    if (input.size() > limits::kInputBytes)
+Result<void> validate_values(const std::vector<Bytes>& inputs, std::uint32_t per_task) {
+  std::size_t of_task = 0;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].size() > limits::kInputBytes)
       return fail(Errc::Invalid,
                   "an input is longer than " + std::to_string(limits::kInputBytes) + " bytes");
-    if (input.find('\0') != Bytes::npos)
+    if (inputs[i].find('\0') != Bytes::npos)
       return fail(Errc::Invalid, "an input has a NUL byte: no argument can");
+    of_task = (i % per_task == 0 ? 0 : of_task) + inputs[i].size();
+    if (of_task > limits::kTaskInputBytes)
+      return fail(Errc::Invalid, "the inputs of one task have more than " +
+                                     std::to_string(limits::kTaskInputBytes) +
+                                     " bytes: give fewer to each task");
   }
+  return {};
+}
+
+Result<void> validate_inputs(const std::vector<Bytes>& inputs, const SubmissionRow& row) {
+  if (!row.spec.has_inputs) return fail(Errc::Invalid, "this job has no inputs");
+  if (inputs.empty()) return fail(Errc::Invalid, "a part of the inputs is empty");
+  if (row.inputs + inputs.size() > limits::kTasksPerJob)
+    return fail(Errc::Invalid, "a job has at most " + std::to_string(limits::kTasksPerJob) +
+                                   " inputs: split them over several jobs");
+  if (row.inputs % row.spec.inputs_per_task != 0)
+    return fail(Errc::Invalid,
+                "the part before this one ends within a task: all inputs of a task "
+                "are in one part");
+  return validate_values(inputs, row.spec.inputs_per_task);
+}
+
+Result<void> validate_stdin(const Bytes& data, const SubmissionRow& row) {
+  if (!row.spec.has_stdin) return fail(Errc::Invalid, "this job has no standard input");
+  if (row.inputs > 0) return fail(Errc::Invalid, "standard input comes before the inputs");
+  if (data.empty() || data.size() > limits::kInputChunkBytes)
+    return fail(Errc::Invalid, "a part of the standard input has 1 to " +
+                                   std::to_string(limits::kInputChunkBytes) + " bytes");
+  if ((row.parts + 1) * limits::kInputChunkBytes > limits::kStdinBytes)
+    return fail(Errc::Invalid, "the standard input is longer than " +
+                                   std::to_string(limits::kStdinBytes) +
+                                   " bytes: put it where the workers can read it");
   return {};
 }
 
@@ -98,8 +124,9 @@ void ClientApi::answer(SessionId session, const RequestId& request, const Reques
   if (row.code != Errc{}) {
     ledger_.hold(session, msg::Denied{request, 0, row.code, row.reason});
   } else if (row.submission && !row.jobs.empty()) {
-    ledger_.hold(session, msg::Submitted{request, row.jobs.front(), row.tasks,
-                                         warning_for(row.jobs.front())});
+    ledger_.hold(session,
+                 msg::Submitted{request, row.jobs.front(), row.tasks,
+                                row.reason.empty() ? warning_for(row.jobs.front()) : row.reason});
   } else {
     ledger_.hold(session, msg::Done{request, row.jobs, row.tasks, std::move(note)});
   }
@@ -138,11 +165,15 @@ Result<void> ClientApi::on_open(const Session& session, msg::SubmitOpen open) {
     return {};
   }
   if (ledger_.is_draining()) {
-    deny(session, open.request, Errc::Unavailable, kDraining);
+    deny(session, open.request, Errc::Unavailable, ledger_.drain_reason());
     return {};
   }
   if (const Result<void> valid = validate_opening(open.spec); !valid) {
     deny(session, open.request, valid.error().code, valid.error().message);
+    return {};
+  }
+  if (const Result<Ended> ended = TRY(find_ended(session.identity, open.spec)); !ended) {
+    deny(session, open.request, ended.error().code, ended.error().message);
     return {};
   }
   const auto& staged = ledger_.queue().submissions();
@@ -160,49 +191,64 @@ Result<void> ClientApi::on_open(const Session& session, msg::SubmitOpen open) {
   return {};
 }
 
-Result<void> ClientApi::on_inputs(const Session& session, const msg::SubmitInputs& inputs) {
-  if (is_settled(session.id, inputs.request)) return {};
-  const Asked asked = ask(session, inputs.request);
+Result<std::optional<SubmissionId>> ClientApi::open_submission(const Session& session,
+                                                               const Asked& asked) {
   const auto id = ledger_.queue().find_submission(asked);
-  if (!id) {
-    if (TRY(was_answered(session, asked))) return {};
-    deny(session, inputs.request, Errc::NotFound,
-         "this submission is not open (any more): send it again from the beginning");
-    return {};
-  }
+  if (id || TRY(was_answered(session, asked))) return id;
+  deny(session, asked.request, Errc::NotFound,
+       "this submission is not open (any more): send it again from the beginning");
+  return id;
+}
+
+Result<void> ClientApi::stage(const Session& session, const Part& part, const MakeStaged& make) {
+  if (is_settled(session.id, part.request)) return {};
+  const Asked asked = ask(session, part.request);
+  const auto id = TRY(open_submission(session, asked));
+  if (!id) return {};
   const SubmissionRow& row = ledger_.queue().submissions().at(*id);
-  if (inputs.part < row.parts) {  // Staged before a reconnection.
-    ledger_.hold(session.id, msg::Accepted{inputs.request, inputs.part});
+  if (part.number < row.parts) {  // Staged before a reconnection.
+    ledger_.hold(session.id, msg::Accepted{part.request, part.number});
     return {};
   }
-  if (inputs.part > row.parts || !row.spec.has_inputs) {
-    deny(session, inputs.request, Errc::Conflict,
-         "a part of the inputs is missing before this one");
+  if (part.number > row.parts) {
+    deny(session, part.request, Errc::Conflict, "a part of the inputs is missing before this one");
     return {};
   }
   if (ledger_.is_draining()) {
-    deny(session, inputs.request, Errc::Unavailable, kDraining);
+    deny(session, part.request, Errc::Unavailable, ledger_.drain_reason());
     return {};
   }
-  if (const Result<void> valid = validate_inputs(inputs.inputs, row.inputs); !valid) {
-    deny(session, inputs.request, valid.error().code, valid.error().message);
+  Result<Staged> staged = make(row);
+  if (!staged) {
+    deny(session, part.request, staged.error().code, staged.error().message);
     return {};
   }
-  ledger_.commit(cmd::InputsStaged{asked, *id, inputs.part, row.inputs, inputs.inputs.size(),
-                                   store::encode_inputs(inputs.inputs)});
+  ledger_.commit(cmd::InputsStaged{asked, *id, part.number, staged->first, staged->count,
+                                   std::move(staged->chunk)});
   return {};
+}
+
+Result<void> ClientApi::on_inputs(const Session& session, const msg::SubmitInputs& inputs) {
+  const auto make = [&](const SubmissionRow& row) -> Result<Staged> {
+    TRY(validate_inputs(inputs.inputs, row));
+    return Staged{row.inputs, inputs.inputs.size(), store::encode_inputs(inputs.inputs)};
+  };
+  return stage(session, {inputs.request, inputs.part}, make);
+}
+
+Result<void> ClientApi::on_stdin(const Session& session, const msg::SubmitStdin& stdin_part) {
+  const auto make = [&](const SubmissionRow& row) -> Result<Staged> {
+    TRY(validate_stdin(stdin_part.data, row));
+    return Staged{kStdinFirst + row.parts, 1, store::encode_inputs({stdin_part.data})};
+  };
+  return stage(session, {stdin_part.request, stdin_part.part}, make);
 }
 
 Result<void> ClientApi::on_close(const Session& session, const msg::SubmitClose& close) {
   if (is_settled(session.id, close.request)) return {};
   const Asked asked = ask(session, close.request);
-  const auto id = ledger_.queue().find_submission(asked);
-  if (!id) {
-    if (TRY(was_answered(session, asked))) return {};
-    deny(session, close.request, Errc::NotFound,
-         "this submission is not open (any more): send it again from the beginning");
-    return {};
-  }
+  const auto id = TRY(open_submission(session, asked));
+  if (!id) return {};
   const SubmissionRow row = ledger_.queue().submissions().at(*id);
   if (close.parts != row.parts || close.inputs != row.inputs) {
     deny(session, close.request, Errc::Conflict, "parts of the inputs are missing");
@@ -210,15 +256,17 @@ Result<void> ClientApi::on_close(const Session& session, const msg::SubmitClose&
   }
   if (row.spec.has_inputs && row.inputs == 0) {
     ledger_.commit(cmd::SubmissionDropped{*id});
-    deny(session, close.request, Errc::Invalid, "there are no inputs: nothing to run");
+    ledger_.commit(
+        cmd::RequestAnswered{asked, Errc::Invalid, "there are no inputs: nothing to run"});
     return {};
   }
   if (const auto taken = TRY(find_token(asked, row.token))) {  // Another one was faster.
     ledger_.commit(cmd::SubmissionDropped{*id});
     if (taken->digest != row.digest) {
-      deny(session, close.request, Errc::Conflict,
-           "token " + row.token + " was used for other contents: job " +
-               std::to_string(taken->job.value));
+      ledger_.commit(cmd::RequestAnswered{asked, Errc::Conflict,
+                                          "token " + row.token +
+                                              " was used for other contents: job " +
+                                              std::to_string(taken->job.value)});
     } else {
       waiting_.erase(asked);
       ledger_.hold(session.id, msg::Submitted{close.request, taken->job, taken->tasks,
@@ -227,11 +275,44 @@ Result<void> ClientApi::on_close(const Session& session, const msg::SubmitClose&
     return {};
   }
   if (ledger_.is_draining()) {
-    deny(session, close.request, Errc::Unavailable, kDraining);
+    deny(session, close.request, Errc::Unavailable, ledger_.drain_reason());
     return {};
   }
-  ledger_.commit(cmd::JobSubmitted{asked, *id, ledger_.queue().next_job(), row.inputs});
+  Result<Ended> ended = TRY(find_ended(session.identity, row.spec));
+  if (!ended) {  // It was deleted since the opening.
+    ledger_.commit(cmd::SubmissionDropped{*id});
+    ledger_.commit(cmd::RequestAnswered{asked, ended.error().code, ended.error().message});
+    return {};
+  }
+  ledger_.commit(
+      cmd::JobSubmitted{asked, *id, ledger_.queue().next_job(), row.inputs, std::move(*ended)});
   return {};
+}
+
+Result<std::optional<store::Store::JobOutline>> ClientApi::outline_of(JobId id) {
+  using Outline = store::Store::JobOutline;
+  if (const Job* job = ledger_.queue().find_job(id))
+    return std::optional<Outline>(Outline{job->owner, job->state()});
+  if (const auto it = ledger_.rows().jobs.find(id); it != ledger_.rows().jobs.end())
+    return std::optional<Outline>(Outline{it->second.owner, it->second.state});
+  return store_.find_outline(id);
+}
+
+Result<Result<ClientApi::Ended>> ClientApi::find_ended(const net::Identity& identity,
+                                                       const JobSpec& spec) {
+  // Nothing can happen between this look-up and apply: both are in this turn.
+  Ended ended;
+  for (const std::vector<JobId>* jobs : {&spec.after, &spec.after_any}) {
+    for (const JobId id : *jobs) {
+      const auto outline = TRY(outline_of(id));
+      if (!outline || !may_act_for(identity, outline->owner))
+        return Result<Ended>(fail(Errc::NotFound, "job " + std::to_string(id.value) +
+                                                      " does not exist (any more): name one of "
+                                                      "yours, `capstan jobs` lists them"));
+      if (is_finished(outline->state)) ended.push_back({id, outline->state});
+    }
+  }
+  return Result<Ended>(std::move(ended));
 }
 
 void ClientApi::on_ended(SessionId session) {
@@ -251,7 +332,8 @@ void ClientApi::tell(const effect::Answer& effect) {
     sessions_.send(*session, msg::Denied{request, 0, effect.code, effect.reason});
   } else if (effect.submission && !effect.jobs.empty()) {
     sessions_.send(*session, msg::Submitted{request, effect.jobs.front(), effect.tasks,
-                                            warning_for(effect.jobs.front())});
+                                            effect.reason.empty() ? warning_for(effect.jobs.front())
+                                                                  : effect.reason});
   } else {
     sessions_.send(*session, msg::Done{request, effect.jobs, effect.tasks,
                                        waiting.note.empty() ? effect.reason : waiting.note});

@@ -4,14 +4,15 @@
 // in substance: a repetition is found in the queue (recent ones) or in the tables, and gets the
 // same answer. The owner is always the authenticated name. Loop thread only.
 //
-//   SubmitOpen -> SubmitInputs x N -> SubmitClose: staged, invisible, dropped by the planner after
-//   kStagingTtl
+//   SubmitOpen -> SubmitStdin x N -> SubmitInputs x N -> SubmitClose: staged, invisible, dropped by
+//   the planner after kStagingTtl
 //
 // A Result's error is the store's, and fatal; what is wrong with a request is a Denied.
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -36,9 +37,18 @@ class ClientApi {
 
   void on_hello(net::PeerId peer, const net::Identity& identity);
   [[nodiscard]] Result<void> on_open(const Session& session, msg::SubmitOpen open);
+  [[nodiscard]] Result<void> on_stdin(const Session& session, const msg::SubmitStdin& stdin_part);
   [[nodiscard]] Result<void> on_inputs(const Session& session, const msg::SubmitInputs& inputs);
   [[nodiscard]] Result<void> on_close(const Session& session, const msg::SubmitClose& close);
   [[nodiscard]] Result<void> on_control(const Session& session, const msg::Control& control);
+  /// A request that is carried out elsewhere; none: it was answered before, or makes no sense.
+  [[nodiscard]] Result<std::optional<Asked>> begin(const Session& session,
+                                                   const RequestId& request);
+  void refuse(const Session& session, const RequestId& request, const Error& error) {
+    deny(session, request, error.code, error.message);
+  }
+  /// So long before now, as entries count it: no change of the clock moves it.
+  [[nodiscard]] WallTime wall_before(Micros age) const;
   /// Its session is over: nobody waits there any more.
   void on_ended(SessionId session);
 
@@ -69,7 +79,26 @@ class ClientApi {
     std::optional<Error> refused;
   };
 
+  /// A part of what a submission stages, before it is looked at.
+  struct Part {
+    RequestId request;
+    std::uint64_t number = 0;
+  };
+  /// What the inputs table gets for it.
+  struct Staged {
+    std::uint64_t first = 0;
+    std::uint64_t count = 0;
+    Bytes chunk;
+  };
+  using MakeStaged = std::function<Result<Staged>(const SubmissionRow&)>;
+
   Asked ask(const Session& session, const RequestId& request);
+  /// The submission that is open under `asked`. None: it was answered, or refused now.
+  [[nodiscard]] Result<std::optional<SubmissionId>> open_submission(const Session& session,
+                                                                    const Asked& asked);
+  /// Stages the next part; `make` is asked for it, or why it is refused.
+  [[nodiscard]] Result<void> stage(const Session& session, const Part& part,
+                                   const MakeStaged& make);
   /// A submission that was answered before its close: what is still on its way is not answered
   /// again.
   void settle(SessionId session, const RequestId& request);
@@ -81,12 +110,22 @@ class ClientApi {
                                                            const std::string& token);
   void answer(SessionId session, const RequestId& request, const RequestRow& row, std::string note);
   [[nodiscard]] std::string warning_for(JobId job) const;
+  /// How those ended that `spec` is to run after and that are not live; NotFound when one does not
+  /// exist for this peer. An error besides is the store's.
+  using Ended = std::vector<cmd::JobSubmitted::Ended>;
+  [[nodiscard]] Result<Result<Ended>> find_ended(const net::Identity& identity,
+                                                 const JobSpec& spec);
+  [[nodiscard]] Result<std::optional<store::Store::JobOutline>> outline_of(JobId job);
 
   [[nodiscard]] Result<Targets> resolve(const Session& session, const msg::Control& control);
   [[nodiscard]] Result<void> resolve_one(const Session& session, const Selector& selector,
                                          Targets& targets);
   [[nodiscard]] Result<void> add_target(const net::Identity& identity, JobId job,
                                         const Selector& selector, Targets& targets);
+  [[nodiscard]] Result<void> delete_jobs(const Session& session, const msg::Control& control);
+  /// One of them: what JobsDeleted says of it, or why it is refused.
+  [[nodiscard]] Result<Result<cmd::JobsDeleted::One>> deletable(const Session& session,
+                                                                const Selector& selector);
   [[nodiscard]] Result<std::optional<Error>> retry(const Asked& asked, msg::Verb verb,
                                                    const std::vector<Target>& targets);
 

@@ -127,11 +127,15 @@ Result<void> ClientApi::on_control(const Session& session, const msg::Control& c
     deny(session, control.request, Errc::Invalid, "a request needs an id");
     return {};
   }
-  if (control.verb > msg::Verb::RetryFailed) {
-    deny(session, control.request, Errc::Invalid, "this master cannot do that yet");
+  if (control.priority > limits::kPriorityMax || control.priority < -limits::kPriorityMax) {
+    const std::string most = std::to_string(limits::kPriorityMax);
+    deny(session, control.request, Errc::Invalid,
+         "priority " + std::to_string(control.priority) + " is out of range: use -" + most +
+             " to " + most);
     return {};
   }
   if (TRY(was_answered(session, asked))) return {};
+  if (control.verb == msg::Verb::Delete) return delete_jobs(session, control);
   const Targets targets = TRY(resolve(session, control));
   if (targets.refused) {
     deny(session, control.request, targets.refused->code, targets.refused->message);
@@ -149,7 +153,7 @@ Result<void> ClientApi::on_control(const Session& session, const msg::Control& c
     const bool last = i + 1 == targets.found.size();
     switch (control.verb) {
       case msg::Verb::Cancel:
-        ledger_.commit(cmd::JobCancelled{asked, target.job, target.spans, last});
+        ledger_.commit(cmd::JobCancelled{asked, target.job, target.spans, last, control.reason});
         break;
       case msg::Verb::Pause:
         ledger_.commit(cmd::JobPaused{asked, target.job, last});
@@ -157,9 +161,11 @@ Result<void> ClientApi::on_control(const Session& session, const msg::Control& c
       case msg::Verb::Resume:
         ledger_.commit(cmd::JobResumed{asked, target.job, last});
         break;
+      case msg::Verb::Prioritise:
+        ledger_.commit(cmd::JobPrioritised{asked, target.job, control.priority, last});
+        break;
       case msg::Verb::Retry:
       case msg::Verb::RetryFailed:
-      case msg::Verb::Prioritise:
       case msg::Verb::Delete:
         break;
     }
@@ -183,7 +189,8 @@ Result<ClientApi::Targets> ClientApi::resolve(const Session& session, const msg:
       targets.refused = Error{Errc::Invalid, "too many jobs and tasks at once: name fewer"};
   }
   if (targets.refused) return targets;
-  const bool whole = control.verb == msg::Verb::Pause || control.verb == msg::Verb::Resume;
+  const bool whole = control.verb == msg::Verb::Pause || control.verb == msg::Verb::Resume ||
+                     control.verb == msg::Verb::Prioritise;
   const bool retry = control.verb == msg::Verb::Retry || control.verb == msg::Verb::RetryFailed;
   for (const Target& target : targets.found) {
     if (whole && !target.spans.empty())
@@ -233,7 +240,7 @@ Result<void> ClientApi::add_target(const net::Identity& identity, JobId job,
   const std::string name = selector_text(selector);
   const Job* live = ledger_.queue().find_job(job);
   if (!owner)
-    targets.refused = Error{Errc::NotFound, "no job " + name};
+    targets.refused = Error{Errc::NotFound, "job " + name + " does not exist (any more)"};
   else if (!may_act_for(identity, *owner))
     targets.refused = Error{Errc::NotAllowed, "job " + name + " belongs to " + *owner};
   else if (!spans)

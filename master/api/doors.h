@@ -57,6 +57,9 @@ class Logs {
   /// delivered is an empty Part, no error.
   virtual void read(const AttemptKey& key, Stream stream, std::uint64_t offset,
                     std::function<void(Result<Part>)> done) = 0;
+
+  /// Everything of a job is gone, behind what was appended before. No error when there was nothing.
+  virtual void remove(JobId job, std::function<void(Result<void>)> done) = 0;
 };
 
 /// The keys that the authenticator knows.
@@ -76,6 +79,12 @@ class Host {
   [[nodiscard]] virtual std::string address_of(net::PeerId /*peer*/) const { return ""; }
   [[nodiscard]] virtual std::uint64_t refused_connections() const { return 0; }
   [[nodiscard]] virtual std::uint64_t memory_bytes() const { return 0; }
+  struct Disk {
+    std::uint64_t free_bytes = UINT64_MAX;  ///< What we may still write.
+    std::uint64_t total_bytes = UINT64_MAX;
+  };
+  /// The one that the queue is on.
+  [[nodiscard]] virtual Disk disk() const { return {}; }
 };
 
 }  // namespace capstan::api

@@ -19,13 +19,19 @@ std::size_t spec_bytes(const JobSpec& spec) {
   std::size_t bytes = spec.name.size() + spec.cwd.size() + 48 + spec.indices.size() * 15;
   for (const Bytes& arg : spec.argv) bytes += arg.size() + 5;
   for (const EnvVar& var : spec.env) bytes += var.name.size() + var.value.size() + 10;
+  for (const std::string& tag : spec.tags) bytes += tag.size() + 5;
+  bytes += spec.script.size() + spec.output_path.size() + spec.error_path.size() + 64;
+  bytes += (spec.after.size() + spec.after_any.size()) * 9;
   return bytes;
 }
 
 struct CommandBytes {
   std::size_t operator()(const cmd::SubmissionOpened& c) const { return spec_bytes(c.spec); }
   std::size_t operator()(const cmd::InputsStaged& c) const { return c.chunk.size(); }
-  std::size_t operator()(const cmd::JobCancelled& c) const { return c.spans.size() * 11; }
+  std::size_t operator()(const cmd::JobSubmitted& c) const { return 64 + c.ended.size() * 11; }
+  std::size_t operator()(const cmd::JobCancelled& c) const {
+    return c.spans.size() * 11 + c.reason.size();
+  }
   std::size_t operator()(const cmd::TasksRetried& c) const { return c.spans.size() * 11; }
   std::size_t operator()(const cmd::JobReopened& c) const {
     return spec_bytes(c.spec) + c.runs.size() * 12;
@@ -46,6 +52,12 @@ struct CommandBytes {
     return bytes;
   }
   std::size_t operator()(const cmd::BackoffsOver& c) const { return c.tasks.size() * 5; }
+  std::size_t operator()(const cmd::JobsDeleted& c) const {
+    std::size_t bytes = 64 + c.note.size();
+    for (const auto& one : c.jobs) bytes += 32 + one.owner.size() + one.token.size();
+    return bytes;
+  }
+  std::size_t operator()(const cmd::DeletionsSwept& c) const { return c.steps.size() * 28; }
   template <class Other>
   std::size_t operator()(const Other&) const {
     return 256;  // Names, reasons, a key.
@@ -69,8 +81,12 @@ Ledger::Ledger(Queue queue, Epoch epoch, const Clock& clock)
       durable_(queue_.last_seq()),
       applied_(queue_.last_seq()) {}
 
+TimePoint Ledger::now() const {
+  return std::max(at_, at_began_ + (clock_.now() - steady_began_));
+}
+
 void Ledger::begin_turn() {
-  at_ = std::max(at_, at_began_ + (clock_.now() - steady_began_));
+  at_ = now();
   wall_ = clock_.wall();
 }
 
@@ -98,6 +114,16 @@ void Ledger::hold(SessionId session, msg::Body body) {
 
 void Ledger::hold(net::PeerId peer, msg::Body body) {
   held_.emplace_back(PeerReply{peer, std::move(body)});
+}
+
+std::string Ledger::drain_reason() const {
+  return "the master's disk is nearly full" + (disk_figures_.empty() ? "" : ": " + disk_figures_) +
+         "; free some there, or delete jobs (capstan purge); what runs goes on";
+}
+
+void Ledger::drain(std::string figures) {
+  draining_ = true;
+  disk_figures_ = std::move(figures);
 }
 
 bool Ledger::is_full() const {

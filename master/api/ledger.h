@@ -49,6 +49,8 @@ class Ledger {
   /// Now, as entries and the planner count it.
   [[nodiscard]] TimePoint at() const { return at_; }
   [[nodiscard]] WallTime wall() const { return wall_; }
+  /// The same at this very moment: later than at() while the loop waits.
+  [[nodiscard]] TimePoint now() const;
   /// When the steady clock will show `at`.
   [[nodiscard]] TimePoint steady(TimePoint at) const;
 
@@ -79,8 +81,13 @@ class Ledger {
   /// part is tried once more, and is_draining() from then on. Any error is the end of the process.
   [[nodiscard]] Result<Written> write(store::Store& store);
 
+  /// The disk is full or nearly so: what would fill it is refused.
   [[nodiscard]] bool is_draining() const { return draining_; }
-  void set_draining(bool draining) { draining_ = draining; }
+  /// In words, with the way out.
+  [[nodiscard]] std::string drain_reason() const;
+  /// `figures`: "0.8 GiB free of 20 GiB".
+  void drain(std::string figures);
+  void end_drain() { draining_ = false; }
 
  private:
   [[nodiscard]] Result<void> append(store::Store& store, const store::Batch& part,
@@ -101,6 +108,7 @@ class Ledger {
   Seq durable_;
   Seq applied_;
   bool draining_ = false;
+  std::string disk_figures_;  ///< "" before the first look at it.
 };
 
 /// About what a command takes in the journal: to cut batches, not to allocate.

@@ -13,20 +13,74 @@
 namespace capstan::api {
 
 void LogsApi::on_chunk(Session& session, msg::LogChunk chunk) {
-  if (session.log_chunks >= limits::kLogChunksInFlight ||
-      chunk.key.job >= ledger_.queue().next_job()) {
-    // A worker of ours does neither: whatever it is, it begins anew.
-    if (sessions_.count_refused())
-      log::warn("message.refused", {{"worker", session.identity.name},
-                                    {"attempt", to_string(chunk.key)},
-                                    {"reason", "output beyond its credit or of no job"}});
-    const net::PeerId peer = session.peer;
-    const SessionId over = session.id;
-    sessions_.end(over);
-    return sessions_.need_hello(peer, over, "output beyond the credit, or of no job");
-  }
+  if (session.log_chunks >= limits::kLogChunksInFlight)
+    return turn_away(session, chunk.key, "output beyond its credit");
+  if (chunk.key.job >= ledger_.queue().next_job())
+    return turn_away(session, chunk.key, "output of no job");
+  if (chunk.offset > kOffsetMax || chunk.data.size() > limits::kLogChunkBytes)
+    return turn_away(session, chunk.key, "output beyond all bounds");
   ++session.log_chunks;
-  append({chunk.key, chunk.stream, chunk.offset, std::move(chunk.data), chunk.last}, session.id);
+  Logs::Chunk piece{chunk.key, chunk.stream, chunk.offset, std::move(chunk.data), chunk.last};
+  // Of a deleted job nobody asks for it, and its worker may forget it.
+  if (ledger_.queue().deletions().contains(piece.key.job)) return discard(piece, session);
+  const auto known = holders_.find(piece.key);
+  if (runs_at(piece.key, session) || (known != holders_.end() && known->second == session.worker))
+    return append(std::move(piece), session.id);
+  const msg::ReadLog which{0, piece.key.job, piece.key.task, piece.key.attempt, piece.stream, 0};
+  reads_.look_up([which](store::Tables& tables) { return find_attempt(tables, which); },
+                 [this, piece = std::move(piece), id = session.id](const Result<Attempt>& found) {
+                   on_holder(piece, id, found);
+                 });
+}
+
+void LogsApi::turn_away(const Session& session, const AttemptKey& key, const std::string& reason) {
+  if (sessions_.count_refused())
+    log::warn("message.refused",
+              {{"worker", session.identity.name}, {"attempt", to_string(key)}, {"reason", reason}});
+  const net::PeerId peer = session.peer;
+  const SessionId over = session.id;
+  sessions_.end(over);
+  sessions_.need_hello(peer, over, reason);
+}
+
+bool LogsApi::runs_at(const AttemptKey& key, const Session& session) const {
+  const Job* job = ledger_.queue().find_job(key.job);
+  const auto ordinal = job == nullptr ? std::nullopt : job->ordinal_of(key.task);
+  if (!ordinal) return false;
+  const auto live = job->live.find(*ordinal);
+  return live != job->live.end() && live->second.state == TaskState::Running &&
+         live->second.attempts == key.attempt && live->second.worker == session.worker &&
+         live->second.instance == session.instance;
+}
+
+void LogsApi::on_holder(Logs::Chunk chunk, SessionId session, const Result<Attempt>& attempt) {
+  Session* worker = sessions_.find(session);
+  if (worker == nullptr) return;  // It is sent again in the next one.
+  if (ledger_.queue().deletions().contains(chunk.key.job)) return discard(chunk, *worker);
+  // A later instance of the worker delivers what an earlier one left on its disk.
+  if (attempt && attempt->worker == worker->worker) {
+    if (holders_.size() >= kHoldersKept) holders_.clear();
+    holders_[chunk.key] = worker->worker;
+    return append(std::move(chunk), session);
+  }
+  const bool is_unknown = !attempt && attempt.error().code == Errc::NotFound;
+  if (!attempt && !is_unknown)
+    return turn_away(*worker, chunk.key, "not now: " + attempt.error().message);
+  if (sessions_.count_refused())
+    log::warn("message.refused", {{"worker", worker->identity.name},
+                                  {"attempt", to_string(chunk.key)},
+                                  {"reason", "output of an attempt that it was not given"}});
+  discard(chunk, *worker);
+}
+
+void LogsApi::forget(JobId job) {
+  std::erase_if(holders_, [&](const auto& each) { return each.first.job == job; });
+}
+
+void LogsApi::discard(const Logs::Chunk& chunk, Session& session) {
+  --session.log_chunks;
+  sessions_.send(
+      session, msg::LogAck{chunk.key, chunk.stream, chunk.offset + chunk.data.size(), chunk.last});
 }
 
 void LogsApi::append(Logs::Chunk chunk, SessionId session) {

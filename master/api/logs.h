@@ -46,6 +46,8 @@ class LogsApi {
 
   void on_chunk(Session& session, msg::LogChunk chunk);
   void on_read(const Session& session, const msg::ReadLog& question);
+  /// Its output goes: what still comes is dropped.
+  void forget(JobId job);
   /// Readers that wait for the rest of its output must look again: it is not coming.
   void on_worker_gone(WorkerId worker);
 
@@ -76,6 +78,13 @@ class LogsApi {
   };
   using StreamKey = std::pair<AttemptKey, Stream>;
 
+  /// Ends its session: a worker of ours does not do this.
+  void turn_away(const Session& session, const AttemptKey& key, const std::string& reason);
+  /// Is this attempt running there, as granted? Those that are over are looked up in the tables.
+  [[nodiscard]] bool runs_at(const AttemptKey& key, const Session& session) const;
+  void on_holder(Logs::Chunk chunk, SessionId session, const Result<Attempt>& attempt);
+  /// Acknowledged without a trace: nobody will ever read it.
+  void discard(const Logs::Chunk& chunk, Session& session);
   void append(Logs::Chunk chunk, SessionId session);
   [[nodiscard]] static Result<Attempt> find_attempt(store::Tables& tables,
                                                     const msg::ReadLog& question);
@@ -84,6 +93,9 @@ class LogsApi {
   /// No more of it will be delivered.
   [[nodiscard]] bool is_gone(const Attempt& attempt) const;
 
+  static constexpr std::size_t kHoldersKept = 1024;
+  /// No stream is longer: sums with it stay far from the end of 64 bits.
+  static constexpr std::uint64_t kOffsetMax = std::uint64_t{1} << 62;
   static constexpr Micros kRetryFailed = std::chrono::seconds(5);
   static constexpr Micros kRetryBusy = std::chrono::milliseconds(100);
 
@@ -94,6 +106,8 @@ class LogsApi {
   Watches& watches_;
   std::deque<Refused> refused_;
   TimePoint retry_at_ = TimePoint::never();
+  /// Attempts that are over, and who had them; some of those whose output came lately.
+  std::map<AttemptKey, WorkerId> holders_;
   /// Readers were told "not yet": who would deliver it. Bounded by kWatchBacklog.
   std::map<StreamKey, WorkerId> awaited_;
 };

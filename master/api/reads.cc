@@ -8,6 +8,7 @@
 
 #include "common/base/log.h"
 #include "common/model/limits.h"
+#include "common/wire/codec.h"
 #include "master/api/views.h"
 
 namespace capstan::api {
@@ -16,7 +17,6 @@ namespace {
 /// A page is cut here: room for one more row below kReplyBytes.
 constexpr std::size_t kPageBytes = limits::kReplyBytes - 64 * 1024;
 
-constexpr std::size_t kWorkerNumbers = 48;  ///< Numbers and heads of a WorkerView in msgpack.
 /// Ranges that a list of tasks is narrowed to: each is tried for each row.
 constexpr std::size_t kOnlyRanges = 1024;
 
@@ -85,7 +85,8 @@ Overview overview(const Queue& queue, const Sessions& sessions, const planner::L
 
 Result<JobRow> visible_job(store::Tables& tables, JobId job, const net::Identity& identity) {
   std::optional<JobRow> row = TRY(tables.get_job(job));
-  if (!row) return fail(Errc::NotFound, "no job " + std::to_string(job.value));
+  if (!row)
+    return fail(Errc::NotFound, "job " + std::to_string(job.value) + " does not exist (any more)");
   if (!ClientApi::may_act_for(identity, row->owner))
     return fail(Errc::NotAllowed, "job " + std::to_string(job.value) + " belongs to " + row->owner);
   return std::move(*row);
@@ -233,7 +234,13 @@ void ReadsApi::on_list_workers(const Session& session, const msg::ListWorkers& q
   msg::WorkerList list;
   list.query = question.query;
   std::size_t bytes = 0;
-  for (const auto& [id, worker] : ledger_.queue().workers()) {
+  const auto& workers = ledger_.queue().workers();
+  for (auto next = workers.upper_bound(question.after); next != workers.end(); ++next) {
+    const auto& [id, worker] = *next;
+    if (bytes > kPageBytes) {
+      list.more = true;
+      break;
+    }
     const bool suspect = seems_suspect(sessions_, id, silence_, ledger_.at());
     msg::WorkerView view;
     view.name = worker.row.name;
@@ -251,12 +258,8 @@ void ReadsApi::on_list_workers(const Session& session, const msg::ListWorkers& q
     view.last_heard_ago = it != sessions_.presence().end() && sessions_.was_heard(id)
                               ? ledger_.at() - it->second.last_heard
                               : Micros(-1);
-    bytes += kWorkerNumbers + view.name.size() + view.version.size() + view.address.size() +
-             view.note.size();
-    if (bytes > kPageBytes) {  // One message: thousands with the longest of names do not fit.
-      log::warn("workers.list_cut", {{"told", list.workers.size()}});
-      break;
-    }
+    bytes += wire::size_bound(view);
+    list.last = id;
     list.workers.push_back(std::move(view));
   }
   ledger_.hold(session.id, std::move(list));

@@ -52,6 +52,7 @@ class ReadsApi {
   void on_list_jobs(const Session& session, const msg::ListJobs& question);
   [[nodiscard]] Result<void> on_get_job(const Session& session, const msg::GetJob& question);
   void on_list_tasks(const Session& session, const msg::ListTasks& question);
+  void on_list_events(const Session& session, const msg::ListEvents& question);
   void on_list_workers(const Session& session, const msg::ListWorkers& question);
   /// `reply` has what the server knows of itself; the numbers of the cluster are filled in here.
   void on_status(const Session& session, msg::StatusReply reply);
@@ -73,6 +74,18 @@ class ReadsApi {
         else
           deny(*asker, query, rows.error());
       };
+    });
+  }
+
+  /// The same for ourselves: `read` runs at the tables once they are at this moment's entry, `then`
+  /// on the loop with what it returned. The caller bounds how many.
+  template <class Read, class Then>
+  void look_up(Read read, Then then) {
+    const Seq as_of = ledger_.queue().last_seq();
+    pending_.push_back([=](store::Tables& tables) -> Reads::Completion {
+      const Result<void> ready = are_at(tables, as_of);
+      auto rows = ready ? read(tables) : decltype(read(tables))(tl::unexpected(ready.error()));
+      return [=, rows = std::move(rows)] { then(rows); };
     });
   }
 

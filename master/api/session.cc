@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "common/base/check.h"
+#include "common/base/log.h"
 #include "common/model/limits.h"
 #include "common/wire/codec.h"
 #include "common/wire/version.h"
@@ -49,9 +50,12 @@ constexpr std::array<MessageRule, kTypes> make_rules() {
   rules[index_of<msg::LogChunk>()] = {kWorkers, true};
   rules[index_of<msg::ClientHello>()] = {kClients, false};
   rules[index_of<msg::SubmitOpen>()] = {kClients, true};
+  rules[index_of<msg::SubmitStdin>()] = {kClients, true};
   rules[index_of<msg::SubmitInputs>()] = {kClients, true};
   rules[index_of<msg::SubmitClose>()] = {kClients, true};
   rules[index_of<msg::Control>()] = {kClients, true};
+  rules[index_of<msg::Purge>()] = {kClients, true};
+  rules[index_of<msg::ListEvents>()] = {kClients, true};
   rules[index_of<msg::ListJobs>()] = {kClients, true};
   rules[index_of<msg::GetJob>()] = {kClients, true};
   rules[index_of<msg::ListTasks>()] = {kClients, true};
@@ -150,6 +154,16 @@ msg::Welcome Sessions::welcome(const Session& session) const {
   return welcome;
 }
 
+void Sessions::hear(net::PeerId peer, SessionId id, TimePoint at) {
+  Session* session = find(id);
+  if (session == nullptr || session->peer != peer) return;
+  session->last_heard = std::max(session->last_heard, at);
+  if (!session->worker) return;
+  planner::Presence& presence = presence_[session->worker];
+  presence.last_heard = std::max(presence.last_heard, at);
+  presence.closed = false;
+}
+
 Session* Sessions::accept(net::PeerId peer, const msg::Message& message) {
   Session* session = find(message.session);
   if (session == nullptr || session->peer != peer) {
@@ -160,12 +174,6 @@ Session* Sessions::accept(net::PeerId peer, const msg::Message& message) {
     end(session->id);
     need_hello(peer, message.session, "a message went missing");
     return nullptr;
-  }
-  session->last_heard = at_;
-  if (session->worker) {
-    planner::Presence& presence = presence_[session->worker];
-    presence.last_heard = at_;
-    presence.closed = false;
   }
   return session;
 }
@@ -210,10 +218,40 @@ void Sessions::on_closed(net::PeerId peer) {
   }
 }
 
+namespace {
+
+/// What is said instead of an answer that no frame holds; none when it answers nothing.
+std::optional<msg::Body> refusal_of(const msg::Body& body) {
+  const auto denied = [&](const RequestId& request, std::uint64_t query) {
+    return msg::Body(msg::Denied{request, query, Errc::Invalid,
+                                 "the answer is too large for one message: ask for less"});
+  };
+  return std::visit(
+      [&](const auto& m) -> std::optional<msg::Body> {
+        if constexpr (requires { m.request; }) return denied(m.request, 0);
+        if constexpr (requires { m.query; }) return denied(RequestId{}, m.query);
+        if constexpr (requires { m.watch; }) return denied(RequestId{}, m.watch);
+        return std::nullopt;
+      },
+      body);
+}
+
+}  // namespace
+
 void Sessions::send(Session& session, msg::Body body) {
   if (session.over) return;
-  const msg::Message message{session.id, session.end.next_out(), epoch_, std::move(body)};
-  if (!listener_.send(session.peer, wire::encode(message))) end(session.id);
+  msg::Message message{session.id, session.end.next_out(), epoch_, std::move(body)};
+  std::string frame = wire::encode(message);
+  if (frame.size() > limits::kReplyBytes) {
+    log::error("message.too_large", {{"name", session.identity.name},
+                                     {"type", wire::type_name(message.body)},
+                                     {"bytes", frame.size()}});
+    std::optional<msg::Body> refusal = refusal_of(message.body);
+    if (!refusal) return end(session.id);
+    message.body = std::move(*refusal);
+    frame = wire::encode(message);
+  }
+  if (!listener_.send(session.peer, std::move(frame))) end(session.id);
 }
 
 void Sessions::send_to(net::PeerId peer, msg::Body body) {
@@ -229,6 +267,14 @@ void Sessions::need_hello(net::PeerId peer, SessionId over, std::string reason) 
 
 void Sessions::refuse(net::PeerId peer, Errc code, std::string reason) {
   send_to(peer, msg::Refused{code, std::move(reason)});
+}
+
+void Sessions::shut_out(const std::string& public_key, const std::string& reason) {
+  for (auto& [id, session] : sessions_) {
+    if (session.identity.public_key != public_key || session.over) continue;
+    refuse(session.peer, Errc::NotAllowed, reason);
+    end(id);
+  }
 }
 
 void Sessions::beat() {

@@ -90,6 +90,9 @@ class Sessions {
   Result<Session*> open_client(net::PeerId peer, const net::Identity& identity);
   [[nodiscard]] msg::Welcome welcome(const Session& session) const;
 
+  /// A message of this session arrived: its sender is there, however long the message waits for its
+  /// turn.
+  void hear(net::PeerId peer, SessionId id, TimePoint at);
   /// The session that `message` belongs to and continues; null: it is over, NeedHello was sent.
   Session* accept(net::PeerId peer, const msg::Message& message);
   [[nodiscard]] Session* find(SessionId id);
@@ -103,6 +106,8 @@ class Sessions {
   void send_to(net::PeerId peer, msg::Body body);
   void need_hello(net::PeerId peer, SessionId over, std::string reason);
   void refuse(net::PeerId peer, Errc code, std::string reason);
+  /// Ends every session of this key and tells its peers why.
+  void shut_out(const std::string& public_key, const std::string& reason);
 
   /// Heartbeats to all.
   void beat();

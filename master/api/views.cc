@@ -3,6 +3,8 @@
 // Rows as people see them. See views.h.
 #include "master/api/views.h"
 
+#include <algorithm>
+
 #include "common/base/bytes.h"
 
 namespace capstan::api {
@@ -27,6 +29,18 @@ Bytes command_line(const JobSpec& spec, std::size_t bytes) {
   return line.substr(0, kept) + "...";
 }
 
+std::string waiting_reason(const JobRow& row) {
+  if (row.waits_for.empty()) return row.awaits_begin ? "waits for its begin" : "";
+  constexpr std::size_t kNamed = 5;
+  std::string text = row.waits_for.size() == 1 ? "waits for job " : "waits for jobs ";
+  for (std::size_t i = 0; i < std::min(row.waits_for.size(), kNamed); ++i) {
+    text += (i == 0 ? "" : ", ") + std::to_string(row.waits_for[i].value);
+  }
+  if (row.waits_for.size() > kNamed)
+    text += " and " + std::to_string(row.waits_for.size() - kNamed) + " more";
+  return text;
+}
+
 msg::JobView job_view(const JobRow& row, std::size_t command_bytes) {
   msg::JobView view;
   view.id = row.id;
@@ -37,10 +51,12 @@ msg::JobView job_view(const JobRow& row, std::size_t command_bytes) {
   view.submitted_at = row.submitted_at;
   view.started_at = row.started_at;
   view.finished_at = row.finished_at;
-  view.reason = row.reason;
+  view.reason = row.reason.empty() ? waiting_reason(row) : row.reason;
+  view.priority = row.priority;
+  view.waits_for = row.waits_for;
   if (row.spec != nullptr) {
     view.name = row.spec->name;
-    view.priority = row.spec->priority;
+    view.begin_at = row.spec->begin_at;
     view.cpus = row.spec->cpus;
     view.mem_bytes = row.spec->mem_bytes;
     view.tags = row.spec->tags;
@@ -81,8 +97,8 @@ msg::TaskEnded task_ended(TaskIndex task, const TaskRow& row,
 std::size_t approximate_bytes(const msg::JobView& view) {
   std::size_t tags = 0;
   for (const std::string& tag : view.tags) tags += tag.size() + 2;
-  return kJobNumbers + tags + view.name.size() + view.owner.size() + view.command.size() +
-         view.reason.size();
+  return kJobNumbers + tags + view.waits_for.size() * 9 + view.name.size() + view.owner.size() +
+         view.command.size() + view.reason.size();
 }
 
 std::size_t approximate_bytes(const msg::TaskView& view) {

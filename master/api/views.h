@@ -20,6 +20,8 @@ namespace capstan::api {
 inline constexpr std::size_t kCommandBytesInList = 256;
 inline constexpr std::size_t kCommandBytes = 8192;
 
+/// What a live job waits for, in words: "waits for job 3"; or "".
+[[nodiscard]] std::string waiting_reason(const JobRow& row);
 [[nodiscard]] msg::JobView job_view(const JobRow& row, std::size_t command_bytes);
 /// `workers` names the task's worker.
 [[nodiscard]] msg::TaskView task_view(TaskIndex task, const TaskRow& row,

@@ -96,6 +96,7 @@ void Watches::start_round(Watch& watch, Seq upto) {
 void Watches::ask_page(const Key& key, Watch& watch) {
   if (!watch.target) start_round(watch, ledger_.durable());
   watch.asked = true;
+  ++pages_asked_[key.first];
   store::Tables::EndedFilter filter;
   filter.job = watch.job;
   filter.from = watch.told;
@@ -116,6 +117,8 @@ void Watches::ask_page(const Key& key, Watch& watch) {
 }
 
 void Watches::on_page(const Key& key, std::uint64_t serial, const Result<Page>& page) {
+  if (const auto asked = pages_asked_.find(key.first); --asked->second == 0)
+    pages_asked_.erase(asked);
   const auto it = watches_.find(key);
   if (it == watches_.end() || it->second.serial != serial) return;
   Watch& watch = it->second;
@@ -229,8 +232,11 @@ bool Watches::is_due(const Watch& watch, TimePoint at) const {
   return !watch.live || watch.urgent || at >= watch.not_before;
 }
 
-bool Watches::needs_page(const Watch& watch) const {
-  return !watch.live && !watch.asked && !watch.read_all && watch.ended.empty() && watch.credit > 0;
+bool Watches::needs_page(const Key& key, const Watch& watch) const {
+  if (watch.live || watch.asked || watch.read_all || !watch.ended.empty() || watch.credit <= 0)
+    return false;
+  const auto asked = pages_asked_.find(key.first);
+  return asked == pages_asked_.end() || asked->second < limits::kWatchesPerClient;
 }
 
 void Watches::pump(TimePoint at) {
@@ -244,7 +250,7 @@ void Watches::pump(TimePoint at) {
       Watch& watch = it->second;
       if (is_due(watch, at)) {
         send(key, watch, at);
-      } else if (needs_page(watch)) {
+      } else if (needs_page(key, watch)) {
         ask_page(key, watch);
         const auto answered = watches_.find(key);
         if (answered != watches_.end() && answered->second.asked) break;
@@ -305,7 +311,7 @@ TimePoint Watches::next_due() const {
   TimePoint next = TimePoint::never();
   for (const auto& [key, watch] : watches_) {
     const bool at_once = !watch.live || watch.urgent;
-    if (needs_page(watch) || (watch.credit > 0 && has_news(watch)))
+    if (needs_page(key, watch) || (watch.credit > 0 && has_news(watch)))
       next = std::min(next, at_once ? TimePoint{} : watch.not_before);
   }
   return next;

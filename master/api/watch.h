@@ -105,7 +105,7 @@ class Watches {
   void feed(Watch& watch, const std::vector<Ended>& ended, Seq upto);
   [[nodiscard]] bool has_news(const Watch& watch) const;
   [[nodiscard]] bool is_due(const Watch& watch, TimePoint at) const;
-  [[nodiscard]] bool needs_page(const Watch& watch) const;
+  [[nodiscard]] bool needs_page(const Key& key, const Watch& watch) const;
   /// Moves what fits into a message.
   static void take_ended(Watch& watch, msg::WatchEvents& events);
   void send(const Key& key, Watch& watch, TimePoint at);
@@ -117,6 +117,9 @@ class Watches {
   Reads& reads_;
   std::map<Key, Watch> watches_;
   std::map<JobId, std::set<Key>> by_job_;
+  /// Pages on their way, also of watches that are gone: as many as a client may have watches, or
+  /// one that watches and unwatches in a loop would fill the reader's queue.
+  std::map<SessionId, std::size_t> pages_asked_;
   std::uint64_t serial_ = 0;
 };
 

@@ -13,9 +13,11 @@
 namespace capstan::api {
 namespace {
 
-/// A Start is cut here: room for one more input below kReplyBytes.
-constexpr std::size_t kStartBytes = limits::kReplyBytes - limits::kInputBytes - 1024;
-constexpr std::size_t kStartOverhead = 16;  ///< A task's index and its input's head.
+constexpr std::size_t kStartOverhead = 16;  ///< A task's index and the head of its inputs.
+constexpr std::size_t kInputOverhead = 5;   ///< An input's head.
+/// A Start is cut here: room for one more task's inputs below kReplyBytes.
+constexpr std::size_t kStartBytes =
+    limits::kReplyBytes - limits::kTaskInputBytes - limits::kInputsPerTask * kInputOverhead - 1024;
 
 bool is_good_name(const std::string& name) {
   if (name.empty() || name.size() > limits::kNameBytes || !is_utf8(name)) return false;
@@ -35,7 +37,8 @@ Micros as_duration(Micros d) {
 
 void WorkerApi::on_enrol(net::PeerId peer, const msg::Enrol& enrol) {
   const auto refuse = [&](Errc code, std::string reason) {
-    log::warn("worker.enrol_refused", {{"worker", printable(enrol.name)}, {"reason", reason}});
+    if (sessions_.count_refused())
+      log::warn("worker.enrol_refused", {{"worker", printable(enrol.name)}, {"reason", reason}});
     ledger_.hold(peer, msg::Refused{code, std::move(reason)});
   };
   if (!net::is_z85_key(enrol.public_key))
@@ -49,9 +52,25 @@ void WorkerApi::on_enrol(net::PeerId peer, const msg::Enrol& enrol) {
                   "a worker's name is 1 to 255 bytes of UTF-8 without spaces and slashes: --name");
   if (ledger_.queue().workers().size() >= limits::kWorkers)
     return refuse(Errc::Unavailable, "this master has as many workers as it can hold");
+  if (!may_enrol()) {
+    // No answer: it asks again every few seconds. A refusal would be for good.
+    if (sessions_.count_refused())
+      log::warn("worker.enrol_refused", {{"worker", printable(enrol.name)},
+                                         {"reason", "too many new workers at once: not now"}});
+    return;
+  }
   const std::string name = free_name(enrol.name);
   ledger_.commit(cmd::WorkerEnrolled{ledger_.queue().next_worker(), name, enrol.public_key});
   ledger_.hold(peer, msg::Enrolled{name});
+}
+
+bool WorkerApi::may_enrol() {
+  const double seconds = static_cast<double>((ledger_.at() - enrols_at_).count()) / 1e6;
+  enrols_left_ = std::min(enrols_left_ + seconds * kEnrolsPerSecond, double{kEnrolBurst});
+  enrols_at_ = ledger_.at();
+  if (enrols_left_ < 1) return false;
+  enrols_left_ -= 1;
+  return true;
 }
 
 std::string WorkerApi::free_name(const std::string& wanted) const {
@@ -77,13 +96,14 @@ void WorkerApi::on_hello(net::PeerId peer, const net::Identity& identity, msg::W
   const std::string name = worker->row.name;
   const Instance before = worker->row.instance;
   if (sessions_.is_superseded(id, hello.instance)) {
-    log::warn("worker.refused", {{"worker", name}, {"reason", "an older instance"}});
+    if (sessions_.count_refused())
+      log::warn("worker.refused", {{"worker", name}, {"reason", "an older instance"}});
     return sessions_.refuse(peer, Errc::Conflict,
                             "another process with the key of worker " + name +
                                 " took over; each worker needs a directory of its own: --dir");
   }
   if (before.is_set() && before != hello.instance) sessions_.supersede(id, before);
-  if (hello.highest_epoch > ledger_.epoch())
+  if (hello.highest_epoch > ledger_.epoch() && epochs_ahead_.insert(id).second)
     log::error(
         "epoch.behind",
         {{"worker", name}, {"epoch", ledger_.epoch().value}, {"seen", hello.highest_epoch.value}});
@@ -104,6 +124,7 @@ void WorkerApi::on_hello(net::PeerId peer, const net::Identity& identity, msg::W
   joined.spooled = std::move(hello.spooled);
   joined.leaving = hello.leaving;
   joined.disk_full = hello.disk_full;
+  joined.mem_bytes = hello.mem_bytes;
   sessions_.open_worker(peer, identity, id, hello.instance);
   ledger_.commit(std::move(joined));
 }
@@ -157,15 +178,13 @@ Result<void> WorkerApi::tell(const effect::StartTasks& effect) {
   Session* session = welcomed(effect.worker);
   const Job* job = ledger_.queue().find_job(effect.job);
   if (session == nullptr || job == nullptr) return {};
-  if (session->templates.insert(effect.job).second)
-    sessions_.send(*session, msg::JobTemplate{effect.job, *job->spec});
+  TRY(send_template(*session, *job));
   msg::Start start{effect.job, effect.attempt, {}};
   std::size_t bytes = 0;
   for (const TaskIndex task : effect.tasks) {
     msg::Start::One one{task, {}};
-    if (const auto ordinal = job->ordinal_of(task); job->inputs && ordinal)
-      one.inputs.push_back(TRY(input(job->inputs, *ordinal)));
-    for (const Bytes& each : one.inputs) bytes += each.size();
+    if (job->spec->has_inputs) one.inputs = TRY(inputs_of(*job, task));
+    for (const Bytes& each : one.inputs) bytes += each.size() + kInputOverhead;
     bytes += kStartOverhead;
     start.tasks.push_back(std::move(one));
     if (bytes >= kStartBytes) {
@@ -177,19 +196,57 @@ Result<void> WorkerApi::tell(const effect::StartTasks& effect) {
   return {};
 }
 
-Result<Bytes> WorkerApi::input(SubmissionId inputs, std::uint32_t ordinal) {
+Result<void> WorkerApi::send_template(Session& session, const Job& job) {
+  if (!session.templates.insert(job.id).second) return {};
+  sessions_.send(session, msg::JobTemplate{job.id, *job.spec});
+  if (!job.spec->has_stdin) return {};
+  const Bytes data = TRY(read_stdin(job.inputs));
+  std::size_t offset = 0;
+  do {
+    msg::JobStdin part{job.id, offset, data.substr(offset, limits::kMessageBytes), false};
+    offset += part.data.size();
+    part.last = offset == data.size();
+    sessions_.send(session, std::move(part));
+  } while (offset < data.size());
+  return {};
+}
+
+Result<Bytes> WorkerApi::read_stdin(SubmissionId submission) {
+  Bytes data;
+  for (std::uint64_t part = 0; part < limits::kStdinBytes / limits::kInputChunkBytes; ++part) {
+    auto chunk = store_.read_inputs(submission, kStdinFirst + part);
+    if (!chunk && chunk.error().code == Errc::NotFound) break;
+    if (!chunk) return tl::unexpected<Error>(chunk.error());
+    data += chunk->inputs.front();
+  }
+  return data;
+}
+
+Result<std::vector<Bytes>> WorkerApi::inputs_of(const Job& job, TaskIndex task) {
+  const auto ordinal = job.ordinal_of(task);
+  if (!ordinal) return fail(Errc::Corrupt, "a task that its job does not have was to be started");
+  const std::uint64_t first = std::uint64_t{*ordinal} * job.spec->inputs_per_task;
+  const store::Store::InputChunk* chunk = TRY(chunk_of(job.inputs, first));
+  const auto begin = chunk->inputs.begin() + static_cast<std::ptrdiff_t>(first - chunk->first);
+  const auto left = static_cast<std::uint64_t>(chunk->inputs.end() - begin);
+  const std::uint64_t count = std::min<std::uint64_t>(left, job.spec->inputs_per_task);
+  return std::vector<Bytes>(begin, begin + static_cast<std::ptrdiff_t>(count));
+}
+
+Result<const store::Store::InputChunk*> WorkerApi::chunk_of(SubmissionId inputs,
+                                                            std::uint64_t first) {
   const auto holds = [&](const auto& kept) {
-    return kept.first == inputs && ordinal >= kept.second.first &&
-           ordinal - kept.second.first < kept.second.inputs.size();
+    return kept.first == inputs && first >= kept.second.first &&
+           first - kept.second.first < kept.second.inputs.size();
   };
   auto it = std::find_if(chunks_.begin(), chunks_.end(), holds);
   if (it == chunks_.end()) {
-    chunks_.emplace_front(inputs, TRY(store_.read_inputs(inputs, ordinal)));
+    chunks_.emplace_front(inputs, TRY(store_.read_inputs(inputs, first)));
     if (chunks_.size() > kChunksKept) chunks_.pop_back();
     it = chunks_.begin();
     if (!holds(*it)) return fail(Errc::Corrupt, "an input is not in the chunk that should have it");
   }
-  return it->second.inputs[ordinal - it->second.first];
+  return &it->second;
 }
 
 void WorkerApi::tell(const effect::CancelAttempts& effect) {
@@ -212,7 +269,12 @@ void WorkerApi::tell(const effect::CloseSession& effect) {
 }
 
 void WorkerApi::tell(const effect::KeyAdded& effect) {
-  keys_.add(net::Identity{Role::Worker, effect.name, effect.public_key});
+  keys_.add(net::Identity{effect.role, effect.name, effect.public_key});
+}
+
+void WorkerApi::tell(const effect::KeyRemoved& effect) {
+  keys_.remove(effect.public_key);
+  sessions_.shut_out(effect.public_key, effect.reason);
 }
 
 void WorkerApi::tell(const effect::JobFinished& effect) {

@@ -57,18 +57,31 @@ class WorkerApi {
   void tell(const effect::AckResults& effect);
   void tell(const effect::CloseSession& effect);
   void tell(const effect::KeyAdded& effect);
+  void tell(const effect::KeyRemoved& effect);
   void tell(const effect::JobFinished& effect);
 
   /// Makes every worker deliver the output of just these jobs live.
   void follow(const std::set<JobId>& jobs);
 
  private:
+  /// Takes one of the new workers that there may be now.
+  bool may_enrol();
   /// A name that no worker has: NAME, NAME-2, NAME-3 …
   [[nodiscard]] std::string free_name(const std::string& wanted) const;
   [[nodiscard]] Session* welcomed(WorkerId worker);
-  /// Input of an ordinal; from the last chunks read, when it is there.
-  [[nodiscard]] Result<Bytes> input(SubmissionId inputs, std::uint32_t ordinal);
+  /// The template of a job, once for each session, and what its tasks read.
+  [[nodiscard]] Result<void> send_template(Session& session, const Job& job);
+  [[nodiscard]] Result<Bytes> read_stdin(SubmissionId submission);
+  /// The values of a task of a job with inputs.
+  [[nodiscard]] Result<std::vector<Bytes>> inputs_of(const Job& job, TaskIndex task);
+  /// The chunk that has input `first`: one of the last that were read, when it is there.
+  [[nodiscard]] Result<const store::Store::InputChunk*> chunk_of(SubmissionId inputs,
+                                                                 std::uint64_t first);
 
+  /// New workers at once and for each second after: a farm of hundreds is set up in one moment,
+  /// whoever goes on like that with an invitation fills the table.
+  static constexpr int kEnrolBurst = 1024;
+  static constexpr int kEnrolsPerSecond = 4;
   static constexpr std::size_t kChunksKept = 8;  ///< 64 KiB each.
 
   Ledger& ledger_;
@@ -77,6 +90,9 @@ class WorkerApi {
   Keys& keys_;
   const Host& host_;
   std::deque<std::pair<SubmissionId, store::Store::InputChunk>> chunks_;  ///< Newest first.
+  double enrols_left_ = kEnrolBurst;
+  TimePoint enrols_at_;
+  std::set<WorkerId> epochs_ahead_;  ///< Said to have seen a later epoch than ours: told once.
 };
 
 }  // namespace capstan::api

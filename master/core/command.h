@@ -50,6 +50,7 @@ struct SubmissionOpened {
   JobSpec spec;
 };
 /// Inputs first … first+count-1 (0-based) as one chunk; `chunk` is what the inputs table stores.
+/// From kStdinFirst on: a piece of the job's standard input, which comes before all inputs.
 struct InputsStaged {
   Asked asked;
   SubmissionId id;
@@ -60,10 +61,16 @@ struct InputsStaged {
 };
 /// Commits a submission: `spec.indices` is complete here.
 struct JobSubmitted {
+  /// How a job ended that this one is to run after. Those that are live are looked up in apply.
+  struct Ended {
+    JobId job;
+    JobState state = JobState::Succeeded;
+  };
   Asked asked;
   SubmissionId id;
   JobId job;
   std::uint64_t inputs = 0;
+  std::vector<Ended> ended{};
 };
 struct SubmissionDropped {
   SubmissionId id;
@@ -76,6 +83,7 @@ struct JobCancelled {
   JobId job;
   std::vector<IndexSpan> spans;
   bool last = true;
+  std::string reason{};  ///< In the words of the user; "": none was given.
 };
 struct JobPaused {
   Asked asked;
@@ -103,7 +111,7 @@ struct JobReopened {
     std::uint64_t count = 0;
     TaskState state = TaskState::Waiting;
     AttemptNo attempts;
-    bool has_rows = true;  ///< False: cancelled with the whole job, without rows of their own.
+    bool has_rows = true;  ///< False: cancelled or skipped with the whole job, without rows.
   };
   JobId job;
   std::string owner;
@@ -116,12 +124,15 @@ struct JobReopened {
   bool launched = false;
   Micros mean_wall{0};
   std::uint32_t round = 1;  ///< The highest of its tasks.
+  bool skipping = false;    ///< As in JobRow: tasks without a row are Skipped.
+  std::int32_t priority = 0;
+  std::string reason{};
 };
 /// A request that found nothing to do; its answer is kept all the same.
 struct RequestAnswered {
   Asked asked;
   Errc code = Errc::NotFound;
-  std::string reason;
+  std::string reason{};
 };
 
 // Workers.
@@ -146,12 +157,13 @@ struct WorkerJoined {
   std::vector<AttemptKey> spooled;
   bool leaving = false;
   bool disk_full = false;
+  std::uint64_t mem_bytes = 0;  ///< What its tasks may use together; 0: not known.
 };
 /// Silent for too long, or closed and not back: its attempts are lost.
 struct WorkerLost {
   WorkerId worker;
   Instance instance;
-  std::string reason;
+  std::string reason{};
 };
 struct WorkerNoticed {
   WorkerId worker;
@@ -200,6 +212,71 @@ struct BackoffsOver {
   std::vector<TaskIndex> tasks;
 };
 
+/// The wall clock has reached its --begin.
+struct JobReleased {
+  JobId job;
+};
+struct JobPrioritised {
+  Asked asked;
+  JobId job;
+  std::int32_t priority = 0;
+  bool last = true;
+};
+// Steering of workers and keys, by an admin. Several workers at once: all of them or none.
+struct WorkersDrained {
+  Asked asked;
+  std::vector<WorkerId> workers;
+  bool drained = true;  ///< False: they take work again.
+  std::string reason;
+};
+struct WorkersRemoved {
+  Asked asked;
+  std::vector<WorkerId> workers;
+};
+struct KeyAdded {
+  Asked asked;
+  std::string name;
+  std::string public_key;
+  Role role = Role::User;
+};
+/// Every key of that name, a worker's too. `own`: the public key of one that the master made for
+/// itself (the invitation), which is in no table; or "".
+struct KeyRevoked {
+  Asked asked;
+  std::string name;
+  std::string own;
+};
+// Deletions. Finished jobs leave the lists at once, and their tokens with them; what they had in
+// the other tables is swept in small steps.
+struct JobsDeleted {
+  struct One {
+    JobId job;
+    std::string owner;
+    std::string token;
+    SubmissionId inputs;
+    std::uint64_t tasks = 0;
+  };
+  Asked asked;  ///< No request: by retention.
+  std::vector<One> jobs;
+  bool names_jobs = false;  ///< The answer lists them.
+  bool last = true;
+  std::string note;  ///< For people; with `last`.
+};
+struct DeletionsSwept {
+  /// Up to and with these; `last`: whatever is left of the job.
+  struct Step {
+    JobId job;
+    TaskIndex tasks_upto;
+    std::uint64_t inputs_upto = 0;
+    bool last = false;
+  };
+  std::vector<Step> steps;
+};
+/// Answers of requests that nobody repeats any more.
+struct RequestsForgotten {
+  TimePoint upto;
+};
+
 }  // namespace cmd
 
 using Command = std::variant<
@@ -210,14 +287,17 @@ using Command = std::variant<
     cmd::WorkerEnrolled, cmd::WorkerJoined, cmd::WorkerLost, cmd::WorkerNoticed,
     cmd::WorkerLeft,                                                                // 12
     cmd::TasksAssigned, cmd::TasksRecalled, cmd::TasksReturned, cmd::TasksStarted,  // 17
-    cmd::ResultsReported, cmd::BackoffsOver>;                                       // 21
+    cmd::ResultsReported, cmd::BackoffsOver,                                        // 21
+    cmd::JobReleased, cmd::JobPrioritised, cmd::WorkersDrained, cmd::WorkersRemoved,  // 23
+    cmd::KeyAdded, cmd::KeyRevoked,                                                   // 27
+    cmd::JobsDeleted, cmd::DeletionsSwept, cmd::RequestsForgotten>;                   // 29
 
 /// A command with its place in history. The only thing that changes anything.
 struct Entry {
   Seq seq;
   Epoch epoch;
   TimePoint at;   ///< The only "now" inside apply: never runs back, not even across reigns.
-  WallTime wall;  ///< For people and for --begin; decides nothing in apply.
+  WallTime wall;  ///< For people; decides nothing in apply.
   std::uint32_t level = 1;
   Command command;
 };

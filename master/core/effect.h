@@ -11,6 +11,7 @@
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/model/member.h"
 #include "common/model/task.h"
 #include "master/core/command.h"
 
@@ -50,9 +51,14 @@ struct CloseSession {
 };
 /// The key set changed: the authenticator must know this one before the answer leaves.
 struct KeyAdded {
-  WorkerId worker;
+  Role role = Role::Worker;
   std::string name;
   std::string public_key;
+};
+/// The key is nobody's any more: its sessions end at once, with this reason.
+struct KeyRemoved {
+  std::string public_key;
+  std::string reason;
 };
 /// The answer to a mutation. code 0: done. `submission`: say Submitted, else Done.
 struct Answer {
@@ -78,6 +84,6 @@ struct JobFinished {
 using Effect =
     std::variant<effect::OpenSession, effect::StartTasks, effect::CancelAttempts,
                  effect::RecallAttempts, effect::AckResults, effect::CloseSession, effect::KeyAdded,
-                 effect::Answer, effect::PartAccepted, effect::JobFinished>;
+                 effect::KeyRemoved, effect::Answer, effect::PartAccepted, effect::JobFinished>;
 
 }  // namespace capstan

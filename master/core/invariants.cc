@@ -13,6 +13,7 @@ namespace {
 struct Grants {
   std::map<WorkerId, std::set<AttemptKey>> of;
   std::map<WorkerId, std::uint64_t> cpus;
+  std::map<WorkerId, std::uint64_t> mem;
 };
 
 std::string broken_live(const Job& job, std::uint32_t ordinal, const LiveTask& live) {
@@ -51,22 +52,27 @@ std::string broken_counts(const Job& job) {
   JobCounts counts;
   std::uint64_t backoffs = 0;
   for (auto at = job.bytes.next_touched(0); at; at = job.bytes.next_touched(*at + 1)) {
-    const TaskState state = job.bytes.state(*at);
+    const TaskState state = job.task_state(*at);
     ++count_of(counts, state);
     const bool has_live = job.live.contains(*at);
     if ((state == TaskState::Running || state == TaskState::Backoff) && !has_live) {
       return "task " + task_name(job.id, job.index_of(*at)) + " has no live record";
     }
-    if (job.ready.contains(*at) != (state == TaskState::Ready)) {
+    if (job.ready.contains(*at) != (state == job.idle_state())) {
       return "task " + task_name(job.id, job.index_of(*at)) + ": ready disagrees with its state";
     }
     if (state == TaskState::Backoff) ++backoffs;
   }
   const std::uint64_t untouched = job.tasks - job.bytes.touched();
-  (job.cancelling ? counts.cancelled : counts.ready) += untouched;
+  count_of(counts, job.untouched_state()) += untouched;
   if (!(counts == job.counts)) return "its counts disagree with its tasks' states";
   if (counts.total() != job.tasks) return "its counts do not add up";
-  if (job.ready.count() != counts.ready) return "ready disagrees with the count";
+  if (job.ready.count() != counts.ready + counts.waiting) return "ready disagrees with the count";
+  if (!job.is_waiting() && counts.waiting > 0) return "tasks wait for nothing";
+  if (job.is_waiting() && counts.ready + counts.running + counts.backoff > 0) {
+    return "it waits, and has tasks that do not";
+  }
+  if (job.cancelling && job.skipping) return "cancelled and skipped at once";
   if (!job.ready.empty() && job.ready.spans().rbegin()->second >= job.tasks) {
     return "ready beyond its end";
   }
@@ -86,6 +92,7 @@ std::string broken_job(const Job& job, Grants& grants) {
     cpus += job.spec->cpus;
     grants.of[live.worker].insert({job.id, index, live.attempts});
     grants.cpus[live.worker] += job.spec->cpus;
+    grants.mem[live.worker] += job.spec->mem_bytes;
   }
   if (cpus != job.cpus_assigned) return "its assigned cpus do not add up";
   return "";
@@ -94,13 +101,16 @@ std::string broken_job(const Job& job, Grants& grants) {
 std::string broken_worker(const Queue& queue, const Worker& worker, Grants& grants) {
   if (worker.granted != grants.of[worker.id]) return "its grants disagree with the running tasks";
   if (worker.cpus_granted != grants.cpus[worker.id]) return "its granted cpus do not add up";
+  if (worker.mem_granted != grants.mem[worker.id]) return "its granted memory does not add up";
   if (!worker.row.present && !worker.granted.empty()) return "away, and granted something";
-  std::uint64_t dying = 0;
-  for (const auto& [key, cpus] : worker.dying) {
+  if (worker.row.present && worker.row.removed) return "removed, and present";
+  Share dying;
+  for (const auto& [key, share] : worker.dying) {
     if (worker.granted.contains(key)) return to_string(key) + " is granted and dying";
-    dying += cpus;
+    dying.cpus += share.cpus;
+    dying.mem_bytes += share.mem_bytes;
   }
-  if (dying != worker.cpus_dying) return "its dying cpus do not add up";
+  if (dying != worker.dying_sum) return "what is dying there does not add up";
   for (const AttemptKey& key : worker.granted) {
     const Job& job = queue.jobs().at(key.job);
     const auto ordinal = job.ordinal_of(key.task);
@@ -115,15 +125,23 @@ std::string broken_indexes(const Queue& queue) {
   Queue::ReadyJobs ready;
   Queue::ReadyJobs brief;
   std::set<std::pair<TimePoint, JobId>> backoffs;
+  std::set<std::pair<WallTime, JobId>> begins;
   std::map<std::string, std::uint64_t> cpus;
   for (const auto& [id, job] : queue.jobs()) {
-    if (job.is_ready()) ready[job.spec->priority][job.owner].insert(id);
-    if (job.is_ready() && job.is_short()) brief[job.spec->priority][job.owner].insert(id);
+    if (job.is_ready()) ready[job.priority][job.owner].insert(id);
+    if (job.is_ready() && job.is_short()) brief[job.priority][job.owner].insert(id);
+    if (job.awaits_begin) begins.emplace(job.spec->begin_at, id);
+    for (const JobId upstream : job.waits_for) {
+      if (upstream >= id) return "job " + std::to_string(id.value) + " waits for a later one";
+      if (!queue.jobs().contains(upstream)) return "a job waits for one that is not live";
+      if (!queue.is_waited_for(upstream)) return "who waits for a job is not listed";
+    }
     if (!job.backoffs.empty()) backoffs.emplace(job.backoffs.begin()->first.first, id);
     cpus[job.owner] += job.cpus_assigned;
   }
   if (ready != queue.ready_jobs()) return "the index of ready jobs is wrong";
   if (brief != queue.short_jobs()) return "the index of short jobs is wrong";
+  if (begins != queue.begins()) return "the index of begins is wrong";
   if (backoffs != queue.backoff_jobs()) return "the index of backoffs is wrong";
   for (const auto& [owner, sum] : cpus) {
     if (queue.cpus_of(owner) != sum) return "the cpus of " + owner + " do not add up";

@@ -78,7 +78,8 @@ void Job::set_spec(std::shared_ptr<const JobSpec> taken) {
 
 JobState Job::state() const {
   if (counts.finished() == tasks) {
-    if (counts.failed > 0 || counts.skipped > 0) return JobState::Failed;
+    if (counts.failed > 0) return JobState::Failed;
+    if (counts.skipped > 0) return JobState::Skipped;
     return counts.cancelled > 0 ? JobState::Cancelled : JobState::Succeeded;
   }
   if (paused) return JobState::Paused;
@@ -87,7 +88,7 @@ JobState Job::state() const {
 
 bool Job::is_ready() const {
   const std::uint32_t limit = spec->max_running;
-  return !ready.empty() && !paused && (limit == 0 || counts.running < limit);
+  return !ready.empty() && !paused && !is_waiting() && (limit == 0 || counts.running < limit);
 }
 
 bool Job::is_short() const {
@@ -95,9 +96,15 @@ bool Job::is_short() const {
   return mean_wall.count() > 0 && mean_wall <= longest;
 }
 
+TaskState Job::untouched_state() const {
+  if (cancelling) return TaskState::Cancelled;
+  return skipping ? TaskState::Skipped : idle_state();
+}
+
 TaskState Job::task_state(std::uint32_t ordinal) const {
-  if (bytes.is_touched(ordinal)) return bytes.state(ordinal);
-  return cancelling ? TaskState::Cancelled : TaskState::Ready;
+  if (!bytes.is_touched(ordinal)) return untouched_state();
+  const TaskState state = bytes.state(ordinal);
+  return state == TaskState::Ready ? idle_state() : state;
 }
 
 TaskIndex Job::index_of(std::uint32_t ordinal) const {
@@ -154,6 +161,10 @@ JobRow to_row(const Job& job) {
   row.state = job.state();
   row.paused = job.paused;
   row.cancelling = job.cancelling;
+  row.skipping = job.skipping;
+  row.awaits_begin = job.awaits_begin;
+  row.waits_for.assign(job.waits_for.begin(), job.waits_for.end());
+  row.priority = job.priority;
   row.tasks = job.tasks;
   row.counts = job.counts;
   row.submitted_at = job.submitted_at;

@@ -4,14 +4,17 @@
 // task costs nothing (an interval), a touched one a byte (state and attempt number), and only what
 // is assigned or has a history in this round is a LiveTask. Pure; owned by Queue.
 //
-// Touched means: the tables have a row for it. What has none is Ready, or, when the whole job was
-// cancelled (`cancelling`), Cancelled: so cancelling a million waiting tasks writes one row.
+// Touched means: the tables have a row for it. What has none is Ready; Waiting, while the job waits
+// for others or for its begin; Cancelled or Skipped, when the whole job was (`cancelling`,
+// `skipping`): so a million tasks that wait, are let go, cancelled or skipped write one row.
+// A Waiting task is kept as a Ready one: in `ready`, and by its byte.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -99,7 +102,11 @@ struct Job {
   std::shared_ptr<const JobSpec> spec;  ///< Immutable; shared with rows of the batch.
   std::string token;
   bool paused = false;
-  bool cancelling = false;  ///< The whole job was cancelled: untouched tasks are Cancelled.
+  bool cancelling = false;    ///< The whole job was cancelled: untouched tasks are Cancelled.
+  bool skipping = false;      ///< The whole job was skipped: untouched tasks are Skipped.
+  bool awaits_begin = false;  ///< Its begin was not reached yet.
+  std::set<JobId> waits_for;  ///< Live jobs that must end first.
+  std::int32_t priority = 0;
   std::uint64_t tasks = 0;
   JobCounts counts;
   WallTime submitted_at, started_at, finished_at;
@@ -107,11 +114,11 @@ struct Job {
   std::vector<WorkerId> excluded;  ///< Ascending.
   bool launched = false;
   Micros mean_wall{0};
-  SubmissionId inputs;              ///< Where its inputs are; 0: it has none.
+  SubmissionId inputs;              ///< Where its inputs and stdin are; 0: it has none.
   std::uint32_t cpus_assigned = 0;  ///< Sum over Running tasks.
   std::uint32_t round = 1;  ///< Raised by every retry; a task's is the one it was granted in.
 
-  IntervalSet ready;  ///< Ordinals that may be assigned now (fresh and again).
+  IntervalSet ready;  ///< Ordinals that may be assigned now, or once nothing is waited for.
   TaskBytes bytes;
   std::map<std::uint32_t, LiveTask> live;                        ///< By ordinal.
   std::map<std::pair<TimePoint, std::uint32_t>, bool> backoffs;  ///< (ready_at, ordinal)
@@ -123,12 +130,23 @@ struct Job {
     bool is_short = false;
     TimePoint backoff = TimePoint::never();
     std::uint32_t cpus = 0;
+    std::int32_t priority = 0;
+    bool begin = false;
   } indexed;
+  bool is_touched = false;  ///< By the entry at work.
 
   /// Takes the spec, and sizes what depends on it: `tasks`, `bytes`, `range_starts`.
   void set_spec(std::shared_ptr<const JobSpec> taken);
 
   [[nodiscard]] JobState state() const;
+  /// For other jobs or for its begin; then nothing of it was ever assigned (in this life).
+  [[nodiscard]] bool is_waiting() const { return awaits_begin || !waits_for.empty(); }
+  /// Of a task that is in `ready`.
+  [[nodiscard]] TaskState idle_state() const {
+    return is_waiting() ? TaskState::Waiting : TaskState::Ready;
+  }
+  /// Of a task without a row.
+  [[nodiscard]] TaskState untouched_state() const;
   /// Something may be assigned now, if a worker has room for it.
   [[nodiscard]] bool is_ready() const;
   /// Its tasks are known to take less than what is sent ahead covers.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/model/limits.h"
+#include "master/core/obstacle.h"
 #include "master/core/planner_placement.h"
 
 namespace capstan::planner {
@@ -20,8 +21,8 @@ std::string seconds_text(Micros span) {
 /// What time alone brings about: silence, and whatever has waited long enough.
 class Deadlines {
  public:
-  Deadlines(const Queue& queue, TimePoint now, Plan& plan)
-      : queue_(queue), now_(now), plan_(plan) {}
+  Deadlines(const Queue& queue, Now now, Plan& plan)
+      : queue_(queue), now_(now.at), wall_(now.wall), plan_(plan) {}
 
   void lose_silent(const std::map<WorkerId, Presence>& presence, const Limits& limits) {
     for (const auto& [id, seen] : presence) {
@@ -41,6 +42,19 @@ class Deadlines {
       if (is_over(row.opened_at + limits::kStagingTtl)) {
         plan_.commands.emplace_back(cmd::SubmissionDropped{id});
       }
+    }
+  }
+
+  void begin_jobs() {
+    for (const auto& [begin, id] : queue_.begins()) {
+      if (begin.us > wall_.us) {
+        // A wall clock that jumps is noticed by the next turn: there is one every heartbeat.
+        plan_.deadline = std::min(plan_.deadline, now_ + Micros(begin.us - wall_.us));
+        return;
+      }
+      if (is_full()) return;
+      plan_.commands.emplace_back(cmd::JobReleased{id});
+      plan_.deadline = now_;  // It is to be placed.
     }
   }
 
@@ -80,6 +94,7 @@ class Deadlines {
 
   const Queue& queue_;
   TimePoint now_;
+  WallTime wall_;
   Plan& plan_;
 };
 
@@ -90,26 +105,26 @@ bool is_suspect(const Presence& presence, const Limits& limits, TimePoint now) {
 }
 
 Plan plan(const Queue& queue, const std::map<WorkerId, Presence>& presence, const Limits& limits,
-          TimePoint now) {
+          Now now) {
   Plan plan;
   Deadlines deadlines(queue, now, plan);
   deadlines.lose_silent(presence, limits);
   deadlines.drop_stale_submissions();
+  deadlines.begin_jobs();
   deadlines.end_backoffs();
 
   Placement placement(queue);
   for (const auto& [id, seen] : presence) {
     const Worker* worker = queue.find_worker(id);
-    if (worker == nullptr || !worker->row.present || !seen.has_session) continue;
-    if (worker->row.leaving || worker->row.disk_full || is_suspect(seen, limits, now)) continue;
-    placement.add_worker(*worker);
+    if (worker == nullptr) continue;
+    if (obstacle_at(*worker, &seen, limits, now.at) == Obstacle::None) placement.add_worker(*worker);
   }
   placement.fill_slots();
   placement.send_ahead();
   placement.take_back();
   for (Command& command : placement.take_commands()) {
     if (plan.commands.size() >= limits::kEntriesPerBatch) {
-      plan.deadline = now;
+      plan.deadline = now.at;
       break;
     }
     plan.commands.push_back(std::move(command));

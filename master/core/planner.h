@@ -5,7 +5,10 @@
 // again if nothing does. Its decisions are entries; replay never asks it. Loop thread only.
 //
 // Order: priority, then the owner with the fewest cpus assigned gets the next slot (round-robin in
-// effect, without a pointer to remember), then age of the job, then task order.
+// effect, without a pointer to remember), then age of the job, then task order. The first in that
+// order that could run on a worker which is up, and finds no room, has the worker reserved that
+// lacks the least: nobody else gets work there until it fits. So nothing wide waits for ever behind
+// what is narrow, and nothing long behind what is sent ahead.
 // Cost per call: (jobs with something ready x workers with room), not queued tasks.
 #pragma once
 
@@ -33,6 +36,12 @@ struct Limits {
   Micros closed_grace{0};
 };
 
+/// Both clocks. `wall` is asked for --begin alone: set back, it delays one, at most.
+struct Now {
+  TimePoint at;
+  WallTime wall;
+};
+
 struct Plan {
   std::vector<Command> commands;
   TimePoint deadline = TimePoint::never();  ///< Call again then, at the latest.
@@ -44,6 +53,6 @@ struct Plan {
 /// Commands are to be applied in order before plan() is called again. At most kEntriesPerBatch of
 /// them; `deadline` is now when there is more to do.
 [[nodiscard]] Plan plan(const Queue& queue, const std::map<WorkerId, Presence>& presence,
-                        const Limits& limits, TimePoint now);
+                        const Limits& limits, Now now);
 
 }  // namespace capstan::planner

@@ -19,6 +19,9 @@ constexpr std::uint64_t kChunk = 32;
 /// takes it back.
 constexpr Micros kWorthTakingBack{20'000};
 
+/// Jobs without room that one call looks at for the first in line: those before it fit no worker.
+constexpr std::uint32_t kLooks = 64;
+
 constexpr std::uint64_t kMost = UINT64_MAX;
 
 /// Attempts ahead for each slot.
@@ -33,7 +36,8 @@ std::uint64_t depth_of(const Job& job) {
 void Placement::add_worker(const Worker& worker) {
   Room room;
   room.worker = &worker;
-  room.used = std::uint64_t{worker.cpus_granted} + worker.cpus_dying;
+  room.used = std::uint64_t{worker.cpus_granted} + worker.dying_sum.cpus;
+  room.mem_used = worker.mem_granted + worker.dying_sum.mem_bytes;
   room.held = worker.granted.size() + worker.dying.size();
   room.ahead_before = room.ahead();
   if (room.free() > 0 && room.held < limits::kHeldPerWorker) {
@@ -106,7 +110,7 @@ bool Placement::must_wait_for_another(const Job& job, const LiveTask* history,
   if (!has_failed_it(worker)) return false;
   return std::any_of(rooms_.begin(), rooms_.end(), [&](const auto& entry) {
     const auto& [id, room] = entry;
-    return room.cpus() >= job.spec->cpus && !job.is_excluded(id) && !has_failed_it(id);
+    return obstacle_between(*room.worker, job) == Obstacle::None && !has_failed_it(id);
   });
 }
 
@@ -115,14 +119,62 @@ Placement::Room* Placement::emptiest_for(Cursor& cursor, const LiveTask* history
   const Job& job = *cursor.job;
   for (const auto& [order, id] : free_) {
     if (kMost - order < job.spec->cpus) break;
-    if (job.is_excluded(id)) continue;
-    if (cursor.held_back < kHeldBack && must_wait_for_another(job, history, id)) {
-      is_blocked = true;
-      continue;
-    }
-    return &rooms_.at(id);
+    Room& room = rooms_.at(id);
+    const bool is_choosy = cursor.held_back < kHeldBack;
+    const Obstacle obstacle = obstacle_in(room, job, is_choosy ? history : nullptr);
+    if (obstacle == Obstacle::None) return &room;
+    if (obstacle == Obstacle::FailedThere) is_blocked = true;
   }
   return nullptr;
+}
+
+Obstacle Placement::obstacle_in(const Room& room, const Job& job, const LiveTask* history) const {
+  const Obstacle lasting = obstacle_between(*room.worker, job);
+  if (lasting != Obstacle::None) return lasting;
+  if (is_reserved_for_another(room, job)) return Obstacle::Reserved;
+  if (room.free() < job.spec->cpus) return Obstacle::CpusBusy;
+  if (room.mem_free() < job.spec->mem_bytes) return Obstacle::MemoryBusy;
+  if (room.held >= limits::kHeldPerWorker) return Obstacle::HoldsTooMany;
+  if (must_wait_for_another(job, history, room.worker->id)) return Obstacle::FailedThere;
+  return Obstacle::None;
+}
+
+Obstacle Placement::obstacle_to(const Job& job, const LiveTask* history, WorkerId worker) const {
+  return obstacle_in(rooms_.at(worker), job, history);
+}
+
+bool Placement::is_reserved_for_another(const Room& room, const Job& job) const {
+  if (!reserved_ || reserved_->worker != room.worker->id || reserved_->job == job.id) return false;
+  if (reserved_->lacks_cpus || job.spec->mem_bytes > 0) return true;
+  return room.free() < std::uint64_t{reserved_->cpus} + job.spec->cpus;
+}
+
+void Placement::wait_in_line(const Cursor& cursor, std::uint32_t ordinal) {
+  if (line_is_settled_) return;
+  const Job& job = *cursor.job;
+  const LiveTask* past = history(job, ordinal);
+  using Lack = std::pair<std::uint64_t, std::uint64_t>;
+  const auto lack_of = [&](const Room& room) {
+    const auto lack = [](std::uint64_t wanted, std::uint64_t free) {
+      return wanted - std::min(wanted, free);
+    };
+    // What was sent ahead there comes first, too.
+    return Lack{lack(job.spec->cpus, room.free()) + room.ahead(),
+                lack(job.spec->mem_bytes, room.mem_free())};
+  };
+  const Room* best = nullptr;
+  for (const auto& [id, room] : rooms_) {
+    if (obstacle_between(*room.worker, job) != Obstacle::None) continue;
+    if (must_wait_for_another(job, past, id)) continue;
+    if (best == nullptr || lack_of(room) < lack_of(*best)) best = &room;
+  }
+  line_is_settled_ = best != nullptr || ++looks_ == kLooks;
+  if (best == nullptr) return;
+  // Short tasks of which some are on their way already need no slot: they are sent ahead.
+  if (job.is_short() && job.counts.running + cursor.given > 0) return;
+  const bool lacks_cpus = best->free() < job.spec->cpus;
+  reserved_ = Reservation{best->worker->id, job.id, job.spec->cpus, lacks_cpus};
+  if (lacks_cpus) free_.erase({kMost - best->free(), best->worker->id});
 }
 
 Placement::Room* Placement::least_ahead(const Job& job, std::uint64_t depth) {
@@ -131,8 +183,10 @@ Placement::Room* Placement::least_ahead(const Job& job, std::uint64_t depth) {
     const std::uint64_t limit = room.cpus() * depth;
     // Filled up again only when a quarter is used up: in larger pieces, not one by one.
     if (room.ahead_before * 4 > limit * 3) continue;
-    if (room.used + job.spec->cpus > room.cpus() + limit || room.cpus() < job.spec->cpus) continue;
-    if (room.held >= limits::kHeldPerWorker || job.is_excluded(id)) continue;
+    if (room.used + job.spec->cpus > room.cpus() + limit) continue;
+    if (room.held >= limits::kHeldPerWorker || room.mem_free() < job.spec->mem_bytes) continue;
+    if (obstacle_between(*room.worker, job) != Obstacle::None) continue;
+    if (is_reserved_for_another(room, job)) continue;
     if (best == nullptr || room.used * best->cpus() < best->used * room.cpus()) best = &room;
   }
   return best;
@@ -156,6 +210,7 @@ void Placement::give(Cursor& cursor, std::uint32_t ordinal, Room& room) {
 
   free_.erase({kMost - room.free(), worker});
   room.used += job.spec->cpus;
+  room.mem_used += job.spec->mem_bytes;
   ++room.held;
   if (room.free() > 0 && room.held < limits::kHeldPerWorker) {
     free_.emplace(kMost - room.free(), worker);
@@ -168,7 +223,7 @@ void Placement::give(Cursor& cursor, std::uint32_t ordinal, Room& room) {
 
 std::uint32_t Placement::place_one(Cursor& cursor) {
   const Job& job = *cursor.job;
-  while (!free_.empty() && left_to_give(cursor) > 0) {
+  while (left_to_give(cursor) > 0) {
     const auto ordinal = job.ready.next(cursor.at);
     if (!ordinal) return 0;
     bool is_blocked = false;
@@ -176,7 +231,10 @@ std::uint32_t Placement::place_one(Cursor& cursor) {
       give(cursor, *ordinal, *room);
       return 1;
     }
-    if (!is_blocked) return 0;  // Nowhere is room for any task of this job.
+    if (!is_blocked) {  // Nowhere is room for any task of this job.
+      wait_in_line(cursor, *ordinal);
+      return 0;
+    }
     cursor.at = *ordinal + 1;
     ++cursor.held_back;
   }
@@ -184,11 +242,11 @@ std::uint32_t Placement::place_one(Cursor& cursor) {
 }
 
 void Placement::fill_slots() {
+  const auto is_over = [this] { return free_.empty() && (line_is_settled_ || rooms_.empty()); };
   for (const auto& [priority, owners] : queue_.ready_jobs()) {
-    if (free_.empty()) return;
+    if (is_over()) return;
     take_turns(
-        turns_of(owners), [this](Cursor& cursor) { return place_one(cursor); },
-        [this] { return free_.empty(); });
+        turns_of(owners), [this](Cursor& cursor) { return place_one(cursor); }, is_over);
   }
 }
 
@@ -204,6 +262,7 @@ std::uint32_t Placement::place_ahead(Cursor& cursor) {
   // A fair piece of what is left, so that the last ones are spread over all.
   std::uint64_t n = std::clamp<std::uint64_t>(left / (2 * rooms_.size()), 1, kChunk);
   n = std::min({n, capacity, left_to_give(cursor), limits::kHeldPerWorker - room->held});
+  if (job.spec->mem_bytes > 0) n = std::min(n, room->mem_free() / job.spec->mem_bytes);
   std::uint32_t placed = 0;
   while (placed < n) {
     const auto ordinal = job.ready.next(cursor.at);
@@ -232,7 +291,7 @@ void Placement::send_ahead() {
 
 bool Placement::is_wanted_here(const Job& job) const {
   return std::any_of(rooms_.begin(), rooms_.end(), [&](const auto& entry) {
-    return entry.second.free() >= job.spec->cpus && !job.is_excluded(entry.first);
+    return obstacle_in(entry.second, job, nullptr) == Obstacle::None;
   });
 }
 
@@ -268,7 +327,9 @@ void Placement::take_back_from(const Worker& donor, std::uint64_t idle) {
 
 void Placement::take_back() {
   std::uint64_t idle = 0;
-  for (const auto& [id, room] : rooms_) idle += room.free();
+  for (const auto& [id, room] : rooms_) {
+    if (!reserved_ || reserved_->worker != id) idle += room.free();
+  }
   if (idle == 0) return;
   for (const auto& [id, room] : rooms_) {
     if (room.ahead_before > 0) take_back_from(*room.worker, idle);

@@ -7,6 +7,9 @@
 //   fill_slots   every free slot, the emptiest worker first, before anything is sent ahead
 //   send_ahead   short tasks beyond the slots, evenly, so that no worker idles for a round trip
 //   take_back    what was sent ahead elsewhere, when a worker here has run dry
+//
+// fill_slots also finds the reservation (planner.h): it is decided anew in each call, from the
+// queue alone, and what it lacks only shrinks, since the worker gets nothing meanwhile.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +22,7 @@
 #include <vector>
 
 #include "master/core/command.h"
+#include "master/core/obstacle.h"
 #include "master/core/queue.h"
 
 namespace capstan::planner {
@@ -29,6 +33,18 @@ class Placement {
 
   /// It is up: it has a session, is not suspect, and takes work.
   void add_worker(const Worker& worker);
+  /// What hinders the worker from running a task of `job` now. `history`: of the task, or null.
+  /// REQUIRES: add_worker(worker).
+  [[nodiscard]] Obstacle obstacle_to(const Job& job, const LiveTask* history,
+                                     WorkerId worker) const;
+  /// Who has a worker reserved.
+  struct Reservation {
+    WorkerId worker;
+    JobId job;
+    std::uint32_t cpus = 0;   ///< Of one task.
+    bool lacks_cpus = false;  ///< Else memory alone: what needs none may have the other cpus.
+  };
+  [[nodiscard]] const std::optional<Reservation>& reservation() const { return reserved_; }
   void fill_slots();
   void send_ahead();
   void take_back();
@@ -39,10 +55,15 @@ class Placement {
   struct Room {
     const Worker* worker = nullptr;
     std::uint64_t used = 0;          ///< Cpus granted and dying.
+    std::uint64_t mem_used = 0;      ///< Memory, the same.
     std::uint64_t ahead_before = 0;  ///< Cpus beyond its slots when this call began.
     std::size_t held = 0;
     [[nodiscard]] std::uint64_t cpus() const { return worker->row.cpus; }
     [[nodiscard]] std::uint64_t free() const { return used < cpus() ? cpus() - used : 0; }
+    [[nodiscard]] std::uint64_t mem_free() const {
+      const std::uint64_t all = worker->row.mem_bytes;
+      return mem_used < all ? all - mem_used : 0;
+    }
     [[nodiscard]] std::uint64_t ahead() const { return used > cpus() ? used - cpus() : 0; }
   };
   /// Where in a job's ready tasks this call is.
@@ -74,6 +95,11 @@ class Placement {
   std::uint32_t place_ahead(Cursor& cursor);
   [[nodiscard]] Room* emptiest_for(Cursor& cursor, const LiveTask* history, bool& is_blocked);
   [[nodiscard]] Room* least_ahead(const Job& job, std::uint64_t depth);
+  [[nodiscard]] Obstacle obstacle_in(const Room& room, const Job& job,
+                                     const LiveTask* history) const;
+  [[nodiscard]] bool is_reserved_for_another(const Room& room, const Job& job) const;
+  /// The first in line that finds no room: a worker is kept for it.
+  void wait_in_line(const Cursor& cursor, std::uint32_t ordinal);
   void give(Cursor& cursor, std::uint32_t ordinal, Room& room);
   void take_back_from(const Worker& donor, std::uint64_t idle);
   [[nodiscard]] bool is_wanted_here(const Job& job) const;
@@ -82,6 +108,9 @@ class Placement {
   std::map<WorkerId, Room> rooms_;
   /// Rooms with a free slot, the emptiest first: (all - free, id).
   std::set<std::pair<std::uint64_t, WorkerId>> free_;
+  std::optional<Reservation> reserved_;
+  std::uint32_t looks_ = 0;       ///< At jobs that found no room, for the first in line.
+  bool line_is_settled_ = false;  ///< The first in line was found, or is not looked for any more.
   std::map<JobId, Cursor> cursors_;
   std::map<std::string, std::uint64_t> owner_cpus_;  // Given in this call.
   std::vector<Command> commands_;

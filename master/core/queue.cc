@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "master/core/queue.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "common/base/check.h"
@@ -66,14 +67,35 @@ const TokenRow* Queue::find_token(const std::string& owner, const std::string& t
   return it == tokens_.end() ? nullptr : &it->second;
 }
 
+bool Queue::is_waited_for(JobId id) const {
+  if (dependents_.contains(id)) return true;
+  return std::any_of(submissions_.begin(), submissions_.end(), [id](const auto& open) {
+    const JobSpec& spec = open.second.spec;
+    return std::binary_search(spec.after.begin(), spec.after.end(), id) ||
+           std::binary_search(spec.after_any.begin(), spec.after_any.end(), id);
+  });
+}
+
 std::uint64_t Queue::cpus_of(const std::string& owner) const {
   const auto it = owner_cpus_.find(owner);
   return it == owner_cpus_.end() ? 0 : it->second;
 }
 
+bool Queue::has_key_named(const std::string& name) const {
+  return std::any_of(keys_.begin(), keys_.end(), [&](const auto& key) {
+    return key.second.name == name && key.second.revoked_at.us == 0;
+  });
+}
+
+Share share_of(const JobSpec& spec) {
+  return {spec.cpus, spec.mem_bytes};
+}
+
 void Queue::add_worker(WorkerId id, WorkerRow row) {
-  workers_by_key_.emplace(row.public_key, id);
-  workers_by_name_.emplace(row.name, id);
+  if (!row.removed) {
+    workers_by_key_.emplace(row.public_key, id);
+    workers_by_name_.emplace(row.name, id);
+  }
   Worker& worker = workers_[id];
   worker.id = id;
   worker.row = std::move(row);
@@ -129,10 +151,10 @@ void list(Queue::ReadyJobs& index, const Job& job, bool is, bool& was) {
   if (is == was) return;
   was = is;
   if (is) {
-    index[job.spec->priority][job.owner].insert(job.id);
+    index[job.indexed.priority][job.owner].insert(job.id);
     return;
   }
-  const auto level = index.find(job.spec->priority);
+  const auto level = index.find(job.indexed.priority);
   const auto owner = level->second.find(job.owner);
   owner->second.erase(job.id);
   if (owner->second.empty()) level->second.erase(owner);
@@ -142,6 +164,11 @@ void list(Queue::ReadyJobs& index, const Job& job, bool is, bool& was) {
 }  // namespace
 
 void Queue::index(Job& job) {
+  if (job.priority != job.indexed.priority) {
+    list(ready_jobs_, job, false, job.indexed.ready);
+    list(short_jobs_, job, false, job.indexed.is_short);
+    job.indexed.priority = job.priority;
+  }
   const bool is_ready = job.is_ready();
   list(ready_jobs_, job, is_ready, job.indexed.ready);
   list(short_jobs_, job, is_ready && job.is_short(), job.indexed.is_short);
@@ -151,6 +178,13 @@ void Queue::index(Job& job) {
     backoff_jobs_.erase({job.indexed.backoff, job.id});
     if (!job.backoffs.empty()) backoff_jobs_.emplace(backoff, job.id);
     job.indexed.backoff = backoff;
+  }
+  if (job.awaits_begin != job.indexed.begin) {
+    if (job.awaits_begin)
+      begins_.emplace(job.spec->begin_at, job.id);
+    else
+      begins_.erase({job.spec->begin_at, job.id});
+    job.indexed.begin = job.awaits_begin;
   }
   if (job.cpus_assigned != job.indexed.cpus) {
     std::uint64_t& cpus = owner_cpus_[job.owner];
@@ -164,6 +198,7 @@ void Queue::unindex(Job& job) {
   job.ready.clear();
   job.backoffs.clear();
   job.cpus_assigned = 0;
+  job.awaits_begin = false;
   index(job);
 }
 

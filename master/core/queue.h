@@ -5,7 +5,8 @@
 // `apply` has no clock, randomness, I/O, logging or unordered iteration. Finished jobs leave
 // memory; the tables have them. Loop thread only.
 //
-//    submitted         assigned            exit 0
+//    submitted, and nothing
+//    to wait for       assigned            exit 0
 //   ----------> [Ready] -------> [Running] ---------> [Succeeded]
 //                  ^                |  fails, worker lost
 //                  |  backoff over  v        no attempts left
@@ -34,17 +35,26 @@
 
 namespace capstan {
 
+/// What an attempt takes of its worker.
+struct Share {
+  std::uint32_t cpus = 0;
+  std::uint64_t mem_bytes = 0;
+  bool operator==(const Share&) const = default;
+};
+[[nodiscard]] Share share_of(const JobSpec& spec);
+
 /// A worker as the queue knows it. Presence is by entries only; silence is not known here.
 struct Worker {
   WorkerId id;
   WorkerRow row;
   std::set<AttemptKey> granted;    ///< Every attempt that is Running here.
   std::uint32_t cpus_granted = 0;  ///< Sum of their cpus: above row.cpus when work was sent ahead.
+  std::uint64_t mem_granted = 0;   ///< Sum of their memory: never above row.mem_bytes.
   /// Told to stop and no more granted, with their cpus: they hold their slots until the worker says
   /// that they are gone. For the planner alone: nothing in a row depends on it, it is not stored,
   /// and each HELLO states it anew (nobody gets work before its HELLO).
-  std::map<AttemptKey, std::uint32_t> dying;
-  std::uint32_t cpus_dying = 0;
+  std::map<AttemptKey, Share> dying;
+  Share dying_sum;
 };
 
 /// Deliberate mistakes, for testing the tests (tests/sim). Product code leaves it at None.
@@ -74,9 +84,11 @@ struct LoadedState {
   SubmissionId next_submission{1};
   WorkerId next_worker{1};
   std::map<WorkerId, WorkerRow> workers;
+  std::map<std::string, KeyRow> keys;  ///< By public key.
   std::map<SubmissionId, SubmissionRow> submissions;
   std::map<Asked, RequestRow> requests;  ///< Within kRequestsInMemoryFor of last_at.
   std::vector<LoadedJob> jobs;           ///< Live ones only.
+  std::map<JobId, SubmissionId> deletions;
   /// (owner, token): at least those of the jobs that `requests` name.
   std::map<std::pair<std::string, std::string>, TokenRow> tokens;
 };
@@ -114,9 +126,15 @@ class Queue {
   [[nodiscard]] const Worker* find_worker(WorkerId id) const;
   [[nodiscard]] const Worker* find_worker_by_name(const std::string& name) const;
   [[nodiscard]] const Worker* find_worker_by_key(const std::string& public_key) const;
+  /// By public key; revoked ones too.
+  [[nodiscard]] const std::map<std::string, KeyRow>& keys() const { return keys_; }
+  /// Somebody has a valid key of this name: no worker's, and none that the master made for itself.
+  [[nodiscard]] bool has_key_named(const std::string& name) const;
   [[nodiscard]] const std::map<SubmissionId, SubmissionRow>& submissions() const {
     return submissions_;
   }
+  /// Deleted jobs that are not swept yet, with whose chunks their inputs are.
+  [[nodiscard]] const std::map<JobId, SubmissionId>& deletions() const { return deletions_; }
   /// The open submission of this request, if there is one.
   [[nodiscard]] std::optional<SubmissionId> find_submission(const Asked& asked) const;
   /// The answer of a recent request; older ones are in the table.
@@ -131,6 +149,10 @@ class Queue {
   [[nodiscard]] const ReadyJobs& ready_jobs() const { return ready_jobs_; }
   /// Those of them whose tasks are known to be so short that they are sent ahead.
   [[nodiscard]] const ReadyJobs& short_jobs() const { return short_jobs_; }
+  /// Jobs that wait for their begin, by it (wall clock).
+  [[nodiscard]] const std::set<std::pair<WallTime, JobId>>& begins() const { return begins_; }
+  /// A live job begins only when this one has ended, or a submission that is open says so.
+  [[nodiscard]] bool is_waited_for(JobId id) const;
   /// The earliest backoff of each job that has one.
   [[nodiscard]] const std::set<std::pair<TimePoint, JobId>>& backoff_jobs() const {
     return backoff_jobs_;
@@ -156,6 +178,7 @@ class Queue {
   std::map<WorkerId, Worker> workers_;
   std::map<std::string, WorkerId> workers_by_key_;
   std::map<std::string, WorkerId> workers_by_name_;
+  std::map<std::string, KeyRow> keys_;
   std::map<SubmissionId, SubmissionRow> submissions_;
   std::map<Asked, SubmissionId> submissions_by_request_;
   std::map<Asked, RequestRow> requests_;  // Recent ones.
@@ -172,10 +195,13 @@ class Queue {
   std::map<JobId, TokenUse> token_uses_;
   // Came back by JobReopened, and no retry changed them yet. Not in the tables as live.
   std::set<JobId> reopened_;
+  std::map<JobId, SubmissionId> deletions_;
 
   ReadyJobs ready_jobs_;
   ReadyJobs short_jobs_;
   std::set<std::pair<TimePoint, JobId>> backoff_jobs_;
+  std::set<std::pair<WallTime, JobId>> begins_;
+  std::map<JobId, std::set<JobId>> dependents_;      // Who waits for it. No empty ones.
   std::map<std::string, std::uint64_t> owner_cpus_;  // No zeroes.
 
   [[nodiscard]] Job* job_at(JobId id);

@@ -18,20 +18,26 @@ void QueueApply::run() {
 }
 
 void QueueApply::touch(Job& job) {
-  if (!touched_.empty() && touched_.back() == &job) return;
-  if (std::find(touched_.begin(), touched_.end(), &job) == touched_.end()) touched_.push_back(&job);
+  if (job.is_touched) return;
+  job.is_touched = true;
+  touched_.push_back(&job);
 }
 
 void QueueApply::close() {
+  for (Job* job : failed_) stop_at_max_failures(*job);
   for (auto& [to, keys] : cancels_) {
     emit(effect::CancelAttempts{to.first, to.second, std::move(keys)});
   }
-  for (Job* job : touched_) {
+  // One that finishes may let go or end others: they join the list, and nothing recurses.
+  for (std::size_t i = 0; i < touched_.size(); ++i) {
+    Job* job = touched_[i];
+    job->is_touched = false;
     if (queue_.reopened_.contains(job->id)) continue;  // As its row says, until a retry.
     const bool is_finished = job->counts.finished() == job->tasks;
     if (is_finished) {
       job->paused = false;
       job->finished_at = ago(Micros(0));
+      stop_waiting(*job);
     }
     rows_.jobs.insert_or_assign(job->id, to_row(*job));
     if (!is_finished) {
@@ -39,6 +45,7 @@ void QueueApply::close() {
       continue;
     }
     const JobId id = job->id;
+    tell_dependents(*job);
     queue_.unindex(*job);
     queue_.jobs_.erase(id);
     emit(effect::JobFinished{id});
@@ -77,7 +84,7 @@ QueueApply::Found QueueApply::find_granted(const AttemptKey& key, WorkerId worke
 void QueueApply::leave(Place at, TaskState from, LiveTask* live) {
   Job& job = at.job;
   --count_of(job.counts, from);
-  if (from == TaskState::Ready) CHECK(job.ready.erase(at.ordinal));
+  if (from == TaskState::Ready || from == TaskState::Waiting) CHECK(job.ready.erase(at.ordinal));
   if (from == TaskState::Backoff) {
     job.backoffs.erase({live->ready_at, at.ordinal});
     live->ready_at = {};
@@ -86,13 +93,14 @@ void QueueApply::leave(Place at, TaskState from, LiveTask* live) {
     Worker& worker = queue_.workers_.at(live->worker);
     worker.granted.erase(key_of(at, live->attempts));
     worker.cpus_granted -= job.spec->cpus;
+    worker.mem_granted -= job.spec->mem_bytes;
     job.cpus_assigned -= job.spec->cpus;
   }
   touch(job);
 }
 
 void QueueApply::enter(Place at, TaskState to, AttemptNo attempts) {
-  ++count_of(at.job.counts, to);
+  ++count_of(at.job.counts, to == TaskState::Ready ? at.job.idle_state() : to);
   at.job.bytes.set(at.ordinal, to, attempts);
   if (to == TaskState::Ready) at.job.ready.insert(at.ordinal);
 }
@@ -108,6 +116,7 @@ void QueueApply::grant(Granted granted, Worker& worker, AttemptNo attempt) {
   forget_dying(worker, key_of(at, attempt));  // It claimed it without being granted it: now it is.
   worker.granted.insert(key_of(at, attempt));
   worker.cpus_granted += at.job.spec->cpus;
+  worker.mem_granted += at.job.spec->mem_bytes;
   at.job.cpus_assigned += at.job.spec->cpus;
   enter(at, TaskState::Running, attempt);
 }
@@ -141,7 +150,8 @@ void QueueApply::to_backoff(Granted granted) {
   leave(at, live.state, &live);
   clear_grant(live);
   live.state = TaskState::Backoff;
-  live.ready_at = entry_.at + backoff_after(key_of(at, live.attempts), live.failures);
+  live.ready_at =
+      entry_.at + backoff_after(key_of(at, live.attempts), live.failures, at.job.spec->backoff);
   at.job.backoffs.emplace(std::pair(live.ready_at, at.ordinal), true);
   enter(at, TaskState::Backoff, live.attempts);
   write(at, live);
@@ -159,6 +169,8 @@ void QueueApply::finish(Place at, LiveTask* live, TaskState state, TaskRow row) 
   row.finished_seq = entry_.seq;
   write(at, std::move(row));
   if (live != nullptr) at.job.live.erase(at.ordinal);
+  const bool may_stop = state == TaskState::Failed && at.job.spec->max_failures > 0;
+  if (may_stop && (failed_.empty() || failed_.back() != &at.job)) failed_.push_back(&at.job);
 }
 
 void QueueApply::lose(Granted granted, Loss& loss) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // One entry at work on the queue: internal to master/core. The handlers are grouped by what they
-// change: queue_submissions.cc, queue_steering.cc, queue_workers.cc, queue_tasks.cc and
-// queue_results.cc; queue_apply.cc has the moves that all of them are made of.
+// change: queue_submissions.cc, queue_waiting.cc, queue_steering.cc, queue_workers.cc,
+// queue_tasks.cc and queue_results.cc; queue_apply.cc has the moves that all are made of.
 //
 // A task's state changes by leave() and enter() alone, which keep counts, sets and grants in step;
 // finish(), to_ready() … are those two with the row that belongs to the move.
@@ -50,6 +50,15 @@ class QueueApply {
   void on(const cmd::TasksStarted& c);
   void on(const cmd::ResultsReported& c);
   void on(const cmd::BackoffsOver& c);
+  void on(const cmd::JobReleased& c);
+  void on(const cmd::JobPrioritised& c);
+  void on(const cmd::WorkersDrained& c);
+  void on(const cmd::WorkersRemoved& c);
+  void on(const cmd::KeyAdded& c);
+  void on(const cmd::KeyRevoked& c);
+  void on(const cmd::JobsDeleted& c);
+  void on(const cmd::DeletionsSwept& c);
+  void on(const cmd::RequestsForgotten& c);
 
   /// A task by its place.
   struct Place {
@@ -89,6 +98,22 @@ class QueueApply {
   void drop(SubmissionId id);
   void refuse_and_drop(const Asked& asked, SubmissionId id, std::string reason);
   bool is_token_taken(const cmd::JobSubmitted& c, const SubmissionRow& submission);
+  void take_token(const Job& job, const SubmissionRow& submission);
+
+  // --- Waiting for other jobs, and for the begin -------------------------------------------------
+  /// The states of the jobs that one is to run after.
+  using Upstream = std::map<JobId, JobState>;
+  /// All of them, or the first that is not known.
+  [[nodiscard]] tl::expected<Upstream, JobId> find_upstream(const JobSpec& spec,
+                                                            const cmd::JobSubmitted& c) const;
+  void begin_waiting(Job& job, const Upstream& upstream);
+  void stop_waiting(Job& job);
+  /// Its tasks are Ready from now on. REQUIRES: it waits for nothing any more.
+  void release(Job& job);
+  void skip(Job& job, std::string reason);
+  /// It is finished: who waited for it begins, waits on, or is skipped.
+  void tell_dependents(const Job& job);
+  void forget_token(JobId job);
 
   // --- Moves of one task -----------------------------------------------------------------------
   void leave(Place at, TaskState from, LiveTask* live);
@@ -114,15 +139,19 @@ class QueueApply {
   void write(Place at, TaskRow row);
 
   // --- Cancelling ------------------------------------------------------------------------------
+  /// What is in `ready` ends as `state`: touched tasks by a row, all others by the job's flag.
+  std::uint64_t end_ready(Job& job, TaskState state);
+  /// A task of it failed: was it one too many?
+  void stop_at_max_failures(Job& job);
   std::uint64_t cancel_all(Job& job);
   std::uint64_t cancel_between(Job& job, Job::OrdinalSpan span);
   bool cancel_live(Place at, LiveTask& live);
-  void cancel_ready(Place at);
+  void finish_ready(Place at, TaskState state);
 
   // --- Retry -----------------------------------------------------------------------------------
   struct RetryMatch {
     std::vector<std::uint32_t> touched;       ///< Finished, with a row.
-    std::vector<Job::OrdinalSpan> untouched;  ///< Cancelled with the whole job.
+    std::vector<Job::OrdinalSpan> untouched;  ///< Cancelled or skipped with the whole job.
     std::uint64_t untouched_count = 0;
   };
   [[nodiscard]] RetryMatch match(const Job& job, const cmd::TasksRetried& c) const;
@@ -137,11 +166,15 @@ class QueueApply {
   void welcome(Worker& worker, const cmd::WorkerJoined& c);
   void start_again(Worker& worker, const Attempts& keys);
   void note_started(Worker& worker, const cmd::WorkerJoined& c);
-  void mark_dying(Worker& worker, const AttemptKey& key, std::uint32_t cpus);
+  void mark_dying(Worker& worker, const AttemptKey& key, Share share);
   void forget_dying(Worker& worker, const AttemptKey& key);
   Attempts recall(Worker& worker, const Attempts& keys);
   /// It is leaving: what has not started there had better start elsewhere.
   void recall_unstarted(Worker& worker);
+  /// False: one of them is not known (any more), and the request was refused.
+  bool are_known(const Asked& asked, const std::vector<WorkerId>& workers);
+  /// Its name and key are free again; `how`: "was removed by ann".
+  void forget(Worker& worker, const std::string& how);
 
   // --- Results ---------------------------------------------------------------------------------
   void result(const cmd::ResultsReported& c, const AttemptResult& result);
@@ -178,6 +211,8 @@ class QueueApply {
   std::vector<Effect>& effects_;
   RowChanges& rows_;
   std::vector<Job*> touched_;
+  std::vector<Job*> failed_;  // A task of theirs failed for good.
+  std::string reason_;        // Of the tasks that are cancelled, in the user's words.
   std::map<std::pair<WorkerId, CancelWhy>, Attempts> cancels_;  // Told at the end of the entry.
 };
 

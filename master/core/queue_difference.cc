@@ -64,6 +64,10 @@ std::string difference_of(const Job& a, const Job& b) {
       .same("token", a.token, b.token)
       .same("paused", a.paused, b.paused)
       .same("cancelling", a.cancelling, b.cancelling)
+      .same("skipping", a.skipping, b.skipping)
+      .same("awaits_begin", a.awaits_begin, b.awaits_begin)
+      .same("waits_for", a.waits_for, b.waits_for)
+      .same("priority", a.priority, b.priority)
       .same("tasks", a.tasks, b.tasks)
       .same("counts", a.counts, b.counts)
       .same("submitted_at", a.submitted_at, b.submitted_at)
@@ -88,6 +92,7 @@ std::string difference_of(const Worker& a, const Worker& b) {
       .same("row", a.row, b.row)
       .same("granted", a.granted, b.granted)
       .same("cpus_granted", a.cpus_granted, b.cpus_granted)
+      .same("mem_granted", a.mem_granted, b.mem_granted)
       .found();
 }
 
@@ -114,6 +119,9 @@ std::string Queue::difference(const Queue& a, const Queue& b) {
       .same("next_job", a.next_job_, b.next_job_)
       .same("next_submission", a.next_submission_, b.next_submission_)
       .same("next_worker", a.next_worker_, b.next_worker_)
+      .same("keys", a.keys_, b.keys_)
+      .same("workers_by_key", a.workers_by_key_, b.workers_by_key_)
+      .same("workers_by_name", a.workers_by_name_, b.workers_by_name_)
       .same("submissions", a.submissions_, b.submissions_)
       .same("submissions_by_request", a.submissions_by_request_, b.submissions_by_request_)
       .same("requests", a.requests_, b.requests_)
@@ -121,9 +129,12 @@ std::string Queue::difference(const Queue& a, const Queue& b) {
       .same("tokens", a.tokens_, b.tokens_)
       .same("token_uses", a.token_uses_, b.token_uses_)
       .same("reopened", a.reopened_, b.reopened_)
+      .same("deletions", a.deletions_, b.deletions_)
       .same("ready_jobs", a.ready_jobs_, b.ready_jobs_)
       .same("short_jobs", a.short_jobs_, b.short_jobs_)
       .same("backoff_jobs", a.backoff_jobs_, b.backoff_jobs_)
+      .same("begins", a.begins_, b.begins_)
+      .same("dependents", a.dependents_, b.dependents_)
       .same("owner_cpus", a.owner_cpus_, b.owner_cpus_)
       .found();
 }

@@ -56,10 +56,11 @@ LiveTask live_of(const TaskRow& row) {
 void load_task(Job& job, TaskIndex index, const TaskRow& row, const LoadedJob& loaded) {
   const auto ordinal = job.ordinal_of(index);
   CHECK(ordinal.has_value());
-  job.bytes.set(*ordinal, row.state, row.attempts);
+  const bool is_idle = row.state == TaskState::Ready || row.state == TaskState::Waiting;
+  job.bytes.set(*ordinal, is_idle ? TaskState::Ready : row.state, row.attempts);
   job.round = std::max(job.round, row.round);
   ++count_of(job.counts, row.state);
-  if (row.state == TaskState::Ready) {
+  if (is_idle) {
     job.ready.insert(*ordinal);
   } else {
     job.ready.erase(*ordinal);
@@ -67,7 +68,7 @@ void load_task(Job& job, TaskIndex index, const TaskRow& row, const LoadedJob& l
   if (is_finished(row.state)) return;
   LiveTask live = live_of(row);
   add_history(live, index, loaded);
-  if (row.state == TaskState::Ready && !live.has_history()) return;
+  if (is_idle && !live.has_history()) return;
   if (row.state == TaskState::Backoff)
     job.backoffs.emplace(std::pair(live.ready_at, *ordinal), true);
   if (row.state == TaskState::Running) job.cpus_assigned += job.spec->cpus;
@@ -84,6 +85,10 @@ Job load_job(const LoadedJob& loaded) {
   job.token = row.token;
   job.paused = row.paused;
   job.cancelling = row.cancelling;
+  job.skipping = row.skipping;
+  job.awaits_begin = row.awaits_begin;
+  job.waits_for = {row.waits_for.begin(), row.waits_for.end()};
+  job.priority = row.priority;
   job.submitted_at = row.submitted_at;
   job.started_at = row.started_at;
   job.finished_at = row.finished_at;
@@ -92,10 +97,11 @@ Job load_job(const LoadedJob& loaded) {
   job.launched = row.launched;
   job.mean_wall = row.mean_wall;
   job.inputs = row.inputs;
-  if (!job.cancelling) job.ready.insert(0, static_cast<std::uint32_t>(job.tasks - 1));
+  if (!is_finished(job.untouched_state()))
+    job.ready.insert(0, static_cast<std::uint32_t>(job.tasks - 1));
   for (const auto& [index, task] : loaded.tasks) load_task(job, index, task, loaded);
   const std::uint64_t untouched = job.tasks - job.bytes.touched();
-  (job.cancelling ? job.counts.cancelled : job.counts.ready) += untouched;
+  count_of(job.counts, job.untouched_state()) += untouched;
   CHECK(job.counts == row.counts);
   return job;
 }
@@ -107,6 +113,7 @@ void load_grants(std::map<WorkerId, Worker>& workers, const Job& job) {
     CHECK(worker != workers.end());
     worker->second.granted.insert({job.id, job.index_of(ordinal), live.attempts});
     worker->second.cpus_granted += job.spec->cpus;
+    worker->second.mem_granted += job.spec->mem_bytes;
   }
 }
 
@@ -120,11 +127,16 @@ Queue Queue::load(LoadedState state) {
   queue.next_job_ = state.next_job;
   queue.next_submission_ = state.next_submission;
   queue.next_worker_ = state.next_worker;
+  queue.deletions_ = std::move(state.deletions);
   for (auto& [id, row] : state.workers) queue.add_worker(id, std::move(row));
+  queue.keys_ = std::move(state.keys);
   for (const LoadedJob& loaded : state.jobs) {
     const auto [it, is_new] = queue.jobs_.emplace(loaded.row.id, load_job(loaded));
     CHECK(is_new);
     load_grants(queue.workers_, it->second);
+    for (const JobId upstream : it->second.waits_for) {
+      queue.dependents_[upstream].insert(it->first);
+    }
     queue.index(it->second);
   }
   for (auto& [id, row] : state.submissions) {

@@ -168,6 +168,13 @@ void QueueApply::late_result(Granted task, std::size_t lost, const AttemptResult
   fill(row, result);
   row.ended_at = ended_at(result);
   row.late = true;
+  if (!proves_launch(result.end) && result.end != EndClass::LaunchError) {
+    // It was stopped because it had been given up: that is how it ended.
+    const Worker* worker = queue_.find_worker(before.worker);
+    row.end = EndClass::WorkerLost;
+    row.reason = "worker " + (worker == nullptr ? "?" : worker->row.name) +
+                 " had been given up, and stopped it when it came back";
+  }
   rows_.attempts.insert_or_assign(result.key, std::move(row));
   if (proves_launch(result.end) && !at.job.launched) {
     at.job.launched = true;
@@ -212,7 +219,7 @@ void QueueApply::supersede(Granted newer, AttemptNo winner) {
   row.ended_at = ago(Micros(0));
   row.reason = "attempt " + std::to_string(winner.value) + " succeeded";
   rows_.attempts.insert_or_assign(key, std::move(row));
-  mark_dying(queue_.workers_.at(live.worker), key, at.job.spec->cpus);
+  mark_dying(queue_.workers_.at(live.worker), key, share_of(*at.job.spec));
   if (queue_.mutant_ == QueueMutant::KeepSuperseded) return;
   cancels_[{live.worker, CancelWhy::Superseded}].push_back(key);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Steering: cancel, pause, resume, retry.
+// Steering: cancel, pause, resume, priority, retry.
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -21,16 +21,35 @@ bool QueueApply::cancel_live(Place at, LiveTask& live) {
     return true;
   }
   settle_number(live);
-  finish(at, &live, TaskState::Cancelled, row_of(at, live));
+  TaskRow row = row_of(at, live);
+  row.reason = reason_;
+  finish(at, &live, TaskState::Cancelled, std::move(row));
   return true;
 }
 
-void QueueApply::cancel_ready(Place at) {
+void QueueApply::finish_ready(Place at, TaskState state) {
   TaskRow row;
+  row.reason = reason_;
   row.attempts = at.job.bytes.attempts(at.ordinal);
   row.attempt = row.attempts;
   row.round = at.job.round;
-  finish(at, nullptr, TaskState::Cancelled, std::move(row));
+  finish(at, nullptr, state, std::move(row));
+}
+
+std::uint64_t QueueApply::end_ready(Job& job, TaskState state) {
+  std::vector<std::uint32_t> touched;
+  for (const auto& [first, last] : job.ready.spans()) {
+    auto at = job.bytes.next_touched(first);
+    for (; at && *at <= last; at = job.bytes.next_touched(*at + 1)) touched.push_back(*at);
+  }
+  for (const std::uint32_t ordinal : touched) finish_ready({job, ordinal}, state);
+  // All others have no row: one flag of the job says it of them.
+  const std::uint64_t untouched = job.ready.count();
+  job.ready.clear();
+  count_of(job.counts, job.idle_state()) -= untouched;
+  count_of(job.counts, state) += untouched;
+  touch(job);
+  return touched.size() + untouched;
 }
 
 std::uint64_t QueueApply::cancel_all(Job& job) {
@@ -39,20 +58,18 @@ std::uint64_t QueueApply::cancel_all(Job& job) {
     auto& [ordinal, live] = *it++;  // It may be gone afterwards.
     if (cancel_live({job, ordinal}, live)) ++affected;
   }
-  std::vector<std::uint32_t> touched;
-  for (const auto& [first, last] : job.ready.spans()) {
-    auto at = job.bytes.next_touched(first);
-    for (; at && *at <= last; at = job.bytes.next_touched(*at + 1)) touched.push_back(*at);
-  }
-  for (const std::uint32_t ordinal : touched) cancel_ready({job, ordinal});
-  // All others have no row: one flag of the job says it of them.
-  const std::uint64_t untouched = job.ready.count();
-  job.ready.clear();
-  job.counts.ready -= untouched;
-  job.counts.cancelled += untouched;
-  job.cancelling = true;
-  touch(job);
-  return affected + touched.size() + untouched;
+  affected += end_ready(job, TaskState::Cancelled);
+  // Of one that was skipped and retried in part, those without a row stay Skipped.
+  if (!job.skipping) job.cancelling = true;
+  return affected;
+}
+
+void QueueApply::stop_at_max_failures(Job& job) {
+  if (job.counts.failed < job.spec->max_failures || cancel_all(job) == 0) return;
+  if (!job.reason.empty()) return;
+  const std::string most = std::to_string(job.spec->max_failures);
+  job.reason = std::to_string(job.counts.failed) + (job.counts.failed == 1 ? " task" : " tasks") +
+               " failed: stopped by --max-failures " + most;
 }
 
 std::uint64_t QueueApply::cancel_between(Job& job, Job::OrdinalSpan span) {
@@ -64,7 +81,7 @@ std::uint64_t QueueApply::cancel_between(Job& job, Job::OrdinalSpan span) {
     if (cancel_live({job, ordinal}, live)) ++affected;
   }
   for (auto at = job.ready.next(first); at && *at <= last; at = job.ready.next(*at + 1)) {
-    cancel_ready({job, *at});
+    finish_ready({job, *at}, TaskState::Cancelled);
     ++affected;
   }
   return affected;
@@ -76,8 +93,10 @@ void QueueApply::on(const cmd::JobCancelled& c) {
   if (job == nullptr) return answer_part(c.asked, c.last, absent(c.job));
   Part part{c.job};
   part.note = "nothing of job " + std::to_string(c.job.value) + " was left to cancel";
+  reason_ = c.reason;
   if (c.spans.empty()) {
     part.tasks = cancel_all(*job);
+    if (part.tasks > 0 && job->reason.empty()) job->reason = c.reason;
     return answer_part(c.asked, c.last, part);
   }
   part.found = false;
@@ -123,6 +142,23 @@ void QueueApply::on(const cmd::JobResumed& c) {
   answer_part(c.asked, c.last, part);
 }
 
+// --- Priority ------------------------------------------------------------------------------------
+
+void QueueApply::on(const cmd::JobPrioritised& c) {
+  if (is_repeated(c.asked)) return;
+  Job* job = queue_.job_at(c.job);
+  if (job == nullptr) return answer_part(c.asked, c.last, absent(c.job));
+  Part part{c.job};
+  part.note = "job " + std::to_string(c.job.value) + " has that priority already";
+  if (job->priority != c.priority) {
+    part.tasks = job->counts.waiting + job->counts.ready + job->counts.backoff;
+    part.note.clear();
+    job->priority = c.priority;
+    touch(*job);
+  }
+  answer_part(c.asked, c.last, part);
+}
+
 // --- Retry ---------------------------------------------------------------------------------------
 
 QueueApply::RetryMatch QueueApply::match(const Job& job, const cmd::TasksRetried& c) const {
@@ -139,7 +175,7 @@ QueueApply::RetryMatch QueueApply::match(const Job& job, const cmd::TasksRetried
     for (std::uint64_t at = ordinals->first; at <= last; ++at) {
       const auto touched = job.bytes.next_touched(static_cast<std::uint32_t>(at));
       const std::uint64_t next = touched && *touched <= last ? *touched : last + 1;
-      if (next > at && job.cancelling && is_wanted(TaskState::Cancelled)) {
+      if (next > at && is_wanted(job.untouched_state())) {
         found.untouched.emplace_back(at, next - 1);
         found.untouched_count += next - at;
       }
@@ -202,13 +238,13 @@ std::uint64_t QueueApply::retry(Job& job, const RetryMatch& found) {
     for (std::uint32_t ordinal = first; ordinal <= last; ++ordinal) to_fresh(ordinal);
   }
   if (are_all_untouched) {
-    // None is left that the job's flag speaks for.
-    job.counts.cancelled -= found.untouched_count;
-    job.counts.ready += found.untouched_count;
-    job.cancelling = false;
+    // None is left that the job's flags speak for.
+    count_of(job.counts, job.untouched_state()) -= found.untouched_count;
+    job.cancelling = job.skipping = false;
+    count_of(job.counts, job.idle_state()) += found.untouched_count;
   }
   job.finished_at = {};
-  job.reason.clear();
+  if (!job.skipping) job.reason.clear();
   job.excluded.clear();
   queue_.reopened_.erase(job.id);
   touch(job);
@@ -238,12 +274,16 @@ void QueueApply::on(const cmd::TasksRetried& c) {
 
 void QueueApply::on(const cmd::JobReopened& c) {
   if (c.job >= queue_.next_job_ || queue_.jobs_.contains(c.job)) return;
+  if (queue_.deletions_.contains(c.job)) return;
   Job job;
   job.id = c.job;
   job.owner = c.owner;
   job.set_spec(std::make_shared<const JobSpec>(c.spec));
   job.token = c.token;
   job.cancelling = c.cancelling;
+  job.skipping = c.skipping && !c.cancelling;
+  job.priority = c.priority;
+  job.reason = c.reason;
   job.submitted_at = c.submitted_at;
   job.started_at = c.started_at;
   job.launched = c.launched;
@@ -254,8 +294,8 @@ void QueueApply::on(const cmd::JobReopened& c) {
   for (const cmd::JobReopened::Run& run : c.runs) {
     if (!is_finished(run.state) || run.count > job.tasks - at) return;
     count_of(job.counts, run.state) += run.count;
-    const bool has_rows = run.has_rows || !c.cancelling || run.attempts.value > 0 ||
-                          run.state != TaskState::Cancelled;
+    const bool has_rows =
+        run.has_rows || run.attempts.value > 0 || run.state != job.untouched_state();
     for (std::uint64_t end = at + run.count; at < end; ++at) {
       if (has_rows) job.bytes.set(static_cast<std::uint32_t>(at), run.state, run.attempts);
     }

@@ -9,6 +9,30 @@
 #include "master/core/queue_apply.h"
 
 namespace capstan {
+namespace {
+
+constexpr std::uint64_t kStdinParts = limits::kStdinBytes / limits::kInputChunkBytes;
+
+std::uint64_t inputs_per_task(const JobSpec& spec) {
+  return std::max(spec.inputs_per_task, 1U);
+}
+
+/// `c` may be the next part of what is staged.
+bool is_next(const SubmissionRow& row, const cmd::InputsStaged& c) {
+  const std::uint64_t first = c.first >= kStdinFirst ? kStdinFirst + row.parts : row.inputs;
+  return c.part == row.parts && c.first == first && c.count > 0;
+}
+
+bool may_stage(const SubmissionRow& row, const cmd::InputsStaged& c) {
+  if (c.first >= kStdinFirst) {
+    return row.spec.has_stdin && row.inputs == 0 && c.count == 1 && row.parts < kStdinParts;
+  }
+  // The values of one task are in one chunk: whatever is followed by another is cut between tasks.
+  return row.spec.has_inputs && c.count <= limits::kTasksPerJob - row.inputs &&
+         row.inputs % inputs_per_task(row.spec) == 0;
+}
+
+}  // namespace
 
 // --- Requests ------------------------------------------------------------------------------------
 
@@ -72,7 +96,7 @@ void QueueApply::drop(SubmissionId id) {
   const auto it = queue_.submissions_.find(id);
   if (it == queue_.submissions_.end()) return;
   rows_.submissions.insert_or_assign(id, std::nullopt);
-  if (it->second.inputs > 0) rows_.drop_inputs(id);
+  if (it->second.parts > 0) rows_.drop_inputs(id);
   queue_.submissions_by_request_.erase(it->second.asked);
   queue_.submissions_.erase(it);
 }
@@ -118,17 +142,17 @@ void QueueApply::on(const cmd::InputsStaged& c) {
   }
   SubmissionRow& row = it->second;
   if (c.part < row.parts) return emit(effect::PartAccepted{c.asked, c.part});
-  if (c.part > row.parts || c.first != row.inputs || c.count == 0) {
+  if (!is_next(row, c)) {
     return refuse_and_drop(c.asked, c.id,
                            "part " + std::to_string(row.parts) +
                                " of the inputs was expected, not " + std::to_string(c.part));
   }
-  if (!row.spec.has_inputs || c.count > limits::kTasksPerJob - row.inputs) {
-    return refuse_and_drop(c.asked, c.id, "the job cannot have so many inputs");
+  if (!may_stage(row, c)) {
+    return refuse_and_drop(c.asked, c.id, "the job cannot have these inputs");
   }
   rows_.inputs.insert_or_assign({c.id, c.first}, InputChunkRow{c.count, c.chunk});
   ++row.parts;
-  row.inputs += c.count;
+  if (c.first < kStdinFirst) row.inputs += c.count;
   rows_.submissions.insert_or_assign(c.id, row);
   emit(effect::PartAccepted{c.asked, c.part});
 }
@@ -152,6 +176,15 @@ bool QueueApply::is_token_taken(const cmd::JobSubmitted& c, const SubmissionRow&
   return true;
 }
 
+void QueueApply::take_token(const Job& job, const SubmissionRow& submission) {
+  if (job.token.empty()) return;
+  const Queue::TokenKey key{job.owner, job.token};
+  const TokenRow row{job.id, submission.digest, job.tasks, entry_.wall};
+  queue_.tokens_.insert_or_assign(key, row);
+  queue_.token_uses_.insert_or_assign(job.id, Queue::TokenUse{key, 0});
+  rows_.tokens.insert_or_assign(key, row);
+}
+
 void QueueApply::on(const cmd::JobSubmitted& c) {
   if (is_repeated(c.asked)) return;
   const auto it = queue_.submissions_.find(c.id);
@@ -168,12 +201,20 @@ void QueueApply::on(const cmd::JobSubmitted& c) {
   JobSpec spec = std::move(submission.spec);
   if (spec.has_inputs) {
     spec.indices.clear();
-    if (c.inputs > 0) spec.indices = {{1, static_cast<std::uint32_t>(c.inputs), 1}};
+    const std::uint64_t per_task = inputs_per_task(spec);
+    const std::uint64_t count = c.inputs / per_task + (c.inputs % per_task > 0 ? 1 : 0);
+    if (count > 0) spec.indices = {{1, static_cast<std::uint32_t>(count), 1}};
   }
   const std::uint64_t tasks = task_count(spec);
   if (tasks == 0 || tasks > limits::kTasksPerJob || c.job < queue_.next_job_) {
     return refuse_and_drop(c.asked, c.id,
                            "a job has 1 to 100000000 tasks, not " + std::to_string(tasks));
+  }
+  const auto upstream = find_upstream(spec, c);
+  if (!upstream) {
+    drop(c.id);
+    return refuse(c.asked, Errc::NotFound,
+                  "job " + std::to_string(upstream.error().value) + " does not exist (any more)");
   }
   Job& job = queue_.jobs_[c.job];
   job.id = c.job;
@@ -181,18 +222,14 @@ void QueueApply::on(const cmd::JobSubmitted& c) {
   job.set_spec(std::make_shared<const JobSpec>(std::move(spec)));
   job.token = submission.token;
   job.paused = job.spec->hold;
+  job.priority = job.spec->priority;
   job.submitted_at = entry_.wall;
-  job.inputs = job.spec->has_inputs ? c.id : SubmissionId();
+  job.inputs = job.spec->has_inputs || job.spec->has_stdin ? c.id : SubmissionId();
   job.ready.insert(0, static_cast<std::uint32_t>(tasks - 1));
   job.counts.ready = tasks;
   queue_.next_job_ = c.job.next();
-  if (!job.token.empty()) {
-    const Queue::TokenKey key{job.owner, job.token};
-    const TokenRow row{job.id, submission.digest, tasks, entry_.wall};
-    queue_.tokens_.insert_or_assign(key, row);
-    queue_.token_uses_.insert_or_assign(job.id, Queue::TokenUse{key, 0});
-    rows_.tokens.insert_or_assign(key, row);
-  }
+  take_token(job, submission);
+  begin_waiting(job, *upstream);
   rows_.submissions.insert_or_assign(c.id, std::nullopt);
   queue_.submissions_by_request_.erase(c.asked);
   queue_.submissions_.erase(it);
@@ -201,6 +238,7 @@ void QueueApply::on(const cmd::JobSubmitted& c) {
   row.jobs = {c.job};
   row.tasks = tasks;
   row.submission = true;
+  row.reason = job.skipping ? "skipped: " + job.reason : "";
   answer(c.asked, std::move(row));
 }
 

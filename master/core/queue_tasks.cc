@@ -10,7 +10,8 @@ namespace capstan {
 void QueueApply::on(const cmd::TasksAssigned& c) {
   Worker* worker = queue_.worker_at(c.worker);
   Job* job = queue_.job_at(c.job);
-  if (worker == nullptr || !worker->row.present || job == nullptr || job->paused) return;
+  if (worker == nullptr || !worker->row.present || job == nullptr) return;
+  if (job->paused || job->is_waiting()) return;
   std::vector<TaskIndex> started;
   started.reserve(c.tasks.size());
   for (const TaskIndex index : c.tasks) {
@@ -81,11 +82,14 @@ void QueueApply::on(const cmd::TasksReturned& c) {
       finish(granted.at, &live, TaskState::Cancelled, std::move(row));
     } else if (live.started) {
       // It said before that it runs: whatever became of it, its number was used.
-      Loss loss{"its worker gave it back after it had started", 0};
+      Loss loss{"its worker gave it back after it had started", 1};
       lose(granted, loss);
     } else {
       live.number_free = true;
-      to_ready(granted);
+      // What nobody asked for is not given out again at once: a worker that gives everything back
+      // would keep the master busy with nothing.
+      const bool is_expected = live.recalled || worker->row.leaving || worker->row.disk_full;
+      is_expected ? to_ready(granted) : to_backoff(granted);
     }
   }
 }

@@ -15,18 +15,19 @@ Worker* QueueApply::present(WorkerId id, const Instance& instance) {
 
 void QueueApply::on(const cmd::WorkerEnrolled& c) {
   if (const Worker* known = queue_.find_worker_by_key(c.public_key)) {
-    return emit(effect::KeyAdded{known->id, known->row.name, known->row.public_key});
+    return emit(effect::KeyAdded{Role::Worker, known->row.name, known->row.public_key});
   }
   if (c.worker < queue_.next_worker_) return;
   WorkerRow row;
   row.name = c.name;
   row.public_key = c.public_key;
   // Two enrolments of one name may be on their way at once.
-  for (int n = 2; queue_.workers_by_name_.contains(row.name); ++n) {
-    row.name = c.name + "-" + std::to_string(n);
-  }
+  const auto is_taken = [&](const std::string& name) {
+    return queue_.workers_by_name_.contains(name) || queue_.has_key_named(name);
+  };
+  for (int n = 2; is_taken(row.name); ++n) { row.name = c.name + "-" + std::to_string(n); }
   rows_.workers.insert_or_assign(c.worker, row);
-  emit(effect::KeyAdded{c.worker, row.name, row.public_key});
+  emit(effect::KeyAdded{Role::Worker, row.name, row.public_key});
   queue_.add_worker(c.worker, std::move(row));
   queue_.next_worker_ = c.worker.next();
 }
@@ -35,11 +36,11 @@ void QueueApply::on(const cmd::WorkerEnrolled& c) {
 
 void QueueApply::on(const cmd::WorkerJoined& c) {
   Worker* found = queue_.worker_at(c.worker);
-  if (found == nullptr) return;
+  if (found == nullptr || found->row.removed) return;
   Worker& worker = *found;
   const Reconciliation plan = reconcile(queue_, worker, c);
   lose_all(worker, plan.lose, {"worker " + worker.row.name + " was started anew", worker.row.cpus});
-  const std::map<AttemptKey, std::uint32_t> were_dying = std::move(worker.dying);
+  const std::map<AttemptKey, Share> were_dying = std::move(worker.dying);
   welcome(worker, c);
   for (const AttemptKey& key : plan.adopt) adopt(key, worker);
   for (const AttemptKey& key : plan.cancelled_now) {
@@ -54,15 +55,16 @@ void QueueApply::on(const cmd::WorkerJoined& c) {
   if (!plan.cancel.empty()) emit(effect::CancelAttempts{c.worker, CancelWhy::User, plan.cancel});
   if (!plan.recall.empty()) emit(effect::RecallAttempts{c.worker, plan.recall});
   for (const AttemptKey& key : plan.kill) {
-    // A job that left memory: its cpus are not known any more, so it may take the whole machine.
+    // A job that left memory: its share is not known any more: it may be the whole machine.
     const Job* job = queue_.find_job(key.job);
     const auto was = were_dying.find(key);
-    const std::uint32_t unknown = was == were_dying.end() ? worker.row.cpus : was->second;
-    mark_dying(worker, key, job == nullptr ? unknown : job->spec->cpus);
+    const Share whole{worker.row.cpus, worker.row.mem_bytes};
+    const Share unknown = was == were_dying.end() ? whole : was->second;
+    mark_dying(worker, key, job == nullptr ? unknown : share_of(*job->spec));
   }
   if (!plan.kill.empty()) emit(effect::CancelAttempts{c.worker, CancelWhy::NotGranted, plan.kill});
   note_started(worker, c);
-  if (c.leaving) recall_unstarted(worker);
+  if (c.leaving || worker.row.drained) recall_unstarted(worker);
 }
 
 void QueueApply::welcome(Worker& worker, const cmd::WorkerJoined& c) {
@@ -76,10 +78,11 @@ void QueueApply::welcome(Worker& worker, const cmd::WorkerJoined& c) {
   row.present = true;
   row.leaving = c.leaving;
   row.disk_full = c.disk_full;
+  row.mem_bytes = c.mem_bytes;
   row.left_at = {};
   row.left_reason.clear();
   worker.dying.clear();
-  worker.cpus_dying = 0;
+  worker.dying_sum = {};
   rows_.workers.insert_or_assign(worker.id, row);
   emit(effect::OpenSession{c.worker, c.instance});
 }
@@ -122,7 +125,7 @@ void QueueApply::part(Worker& worker, Loss loss) {
   worker.row.left_at = ago(Micros(0));
   worker.row.left_reason = loss.reason;
   worker.dying.clear();
-  worker.cpus_dying = 0;
+  worker.dying_sum = {};
   rows_.workers.insert_or_assign(worker.id, worker.row);
   emit(effect::CloseSession{worker.id, worker.row.instance});
   const Attempts keys(worker.granted.begin(), worker.granted.end());
@@ -158,15 +161,17 @@ void QueueApply::recall_unstarted(Worker& worker) {
 
 // --- Told to stop, not yet gone ------------------------------------------------------------------
 
-void QueueApply::mark_dying(Worker& worker, const AttemptKey& key, std::uint32_t cpus) {
-  if (!worker.row.present) return;
-  if (worker.dying.emplace(key, cpus).second) worker.cpus_dying += cpus;
+void QueueApply::mark_dying(Worker& worker, const AttemptKey& key, Share share) {
+  if (!worker.row.present || !worker.dying.emplace(key, share).second) return;
+  worker.dying_sum.cpus += share.cpus;
+  worker.dying_sum.mem_bytes += share.mem_bytes;
 }
 
 void QueueApply::forget_dying(Worker& worker, const AttemptKey& key) {
   const auto it = worker.dying.find(key);
   if (it == worker.dying.end()) return;
-  worker.cpus_dying -= it->second;
+  worker.dying_sum.cpus -= it->second.cpus;
+  worker.dying_sum.mem_bytes -= it->second.mem_bytes;
   worker.dying.erase(it);
 }
 

@@ -52,11 +52,12 @@ bool proves_launch(EndClass end) {
   return false;
 }
 
-Micros backoff_after(const AttemptKey& key, std::uint32_t failures) {
-  constexpr Micros first = limits::kBackoffFirst;
-  constexpr Micros most = limits::kBackoffMax;
-  const std::uint32_t doublings = std::min(failures - std::min(failures, 1U), 16U);
-  const std::int64_t full = std::min(first.count() << doublings, most.count());
+Micros backoff_after(const AttemptKey& key, std::uint32_t failures, Micros first) {
+  if (first.count() <= 0) first = limits::kBackoffFirst;
+  const std::int64_t most = std::max<Micros>(limits::kBackoffMax, first).count();
+  std::int64_t full = first.count();
+  for (std::uint32_t failure = 1; failure < failures && full < most; ++failure) full *= 2;
+  full = std::min(full, most);
   const std::uint64_t hash =
       mix64(key.job.value ^ mix64(key.task.value ^ mix64(key.attempt.value)));
   const auto quarter = static_cast<std::uint64_t>(full / 4);

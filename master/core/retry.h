@@ -39,8 +39,10 @@ struct BeforeResult {
 /// The command was started, so program and directory exist there.
 [[nodiscard]] bool proves_launch(EndClass end);
 
-/// 1 s doubling to 60 s by the number of failures (1: the first), of which up to a quarter is taken
-/// off by a hash of the attempt, so that tasks that failed together do not come back together.
-[[nodiscard]] Micros backoff_after(const AttemptKey& key, std::uint32_t failures);
+/// `first` (0: 1 s) doubling to 60 s, or to `first` where that is more, by the number of failures
+/// (1: the first), of which up to a quarter is taken off by a hash of the attempt, so that tasks
+/// that failed together do not come back together.
+[[nodiscard]] Micros backoff_after(const AttemptKey& key, std::uint32_t failures,
+                                   Micros first = Micros(0));
 
 }  // namespace capstan

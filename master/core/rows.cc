@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "master/core/rows.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -41,8 +42,9 @@ AttemptRow attempt_in(const TaskRow& row) {
 
 bool RowChanges::empty() const {
   return jobs.empty() && tasks.empty() && attempts.empty() && archived.empty() && workers.empty() &&
-         requests.empty() && tokens.empty() && submissions.empty() && inputs.empty() &&
-         inputs_dropped.empty();
+         keys.empty() && requests.empty() && tokens.empty() && submissions.empty() &&
+         inputs.empty() && inputs_dropped.empty() && deleted.empty() && swept.empty() &&
+         requests_forgotten == TimePoint{};
 }
 
 void RowChanges::drop_inputs(SubmissionId submission) {
@@ -50,17 +52,27 @@ void RowChanges::drop_inputs(SubmissionId submission) {
   inputs_dropped.push_back(submission);
 }
 
+void RowChanges::delete_job(JobId job, DeletedRow row) {
+  jobs.erase(job);
+  std::erase_if(tokens, [&](const auto& each) { return each.second.job == job; });
+  deleted.insert_or_assign(job, std::move(row));
+}
+
 void RowChanges::merge(RowChanges later) {
+  for (auto& [job, row] : later.deleted) delete_job(job, std::move(row));
   for (const SubmissionId submission : later.inputs_dropped) drop_inputs(submission);
   fold(jobs, later.jobs);
   fold(tasks, later.tasks);
   fold(attempts, later.attempts);
   fold(workers, later.workers);
+  fold(keys, later.keys);
   fold(requests, later.requests);
   fold(tokens, later.tokens);
   fold(submissions, later.submissions);
   fold(inputs, later.inputs);
   archived.insert(archived.end(), later.archived.begin(), later.archived.end());
+  swept.insert(swept.end(), later.swept.begin(), later.swept.end());
+  requests_forgotten = std::max(requests_forgotten, later.requests_forgotten);
 }
 
 }  // namespace capstan

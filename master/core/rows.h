@@ -28,16 +28,20 @@ struct JobRow {
   std::shared_ptr<const JobSpec> spec;  ///< Immutable, shared with the queue; written once.
   std::string token;
   JobState state = JobState::Queued;
-  bool paused = false;      ///< Kept apart from `state`: running tasks of a paused job go on.
-  bool cancelling = false;  ///< The whole job was: tasks without a row are Cancelled, not Ready.
+  bool paused = false;        ///< Kept apart from `state`: running tasks of a paused job go on.
+  bool cancelling = false;    ///< The whole job was: tasks without a row are Cancelled, not Ready.
+  bool skipping = false;      ///< The whole job was skipped: tasks without a row are Skipped.
+  bool awaits_begin = false;  ///< Its spec.begin_at has not been reached (JobReleased).
+  std::vector<JobId> waits_for{};  ///< Live jobs that must end before it begins. Ascending.
+  std::int32_t priority = 0;       ///< The spec's, until somebody changes it.
   std::uint64_t tasks = 0;
   JobCounts counts;
   WallTime submitted_at, started_at, finished_at;
-  std::string reason;              ///< Why the job failed as a whole.
+  std::string reason;              ///< Why it failed or was skipped as a whole, or was cancelled.
   std::vector<WorkerId> excluded;  ///< Workers that cannot launch it.
   bool launched = false;           ///< Some attempt of it got past launching.
   Micros mean_wall{0};             ///< Exponential mean, for prefill.
-  SubmissionId inputs;             ///< Whose chunks are its inputs; 0: it has none.
+  SubmissionId inputs;             ///< Whose chunks are its inputs and stdin; 0: none.
 };
 
 /// A task that was touched. Every attempt is in exactly one place: in its task's row while it is
@@ -101,7 +105,22 @@ struct WorkerRow {
   bool disk_full = false;
   WallTime joined_at, left_at;
   std::string left_reason;
+  std::uint64_t mem_bytes = 0;  ///< What its tasks may use together; 0: not known.
+  bool drained = false;         ///< By an admin: it finishes what runs and gets nothing new.
+  std::string drained_by, drain_reason;
+  bool removed = false;  ///< Its name and key are free again; the row names it in old attempts.
   bool operator==(const WorkerRow&) const = default;
+};
+
+/// A key that an admin gave to somebody, or took from somebody.
+struct KeyRow {
+  std::string name;
+  Role role = Role::User;
+  WallTime added_at;
+  std::string added_by;
+  WallTime revoked_at;  ///< 0: valid.
+  std::string revoked_by;
+  bool operator==(const KeyRow&) const = default;
 };
 
 /// A mutation that was answered: the same id gets the same answer. Errc::OutcomeUnknown: a request
@@ -137,12 +156,33 @@ struct SubmissionRow {
   bool operator==(const SubmissionRow&) const = default;
 };
 
+/// Where the rows of a job's standard input begin: kStdinFirst + 0, 1 … each with one value.
+inline constexpr std::uint64_t kStdinFirst = std::uint64_t{1} << 62U;
+
 /// Inputs first … first+count-1 (0-based ordinals) of a submission; a job takes them over under its
 /// submission's id.
 struct InputChunkRow {
   std::uint64_t count = 0;
   Bytes chunk;
   bool operator==(const InputChunkRow&) const = default;
+};
+
+/// A job that leaves `jobs`, and `tokens` if it has one there, for `deletions`.
+struct DeletedRow {
+  std::string owner, token;
+  SubmissionId inputs;
+  bool operator==(const DeletedRow&) const = default;
+};
+
+/// Rows of a deleted job: tasks and attempts up to an index, inputs up to an ordinal. `last`:
+/// all that is left, the template, and its row in `deletions`.
+struct SweptRow {
+  JobId job;
+  SubmissionId inputs;
+  TaskIndex tasks_upto;
+  std::uint64_t inputs_upto = 0;
+  bool last = false;
+  bool operator==(const SweptRow&) const = default;
 };
 
 /// A std::nullopt deletes the row.
@@ -154,15 +194,20 @@ struct RowChanges {
   /// (INSERT … SELECT … WHERE ended), because a new round begins. In order.
   std::vector<std::pair<JobId, IndexSpan>> archived;
   std::map<WorkerId, WorkerRow> workers;
+  std::map<std::string, KeyRow> keys;  ///< By public key.
   std::map<Asked, RequestRow> requests;
   std::map<std::pair<std::string, std::string>, TokenRow> tokens;  ///< (owner, token)
   std::map<SubmissionId, std::optional<SubmissionRow>> submissions;
   std::map<std::pair<SubmissionId, std::uint64_t>, InputChunkRow> inputs;  ///< (submission, first)
   std::vector<SubmissionId> inputs_dropped;  ///< All chunks of a dropped submission.
+  std::map<JobId, DeletedRow> deleted;       ///< Behind `archived`, before every other row.
+  std::vector<SweptRow> swept;               ///< Behind every other row, in order.
+  TimePoint requests_forgotten;              ///< Requests up to then are gone; 0: none.
 
   [[nodiscard]] bool empty() const;
   /// Deletes all chunks of a submission, those written in this batch too.
   void drop_inputs(SubmissionId submission);
+  void delete_job(JobId job, DeletedRow row);
   /// Folds a later batch into this one.
   /// REQUIRES: `later.archived` is empty or `tasks` here touches none of its tasks (the store
   /// flushes first otherwise).

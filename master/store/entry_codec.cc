@@ -48,8 +48,12 @@ void fields(Io& io, Is<cmd::InputsStaged> auto& c) {
   io(c.asked, c.id, c.part, c.first, c.count, c.chunk);
 }
 template <class Io>
+void fields(Io& io, Is<cmd::JobSubmitted::Ended> auto& c) {
+  io(c.job, c.state);
+}
+template <class Io>
 void fields(Io& io, Is<cmd::JobSubmitted> auto& c) {
-  io(c.asked, c.id, c.job, c.inputs);
+  io(c.asked, c.id, c.job, c.inputs, c.ended);
 }
 template <class Io>
 void fields(Io& io, Is<cmd::SubmissionDropped> auto& c) {
@@ -57,7 +61,7 @@ void fields(Io& io, Is<cmd::SubmissionDropped> auto& c) {
 }
 template <class Io>
 void fields(Io& io, Is<cmd::JobCancelled> auto& c) {
-  io(c.asked, c.job, c.spans, c.last);
+  io(c.asked, c.job, c.spans, c.last, c.reason);
 }
 template <class Io>
 void fields(Io& io, Is<cmd::JobPaused> auto& c) {
@@ -78,7 +82,7 @@ void fields(Io& io, Is<cmd::JobReopened::Run> auto& c) {
 template <class Io>
 void fields(Io& io, Is<cmd::JobReopened> auto& c) {
   io(c.job, c.owner, c.spec, c.submitted_at, c.started_at, c.runs, c.token, c.inputs, c.cancelling,
-     c.launched, c.mean_wall, c.round);
+     c.launched, c.mean_wall, c.round, c.skipping, c.priority, c.reason);
 }
 template <class Io>
 void fields(Io& io, Is<cmd::RequestAnswered> auto& c) {
@@ -95,7 +99,7 @@ void fields(Io& io, Is<cmd::WorkerJoined::Held> auto& c) {
 template <class Io>
 void fields(Io& io, Is<cmd::WorkerJoined> auto& c) {
   io(c.worker, c.instance, c.cpus, c.version, c.address, c.note, c.held, c.spooled, c.leaving,
-     c.disk_full);
+     c.disk_full, c.mem_bytes);
 }
 template <class Io>
 void fields(Io& io, Is<cmd::WorkerLost> auto& c) {
@@ -137,6 +141,50 @@ template <class Io>
 void fields(Io& io, Is<cmd::BackoffsOver> auto& c) {
   io(c.job, c.tasks);
 }
+template <class Io>
+void fields(Io& io, Is<cmd::JobReleased> auto& c) {
+  io(c.job);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::JobPrioritised> auto& c) {
+  io(c.asked, c.job, c.priority, c.last);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::WorkersDrained> auto& c) {
+  io(c.asked, c.workers, c.drained, c.reason);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::WorkersRemoved> auto& c) {
+  io(c.asked, c.workers);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::KeyAdded> auto& c) {
+  io(c.asked, c.name, c.public_key, c.role);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::KeyRevoked> auto& c) {
+  io(c.asked, c.name, c.own);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::JobsDeleted::One> auto& c) {
+  io(c.job, c.owner, c.token, c.inputs, c.tasks);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::JobsDeleted> auto& c) {
+  io(c.asked, c.jobs, c.names_jobs, c.last, c.note);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::DeletionsSwept::Step> auto& c) {
+  io(c.job, c.tasks_upto, c.inputs_upto, c.last);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::DeletionsSwept> auto& c) {
+  io(c.steps);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::RequestsForgotten> auto& c) {
+  io(c.upto);
+}
 
 /// Shapes that common/wire writes and reads.
 template <class T>
@@ -157,8 +205,12 @@ class Out {
   void one(bool v) { writer_.boolean(v); }
   void one(Errc v) { writer_.u64(static_cast<std::uint64_t>(v)); }
   void one(TaskState v) { writer_.u64(static_cast<std::uint64_t>(v)); }
+  void one(JobState v) { writer_.u64(static_cast<std::uint64_t>(v)); }
+  void one(std::int32_t v) { writer_.i64(v); }
+  void one(Role v) { writer_.u64(static_cast<std::uint64_t>(v)); }
   void one(Micros v) { writer_.i64(v.count()); }
   void one(WallTime v) { writer_.i64(v.us); }
+  void one(TimePoint v) { writer_.i64(v.us); }
   template <class Tag, class Rep>
   void one(const StrongId<Tag, Rep>& v) {
     writer_.u64(v.value);
@@ -194,8 +246,20 @@ class In {
   void one(TaskState& v) {
     v = static_cast<TaskState>(reader_.u64(static_cast<std::uint64_t>(TaskState::Skipped)));
   }
+  void one(JobState& v) {
+    v = static_cast<JobState>(reader_.u64(static_cast<std::uint64_t>(JobState::Skipped)));
+  }
+  void one(std::int32_t& v) {
+    const std::int64_t wide = reader_.i64();
+    v = static_cast<std::int32_t>(wide);
+    if (v != wide) reader_.set_error("a number is too large");
+  }
+  void one(Role& v) {
+    v = static_cast<Role>(reader_.u64(static_cast<std::uint64_t>(Role::Witness)));
+  }
   void one(Micros& v) { v = Micros(reader_.i64()); }
   void one(WallTime& v) { v.us = reader_.i64(); }
+  void one(TimePoint& v) { v.us = reader_.i64(); }
   template <class Tag, class Rep>
   void one(StrongId<Tag, Rep>& v) {
     v.value = static_cast<Rep>(reader_.u64(std::numeric_limits<Rep>::max()));

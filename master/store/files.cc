@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,12 +13,6 @@ std::uint64_t file_bytes(const std::string& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) return 0;
   return static_cast<std::uint64_t>(status.st_size);
-}
-
-std::uint64_t disk_free_bytes(const std::string& dir) {
-  struct statvfs status {};
-  if (::statvfs(dir.c_str(), &status) != 0) return UINT64_MAX;
-  return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
 }
 
 Result<void> sync_dir(const std::string& dir) {

@@ -15,8 +15,6 @@ namespace capstan::store {
 
 /// 0 when it does not exist.
 std::uint64_t file_bytes(const std::string& path);
-/// What a process without privileges may still write there; UINT64_MAX when that cannot be told.
-std::uint64_t disk_free_bytes(const std::string& dir);
 
 /// Makes names in `dir` durable.
 Result<void> sync_dir(const std::string& dir);

@@ -44,8 +44,8 @@ std::optional<std::uint32_t> next_in_any(const std::vector<IndexRange>& ranges,
 
 TaskState untouched_state(const JobRow& job) {
   if (job.cancelling) return TaskState::Cancelled;
-  if (!is_finished(job.state)) return TaskState::Ready;
-  return job.counts.skipped > 0 ? TaskState::Skipped : TaskState::Cancelled;
+  if (job.skipping) return TaskState::Skipped;
+  return job.awaits_begin || !job.waits_for.empty() ? TaskState::Waiting : TaskState::Ready;
 }
 
 std::uint64_t count_in(const JobCounts& c, std::uint32_t states) {

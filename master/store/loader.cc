@@ -201,10 +201,18 @@ Result<LoadedState> load_state(Connection& db, const Position& position) {
   Statement workers =
       TRY(db.prepare(std::string("SELECT ") + kWorkerColumns + " FROM workers ORDER BY id"));
   while (TRY(workers.next())) state.workers.insert(read_worker(workers));
+  Statement keys =
+      TRY(db.prepare(std::string("SELECT ") + kKeyColumns + " FROM keys ORDER BY public_key"));
+  while (TRY(keys.next())) state.keys.insert(TRY(read_key(keys)));
   Statement submissions = TRY(
       db.prepare(std::string("SELECT ") + kSubmissionColumns + " FROM submissions ORDER BY id"));
   while (TRY(submissions.next())) state.submissions.insert(TRY(read_submission(submissions)));
   TRY(load_requests(db, state));
+  Statement deletions = TRY(db.prepare("SELECT job, inputs FROM deletions"));
+  while (TRY(deletions.next())) {
+    const JobId job(deletions.u64());
+    state.deletions.emplace(job, SubmissionId(deletions.u64()));
+  }
   TRY(load_jobs(db, state));
   return state;
 }

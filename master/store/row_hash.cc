@@ -64,6 +64,7 @@ void add(Bytestream& out, const JobRow& row, bool is_new) {
   out.more(c.waiting, c.ready, c.running, c.backoff, c.succeeded, c.failed, c.cancelled, c.skipped);
   out.more(row.submitted_at, row.started_at, row.finished_at, row.reason, row.excluded);
   out.more(row.launched, row.mean_wall, row.inputs);
+  out.more(row.skipping, row.awaits_begin, row.waits_for, row.priority);
   if (is_new && row.spec != nullptr) out.more(encode_spec(*row.spec));
 }
 
@@ -88,6 +89,7 @@ void add(Bytestream& out, WorkerId id, const WorkerRow& row) {
   out.row('w', id, row.name, row.public_key, row.instance, row.cpus, row.version, row.address,
           row.note, row.present, row.leaving, row.disk_full, row.joined_at, row.left_at,
           row.left_reason);
+  out.more(row.mem_bytes, row.drained, row.drained_by, row.drain_reason, row.removed);
 }
 
 void add(Bytestream& out, SubmissionId id, const SubmissionRow& row) {
@@ -101,6 +103,7 @@ Digest hash_rows(const Digest& before, const RowChanges& changes, JobId first_ne
   if (changes.empty()) return before;
   Bytestream out;
   for (const auto& [job, span] : changes.archived) out.row('A', job, span.first, span.last);
+  for (const auto& [id, row] : changes.deleted) out.row('d', id, row.owner, row.token, row.inputs);
   for (const auto& [id, row] : changes.jobs) add(out, row, id >= first_new);
   for (const auto& [key, row] : changes.tasks) add(out, key, row);
   for (const auto& [key, row] : changes.attempts) {
@@ -110,6 +113,10 @@ Digest hash_rows(const Digest& before, const RowChanges& changes, JobId first_ne
       out.row('-', key.job, key.task, key.attempt);
   }
   for (const auto& [id, row] : changes.workers) add(out, id, row);
+  for (const auto& [key, row] : changes.keys) {
+    out.row('K', key, row.name, row.role, row.added_at, row.added_by, row.revoked_at,
+            row.revoked_by);
+  }
   for (const auto& [asked, row] : changes.requests) {
     out.row('r', asked.owner, asked.request, row.at, row.steady_at, row.code, row.reason, row.jobs,
             row.tasks, row.submission);
@@ -127,6 +134,10 @@ Digest hash_rows(const Digest& before, const RowChanges& changes, JobId first_ne
     out.row('i', key.first, key.second, row.count, row.chunk);
   }
   for (const SubmissionId id : changes.inputs_dropped) out.row('D', id);
+  for (const SweptRow& row : changes.swept) {
+    out.row('S', row.job, row.inputs, row.tasks_upto, row.inputs_upto, row.last);
+  }
+  if (changes.requests_forgotten != TimePoint{}) out.row('f', changes.requests_forgotten);
   return chained_digest(before, out.bytes());
 }
 

@@ -127,6 +127,10 @@ Result<JobRow> read_job(Statement& row) {
   job.launched = row.flag();
   job.mean_wall = Micros(row.i64());
   job.inputs = SubmissionId(row.u64());
+  job.skipping = row.flag();
+  job.awaits_begin = row.flag();
+  job.waits_for = TRY(parse_id_list<JobId>(row.bytes()));
+  job.priority = row.i32();
   job.spec = std::make_shared<const JobSpec>(TRY(decode_spec(row.bytes())));
   return job;
 }
@@ -148,6 +152,24 @@ std::pair<WorkerId, WorkerRow> read_worker(Statement& row) {
   worker.joined_at.us = row.i64();
   worker.left_at.us = row.i64();
   worker.left_reason = row.bytes();
+  worker.mem_bytes = row.u64();
+  worker.drained = row.flag();
+  worker.drained_by = row.bytes();
+  worker.drain_reason = row.bytes();
+  worker.removed = row.flag();
+  return read;
+}
+
+Result<std::pair<std::string, KeyRow>> read_key(Statement& row) {
+  std::pair<std::string, KeyRow> read;
+  auto& [public_key, key] = read;
+  public_key = row.bytes();
+  key.name = row.bytes();
+  key.role = TRY(or_corrupt(parse_role(row.bytes())));
+  key.added_at.us = row.i64();
+  key.added_by = row.bytes();
+  key.revoked_at.us = row.i64();
+  key.revoked_by = row.bytes();
   return read;
 }
 
@@ -188,6 +210,16 @@ Result<std::pair<SubmissionId, SubmissionRow>> read_submission(Statement& row) {
   submission.inputs = row.u64();
   submission.spec = TRY(decode_spec(row.bytes()));
   return read;
+}
+
+cmd::JobsDeleted::One read_deletable(Statement& row) {
+  cmd::JobsDeleted::One one;
+  one.job = JobId(row.u64());
+  one.owner = row.str();
+  one.token = row.str();
+  one.inputs = SubmissionId(row.u64());
+  one.tasks = row.u64();
+  return one;
 }
 
 }  // namespace capstan::store

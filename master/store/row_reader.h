@@ -37,13 +37,17 @@ inline constexpr const char* kJobColumns =
     "id, owner, token, state, paused, cancelling, tasks, waiting, ready, running, backoff,"
     " succeeded, failed, cancelled, skipped, submitted_at_us, started_at_us, finished_at_us, "
     "reason,"
-    " excluded, launched, mean_wall_us, inputs, spec";
+    " excluded, launched, mean_wall_us, inputs, skipping, awaits_begin, waits_for, priority, spec";
 Result<JobRow> read_job(Statement& row);
 
 inline constexpr const char* kWorkerColumns =
     "id, name, public_key, instance, cpus, version, address, note, present, leaving, disk_full,"
-    " joined_at_us, left_at_us, left_reason";
+    " joined_at_us, left_at_us, left_reason, mem_bytes, drained, drained_by, drain_reason, removed";
 std::pair<WorkerId, WorkerRow> read_worker(Statement& row);
+
+inline constexpr const char* kKeyColumns =
+    "public_key, name, role, added_at_us, added_by, revoked_at_us, revoked_by";
+Result<std::pair<std::string, KeyRow>> read_key(Statement& row);
 
 inline constexpr const char* kRequestColumns =
     "owner, request, at_us, steady_at_us, code, reason, jobs, tasks, submission";
@@ -58,5 +62,8 @@ Result<std::pair<SubmissionId, SubmissionRow>> read_submission(Statement& row);
 
 /// 16 bytes; none for NULL.
 Uuid read_uuid(Statement& row);
+
+/// id, owner, token, inputs, tasks.
+cmd::JobsDeleted::One read_deletable(Statement& row);
 
 }  // namespace capstan::store

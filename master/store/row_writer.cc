@@ -50,15 +50,18 @@ constexpr const char* kArchive =
 
 constexpr const char* kUpdateJob =
     "UPDATE jobs SET state = ?, waiting = ?, ready = ?, running = ?, backoff = ?, succeeded = ?,"
-    " failed = ?, cancelled = ?, skipped = ?, paused = ?, cancelling = ?, started_at_us = ?,"
+    " failed = ?, cancelled = ?, skipped = ?, paused = ?, cancelling = ?, skipping = ?, "
+    "awaits_begin = ?,"
+    " waits_for = ?, priority = ?, started_at_us = ?,"
     " finished_at_us = ?, mean_wall_us = ?, launched = ?, excluded = ?, reason = ?"
     " WHERE id = ?";
 
 constexpr const char* kInsertJob =
     "INSERT INTO jobs (state, waiting, ready, running, backoff, succeeded, failed, cancelled,"
-    " skipped, paused, cancelling, started_at_us, finished_at_us, mean_wall_us, launched, excluded,"
-    " reason, id, owner, name, tasks, priority, cpus, submitted_at_us, inputs, token, command, cwd)"
-    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+    " skipped, paused, cancelling, skipping, awaits_begin, waits_for, priority, started_at_us,"
+    " finished_at_us, mean_wall_us, launched, excluded, reason, id, owner, name, tasks, cpus,"
+    " submitted_at_us, inputs, token, command, cwd)"
+    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 constexpr const char* kPutTask =
     "INSERT OR REPLACE INTO tasks VALUES "
@@ -67,13 +70,19 @@ constexpr const char* kPutTask =
 constexpr const char* kPutAttempt =
     "INSERT OR REPLACE INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
-void put_changing(Statement& s, const JobRow& row, const std::string& excluded) {
+/// Text that the row's statement reads until it was run.
+struct JobTexts {
+  std::string excluded, waits_for;
+};
+
+void put_changing(Statement& s, const JobRow& row, const JobTexts& texts) {
   const JobCounts& c = row.counts;
   s.text(to_string(row.state)).put(c.waiting).put(c.ready).put(c.running).put(c.backoff);
   s.put(c.succeeded).put(c.failed).put(c.cancelled).put(c.skipped);
-  s.put(row.paused).put(row.cancelling);
+  s.put(row.paused).put(row.cancelling).put(row.skipping).put(row.awaits_begin);
+  s.text(texts.waits_for).put(row.priority);
   s.put_or_null(row.started_at.us).put_or_null(row.finished_at.us);
-  s.put(row.mean_wall.count()).put(row.launched).text(excluded).text(row.reason);
+  s.put(row.mean_wall.count()).put(row.launched).text(texts.excluded).text(row.reason);
   s.put(row.id.value);
 }
 
@@ -119,6 +128,7 @@ template Result<std::vector<WorkerId>> parse_id_list(std::string_view);
 
 void NextIds::pass(const RowChanges& changes) {
   if (!changes.jobs.empty()) job = std::max(job, changes.jobs.rbegin()->first.next());
+  if (!changes.deleted.empty()) job = std::max(job, changes.deleted.rbegin()->first.next());
   if (!changes.workers.empty()) worker = std::max(worker, changes.workers.rbegin()->first.next());
   if (!changes.submissions.empty()) {
     submission = std::max(submission, changes.submissions.rbegin()->first.next());
@@ -135,8 +145,9 @@ Result<RowWriter> RowWriter::prepare(Connection& db) {
   w.put_attempt_ = TRY(db.prepare(kPutAttempt));
   w.delete_attempt_ =
       TRY(db.prepare("DELETE FROM attempts WHERE job = ? AND task = ? AND attempt = ?"));
-  w.put_worker_ =
-      TRY(db.prepare("INSERT OR REPLACE INTO workers VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+  w.put_worker_ = TRY(
+      db.prepare("INSERT OR REPLACE INTO workers VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+  w.put_key_ = TRY(db.prepare("INSERT OR REPLACE INTO keys VALUES (?,?,?,?,?,?,?)"));
   w.put_request_ = TRY(db.prepare("INSERT OR REPLACE INTO requests VALUES (?,?,?,?,?,?,?,?,?)"));
   w.put_token_ = TRY(db.prepare("INSERT OR REPLACE INTO tokens VALUES (?,?,?,?,?,?)"));
   w.update_submission_ =
@@ -145,11 +156,27 @@ Result<RowWriter> RowWriter::prepare(Connection& db) {
   w.delete_submission_ = TRY(db.prepare("DELETE FROM submissions WHERE id = ?"));
   w.put_inputs_ = TRY(db.prepare("INSERT OR REPLACE INTO inputs VALUES (?,?,?,?)"));
   w.drop_inputs_ = TRY(db.prepare("DELETE FROM inputs WHERE submission = ?"));
+  TRY(w.prepare_deletions(db));
   return w;
+}
+
+Result<void> RowWriter::prepare_deletions(Connection& db) {
+  delete_job_ = TRY(db.prepare("DELETE FROM jobs WHERE id = ?"));
+  // A token may belong to another job by now.
+  delete_token_ = TRY(db.prepare("DELETE FROM tokens WHERE owner = ? AND token = ? AND job = ?"));
+  put_deletion_ = TRY(db.prepare("INSERT OR REPLACE INTO deletions VALUES (?,?)"));
+  sweep_tasks_ = TRY(db.prepare("DELETE FROM tasks WHERE job = ? AND task <= ?"));
+  sweep_attempts_ = TRY(db.prepare("DELETE FROM attempts WHERE job = ? AND task <= ?"));
+  sweep_inputs_ = TRY(db.prepare("DELETE FROM inputs WHERE submission = ? AND first <= ?"));
+  delete_spec_ = TRY(db.prepare("DELETE FROM specs WHERE job = ?"));
+  delete_deletion_ = TRY(db.prepare("DELETE FROM deletions WHERE job = ?"));
+  forget_requests_ = TRY(db.prepare("DELETE FROM requests WHERE steady_at_us <= ?"));
+  return {};
 }
 
 Result<void> RowWriter::write(Connection& db, const RowChanges& changes) {
   TRY(write_archived(changes));
+  TRY(write_deleted(changes));
   for (const auto& [id, row] : changes.jobs) TRY(write_job(db, row));
   for (const auto& [key, row] : changes.tasks) TRY(write_task(key, row));
   for (const auto& [key, row] : changes.attempts) {
@@ -161,12 +188,40 @@ Result<void> RowWriter::write(Connection& db, const RowChanges& changes) {
     TRY(delete_attempt_.run());
   }
   for (const auto& [id, row] : changes.workers) TRY(write_worker(id, row));
+  for (const auto& [key, row] : changes.keys) TRY(write_key(key, row));
   for (const auto& [asked, row] : changes.requests) TRY(write_request(asked, row));
   for (const auto& [key, row] : changes.tokens) {
     put_token_.text(key.first).text(key.second).put(row.job.value).blob(row.digest);
     TRY(put_token_.put(row.tasks).put(row.at.us).run());
   }
-  return write_staging(db, changes);
+  TRY(write_staging(db, changes));
+  for (const SweptRow& row : changes.swept) TRY(sweep(row));
+  if (changes.requests_forgotten == TimePoint{}) return {};
+  return forget_requests_.put(changes.requests_forgotten.us).run();
+}
+
+Result<void> RowWriter::write_deleted(const RowChanges& changes) {
+  for (const auto& [job, row] : changes.deleted) {
+    TRY(delete_job_.put(job.value).run());
+    if (!row.token.empty()) {
+      TRY(delete_token_.text(row.owner).text(row.token).put(job.value).run());
+    }
+    TRY(put_deletion_.put(job.value).put_or_null(row.inputs.value).run());
+  }
+  return {};
+}
+
+Result<void> RowWriter::sweep(const SweptRow& row) {
+  const std::int64_t task = row.last ? INT64_MAX : std::int64_t{row.tasks_upto.value};
+  TRY(sweep_tasks_.put(row.job.value).put(task).run());
+  TRY(sweep_attempts_.put(row.job.value).put(task).run());
+  if (row.inputs) {
+    const std::int64_t input = row.last ? INT64_MAX : static_cast<std::int64_t>(row.inputs_upto);
+    TRY(sweep_inputs_.put(row.inputs.value).put(input).run());
+  }
+  if (!row.last) return {};
+  TRY(delete_spec_.put(row.job.value).run());
+  return delete_deletion_.put(row.job.value).run();
 }
 
 Result<void> RowWriter::write_archived(const RowChanges& changes) {
@@ -177,8 +232,8 @@ Result<void> RowWriter::write_archived(const RowChanges& changes) {
 }
 
 Result<void> RowWriter::write_job(Connection& db, const JobRow& row) {
-  const std::string excluded = id_list(row.excluded);
-  put_changing(update_job_, row, excluded);
+  const JobTexts texts{id_list(row.excluded), id_list(row.waits_for)};
+  put_changing(update_job_, row, texts);
   TRY(update_job_.run());
   if (db.changes() != 0) return {};
   return insert_job(row);
@@ -187,11 +242,11 @@ Result<void> RowWriter::write_job(Connection& db, const JobRow& row) {
 Result<void> RowWriter::insert_job(const JobRow& row) {
   CHECK(row.spec != nullptr);
   const JobSpec& spec = *row.spec;
-  const std::string excluded = id_list(row.excluded);
+  const JobTexts texts{id_list(row.excluded), id_list(row.waits_for)};
   const std::string command = readable_command(spec);
   const std::string cwd = printable(spec.cwd);
-  put_changing(insert_job_, row, excluded);
-  insert_job_.text(row.owner).text(spec.name).put(row.tasks).put(spec.priority).put(spec.cpus);
+  put_changing(insert_job_, row, texts);
+  insert_job_.text(row.owner).text(spec.name).put(row.tasks).put(spec.cpus);
   insert_job_.put_or_null(row.submitted_at.us).put_or_null(row.inputs.value);
   TRY(insert_job_.text(row.token).text(command).text(cwd).run());
   const std::string blob = encode_spec(spec);
@@ -236,7 +291,15 @@ Result<void> RowWriter::write_worker(WorkerId id, const WorkerRow& row) {
   s.put(row.cpus).text(row.version).text(row.address).text(row.note);
   s.put(row.present).put(row.leaving).put(row.disk_full);
   s.put_or_null(row.joined_at.us).put_or_null(row.left_at.us).text(row.left_reason);
-  return s.run();
+  s.put(row.mem_bytes).put(row.drained).text(row.drained_by).text(row.drain_reason);
+  return s.put(row.removed).run();
+}
+
+Result<void> RowWriter::write_key(const std::string& public_key, const KeyRow& row) {
+  Statement& s = put_key_;
+  s.text(public_key).text(row.name).text(to_string(row.role));
+  s.put_or_null(row.added_at.us).text(row.added_by);
+  return s.put_or_null(row.revoked_at.us).text(row.revoked_by).run();
 }
 
 Result<void> RowWriter::write_request(const Asked& asked, const RequestRow& row) {

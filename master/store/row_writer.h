@@ -34,20 +34,28 @@ class RowWriter {
 
  private:
   RowWriter() = default;
+  Result<void> prepare_deletions(Connection& connection);
   Result<void> write_archived(const RowChanges& changes);
   Result<void> write_job(Connection& connection, const JobRow& row);
   Result<void> insert_job(const JobRow& row);
   Result<void> write_task(const std::pair<JobId, TaskIndex>& key, const TaskRow& row);
   Result<void> write_attempt(const AttemptKey& key, const AttemptRow& row);
   Result<void> write_worker(WorkerId id, const WorkerRow& row);
+  Result<void> write_key(const std::string& public_key, const KeyRow& row);
   Result<void> write_request(const Asked& asked, const RequestRow& row);
   Result<void> write_submission(Connection& connection, SubmissionId id, const SubmissionRow& row);
+  Result<void> write_deleted(const RowChanges& changes);
+  Result<void> sweep(const SweptRow& row);
   Result<void> write_staging(Connection& connection, const RowChanges& changes);
 
   Statement archive_, update_job_, insert_job_, insert_spec_;
-  Statement put_task_, put_attempt_, delete_attempt_, put_worker_, put_request_, put_token_;
+  Statement put_task_, put_attempt_, delete_attempt_, put_worker_, put_key_, put_request_,
+      put_token_;
   Statement update_submission_, insert_submission_, delete_submission_;
   Statement put_inputs_, drop_inputs_;
+  Statement delete_job_, delete_token_, put_deletion_;
+  Statement sweep_tasks_, sweep_attempts_, sweep_inputs_, delete_spec_, delete_deletion_;
+  Statement forget_requests_;
 };
 
 /// "3,7,12", "" for none; and back, Corrupt for anything else.

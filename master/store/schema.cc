@@ -50,6 +50,9 @@ CREATE TABLE jobs (
   skipped INTEGER NOT NULL,
   paused INTEGER NOT NULL,
   cancelling INTEGER NOT NULL,
+  skipping INTEGER NOT NULL,
+  awaits_begin INTEGER NOT NULL,
+  waits_for TEXT NOT NULL,           -- ids of jobs, with commas
   priority INTEGER NOT NULL,
   cpus INTEGER NOT NULL,
   submitted_at_us INTEGER,
@@ -65,6 +68,7 @@ CREATE TABLE jobs (
   cwd TEXT NOT NULL                  -- for people
 ) STRICT;
 CREATE INDEX jobs_by_owner ON jobs (owner, id);
+CREATE INDEX jobs_finished ON jobs (finished_at_us, id) WHERE finished_at_us IS NOT NULL;
 CREATE INDEX jobs_live ON jobs (id)
   WHERE state NOT IN ('succeeded', 'failed', 'cancelled', 'skipped');
 
@@ -147,8 +151,23 @@ CREATE TABLE workers (
   disk_full INTEGER NOT NULL,
   joined_at_us INTEGER,
   left_at_us INTEGER,
-  left_reason TEXT NOT NULL
+  left_reason TEXT NOT NULL,
+  mem_bytes INTEGER NOT NULL,        -- 0: not known
+  drained INTEGER NOT NULL,
+  drained_by TEXT NOT NULL,
+  drain_reason TEXT NOT NULL,
+  removed INTEGER NOT NULL           -- kept for the names in old attempts
 ) STRICT;
+
+CREATE TABLE keys (
+  public_key TEXT PRIMARY KEY,
+  name TEXT NOT NULL,
+  role TEXT NOT NULL,
+  added_at_us INTEGER,
+  added_by TEXT NOT NULL,
+  revoked_at_us INTEGER,             -- NULL: valid
+  revoked_by TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE requests (
   owner TEXT NOT NULL,
@@ -192,6 +211,11 @@ CREATE TABLE inputs (
   count INTEGER NOT NULL,
   chunk BLOB NOT NULL,               -- msgpack: an array of bin
   PRIMARY KEY (submission, first)
+) STRICT;
+
+CREATE TABLE deletions (
+  job INTEGER PRIMARY KEY,           -- deleted, and not swept out of the other tables yet
+  inputs INTEGER                     -- the submission whose chunks are its inputs
 ) STRICT;
 
 CREATE TABLE journal (

@@ -21,7 +21,7 @@ namespace {
 constexpr std::uint64_t kPageBytes = 4096;  // SQLite's default; never set otherwise.
 // A checkpoint that a reader held up is tried again when the WAL has grown by so much.
 constexpr std::uint64_t kCheckpointAgainPages = (16ULL << 20) / kPageBytes;
-// Between looks at the journal's age and the free pages.
+// Between looks at the journal's age.
 constexpr std::uint64_t kCommitsBetweenTrims = 256;
 constexpr int kBatchesTrimmed = 128;  // In one step: a few ms.
 constexpr int kBatchesKept = 64;      // Always: a start checks the chain over the last ones.
@@ -126,6 +126,10 @@ Result<void> SqliteStore::prepare() {
       TRY(db.prepare("SELECT first, count, chunk FROM inputs WHERE submission = ? AND first <= ?"
                      " ORDER BY first DESC LIMIT 1"));
   find_owner_ = TRY(db.prepare("SELECT owner FROM jobs WHERE id = ?"));
+  find_outline_ = TRY(db.prepare("SELECT owner, state FROM jobs WHERE id = ?"));
+  find_deletable_ =
+      TRY(db.prepare("SELECT id, owner, token, inputs, tasks FROM jobs"
+                     " WHERE id = ? AND finished_at_us IS NOT NULL"));
   last_job_ = TRY(db.prepare("SELECT id FROM jobs WHERE owner = ? ORDER BY id DESC LIMIT 1"));
   get_job_ = TRY(db.prepare(std::string("SELECT ") + kJobColumns +
                             " FROM jobs JOIN specs ON job = id WHERE id = ?"));
@@ -224,8 +228,7 @@ Result<void> SqliteStore::maintain() {
 Result<void> SqliteStore::tidy_up() {
   TRY(checkpoint_if_due());
   if (commits_ < kCommitsBetweenTrims) return {};
-  TRY(trim_journal());
-  return vacuum_if_due();
+  return trim_journal();
 }
 
 Result<void> SqliteStore::checkpoint_if_due() {
@@ -269,9 +272,12 @@ Result<void> SqliteStore::trim_journal() {
   return {};
 }
 
-Result<void> SqliteStore::vacuum_if_due() {
-  if (TRY(connection_.read_int("PRAGMA freelist_count")) <= kFreePagesKept) return {};
-  return connection_.exec(kVacuumStep);
+Result<bool> SqliteStore::give_back() {
+  if (TRY(connection_.read_int("PRAGMA freelist_count")) <= kFreePagesKept) return false;
+  const Result<void> done = connection_.exec(kVacuumStep);
+  if (done) return true;
+  if (done.error().code == Errc::DiskFull) return false;
+  return tl::unexpected(done.error());
 }
 
 bool SqliteStore::release_ballast() {
@@ -339,9 +345,10 @@ Result<cmd::JobReopened> SqliteStore::read_finished_job(JobId id) {
   if (!TRY(get_job_.next())) return fail(Errc::NotFound, name + " is not known");
   const JobRow job = TRY(read_job(get_job_));
   if (!is_finished(job.state)) return fail(Errc::Unavailable, name + " is not finished yet");
-  cmd::JobReopened reopened{job.id,         job.owner,    *job.spec,    job.submitted_at,
-                            job.started_at, {},           job.token,    job.inputs,
-                            job.cancelling, job.launched, job.mean_wall};
+  cmd::JobReopened reopened{job.id,         job.owner,    *job.spec,     job.submitted_at,
+                            job.started_at, {},           job.token,     job.inputs,
+                            job.cancelling, job.launched, job.mean_wall, 1,
+                            job.skipping,   job.priority, job.reason};
   RunBuilder runs(job);
   Statement tasks = TRY(connection_.prepare(std::string("SELECT ") + kTaskColumns +
                                             " FROM tasks WHERE job = ? ORDER BY task"));
@@ -361,6 +368,25 @@ Result<std::optional<std::string>> SqliteStore::find_owner(JobId job) {
   return std::optional<std::string>(find_owner_.str());
 }
 
+Result<std::optional<Store::JobOutline>> SqliteStore::find_outline(JobId job) {
+  const Rewind rewind(find_outline_);
+  find_outline_.put(job.value);
+  if (!TRY(find_outline_.next())) return std::optional<JobOutline>();
+  JobOutline outline;
+  outline.owner = find_outline_.str();
+  const Result<JobState> state = parse_job_state(find_outline_.bytes());
+  if (!state) return fail(Errc::Corrupt, "in the tables: " + state.error().message);
+  outline.state = *state;
+  return std::optional<JobOutline>(std::move(outline));
+}
+
+Result<std::optional<cmd::JobsDeleted::One>> SqliteStore::find_deletable(JobId job) {
+  const Rewind rewind(find_deletable_);
+  find_deletable_.put(job.value);
+  if (!TRY(find_deletable_.next())) return std::optional<cmd::JobsDeleted::One>();
+  return std::optional<cmd::JobsDeleted::One>(read_deletable(find_deletable_));
+}
+
 Result<std::optional<JobId>> SqliteStore::last_job_of(const std::string& owner) {
   const Rewind rewind(last_job_);
   last_job_.text(owner);
@@ -371,10 +397,6 @@ Result<std::optional<JobId>> SqliteStore::last_job_of(const std::string& owner) 
 std::uint64_t SqliteStore::database_bytes() const {
   const std::string path = database_path(dir_);
   return file_bytes(path) + file_bytes(path + "-wal");
-}
-
-std::uint64_t SqliteStore::disk_free_bytes() const {
-  return store::disk_free_bytes(dir_);
 }
 
 Result<void> SqliteStore::close() {

@@ -48,15 +48,17 @@ class SqliteStore final : public Store {
   Result<void> flush(const RowChanges& committed, Seq applied) override;
   Result<void> maintain() override;
   bool release_ballast() override;
+  Result<bool> give_back() override;
   Result<std::optional<RequestRow>> find_request(const Asked& asked) override;
   Result<std::optional<TokenRow>> find_token(const std::string& owner,
                                              const std::string& token) override;
   Result<InputChunk> read_inputs(SubmissionId submission, std::uint64_t ordinal) override;
   Result<cmd::JobReopened> read_finished_job(JobId job) override;
   Result<std::optional<std::string>> find_owner(JobId job) override;
+  Result<std::optional<JobOutline>> find_outline(JobId job) override;
+  Result<std::optional<cmd::JobsDeleted::One>> find_deletable(JobId job) override;
   Result<std::optional<JobId>> last_job_of(const std::string& owner) override;
   [[nodiscard]] std::uint64_t database_bytes() const override;
-  [[nodiscard]] std::uint64_t disk_free_bytes() const override;
 
   /// Marks a clean end. REQUIRES: only destruction follows. Without it the next start says unclean.
   Result<void> close();
@@ -93,20 +95,20 @@ class SqliteStore final : public Store {
   Result<void> tidy_up();
   Result<void> checkpoint_if_due();
   Result<void> trim_journal();
-  Result<void> vacuum_if_due();
   void keep_chunk(SubmissionId submission, const InputChunk& chunk);
 
   std::string dir_;
   Connection connection_;
   std::unique_ptr<RowWriter> rows_;
   Statement put_meta_, put_journal_, trim_, oldest_;
-  Statement find_request_, find_token_, read_inputs_, find_owner_, last_job_, get_job_;
+  Statement find_request_, find_token_, read_inputs_, find_owner_, find_outline_, find_deletable_;
+  Statement last_job_, get_job_;
   Position position_;
   std::deque<Stamp> stamps_;       ///< Of the entries behind position_.applied, in order.
   std::list<CachedChunk> chunks_;  ///< Newest use first.
   std::size_t chunks_bytes_ = 0;
   std::uint64_t checkpoint_at_pages_ = 0;
-  std::uint64_t commits_ = 0;  ///< Since the last trim or vacuum that found nothing to do.
+  std::uint64_t commits_ = 0;  ///< Since the last trim that found nothing to do.
 };
 
 }  // namespace capstan::store

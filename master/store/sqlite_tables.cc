@@ -47,7 +47,7 @@ std::string state_words(std::uint32_t states) {
 
 Result<std::unique_ptr<SqliteTables>> SqliteTables::open(const std::string& dir) {
   Connection connection = TRY(Connection::open(database_path(dir), Access::ReadOnly));
-  std::unique_ptr<SqliteTables> tables(new SqliteTables(std::move(connection)));
+  std::unique_ptr<SqliteTables> tables(new SqliteTables(dir, std::move(connection)));
   TRY(tables->prepare());
   return tables;
 }
@@ -69,7 +69,7 @@ Result<void> SqliteTables::prepare() {
   attempts_ = TRY(db.prepare(std::string("SELECT ") + kAttemptColumns +
                              ", a.stdout_tail, a.stderr_tail FROM attempts a"
                              " WHERE a.job = ? AND a.task = ? ORDER BY a.attempt"));
-  return {};
+  return prepare_sweep();
 }
 
 Result<Seq> SqliteTables::applied_seq() {

@@ -65,6 +65,9 @@ class Store {
   /// Frees the ballast so that the batch that met DiskFull may be retried. False: there is none
   /// left.
   virtual bool release_ballast() = 0;
+  /// Returns some of the database's free pages to the file system: a few ms. False: there are too
+  /// few to be worth it. Errors as of maintain().
+  virtual Result<bool> give_back() = 0;
 
   // Point reads for the loop, of committed rows.
   virtual Result<std::optional<RequestRow>> find_request(const Asked& asked) = 0;
@@ -82,11 +85,18 @@ class Store {
   virtual Result<cmd::JobReopened> read_finished_job(JobId job) = 0;
   /// Owner of a job, live or finished.
   virtual Result<std::optional<std::string>> find_owner(JobId job) = 0;
+  /// Owner and state of a job, live or finished.
+  struct JobOutline {
+    std::string owner;
+    JobState state = JobState::Queued;
+  };
+  virtual Result<std::optional<JobOutline>> find_outline(JobId job) = 0;
+  /// A finished job as JobsDeleted carries it; none when it does not exist or is not finished.
+  virtual Result<std::optional<cmd::JobsDeleted::One>> find_deletable(JobId job) = 0;
   /// The newest job of an owner (for `last`).
   virtual Result<std::optional<JobId>> last_job_of(const std::string& owner) = 0;
 
   [[nodiscard]] virtual std::uint64_t database_bytes() const = 0;
-  [[nodiscard]] virtual std::uint64_t disk_free_bytes() const = 0;
 };
 
 /// `chunk` of cmd::InputsStaged and back: a msgpack array of bin.
@@ -145,6 +155,54 @@ class Tables {
   /// Earlier attempts of a task, ascending.
   virtual Result<std::vector<std::pair<AttemptKey, AttemptRow>>> list_attempts(JobId job,
                                                                                TaskIndex task) = 0;
+
+  /// A piece of the journal, up to where the tables are: behind `end`, or `backward` before it (0:
+  /// before its end).
+  struct JournalAsk {
+    Seq end{};
+    bool backward = false;
+    std::size_t bytes = 0;  ///< At least one batch, then no more than about this.
+  };
+  struct JournalPiece {
+    std::vector<Entry> entries;  ///< Ascending.
+    bool more = false;           ///< There is more in this direction.
+    bool gap = false;            ///< The journal begins behind what was asked for.
+  };
+  virtual Result<JournalPiece> read_journal(const JournalAsk& ask) = 0;
+
+  /// Which finished jobs may go: any of the bounds is enough.
+  struct Expiry {
+    std::optional<std::string> owner{};  ///< None: everybody's.
+    WallTime finished_before{};          ///< 0: no bound.
+    std::uint64_t jobs_kept = 0;         ///< All but the newest so many; 0: no bound.
+    /// The oldest ones while jobs and their output take more than this; 0: no bound. Some at a
+    /// time: what is freed by them is not known before they are swept.
+    std::uint64_t bytes_kept = 0;
+    WallTime after_at{};  ///< Those behind this one (exclusive): the last one of an earlier page.
+    JobId after{};
+    std::uint32_t limit = 500;
+  };
+  struct ExpiredPage {
+    std::vector<cmd::JobsDeleted::One> jobs;  ///< The oldest end first.
+    WallTime last_at;                         ///< When the last of them finished.
+    bool more = false;
+  };
+  virtual Result<ExpiredPage> list_expired(const Expiry& expiry) = 0;
+
+  /// The next steps that sweep deleted jobs (Queue::deletions()), and the rows of each.
+  struct SweepAsk {
+    std::vector<std::pair<JobId, SubmissionId>> deletions;
+    std::uint32_t rows_per_step = 1000;
+    std::uint64_t rows = 20'000;  ///< About so many, in all.
+  };
+  struct SweepStep {
+    cmd::DeletionsSwept::Step step;
+    std::uint64_t rows = 0;
+  };
+  virtual Result<std::vector<SweepStep>> plan_sweep(const SweepAsk& ask) = 0;
+  /// Where to cut the answers of requests from before `before` so that about `limit` of them go;
+  /// 0: there is none.
+  virtual Result<TimePoint> find_old_requests(TimePoint before, std::uint32_t limit) = 0;
 };
 
 }  // namespace capstan::store

@@ -13,22 +13,29 @@ namespace {
 /// Two workers of one cpu, and a job of one task that has arrived on one of them.
 struct Scene {
   Cluster cluster{{.workers = 2}};
-  Fifo daemons{cluster.dir() / "daemons"};
+  Fifo started{cluster.dir() / "daemons"};
   Rendezvous meeting{cluster.dir()};
   std::string job;
   Rendezvous::Arrival first;
-  pid_t daemon = 0;  ///< Forked by the first attempt, in a session of its own.
+  /// Forked twice by the first attempt, in sessions of their own; one has no environment.
+  std::vector<pid_t> daemons;
 
-  explicit Scene(bool with_daemon = false) {
+  explicit Scene(bool with_daemons = false) {
     Args command = meeting.command();
-    if (with_daemon) {
-      command[2] =
-          "(setsid sh -c 'echo $$ > daemons; exec sleep 1000' >/dev/null 2>&1 &) ; " + command[2];
+    if (with_daemons) {
+      const std::string daemon =
+          "/usr/bin/setsid /bin/sh -c 'echo $$ > daemons; exec sleep 1000' >/dev/null 2>&1 &) ; ";
+      command[2] = "(" + daemon + "(/usr/bin/env -i " + daemon + command[2];
     }
     job = cluster.cli().submit({}, command);
     first = meeting.arrival();
     CHECK(first.attempt == 1);
-    if (with_daemon) daemon = std::stoi(daemons.line());
+    while (with_daemons && daemons.size() < 2) daemons.push_back(std::stoi(started.line()));
+  }
+
+  void check_daemons_gone() const {
+    CHECK(daemons.size() == 2);
+    for (const pid_t daemon : daemons) CHECK(wait_gone(daemon, 15s));
   }
 
   void check_runs_elsewhere_within_10_s() {
@@ -90,7 +97,7 @@ TEST_SUITE("integration/worker_kill") {
     scene.check_runs_elsewhere_within_10_s();
     // The agent sees the end of the pair, kills what escaped, and goes.
     CHECK(wait_gone(agent, 15s));
-    CHECK(wait_gone(scene.daemon, 15s));
+    scene.check_daemons_gone();
     scene.cluster.start_worker(scene.first.worker);
     scene.cluster.wait_workers_up(2);
     CHECK(scene.cluster.cli().workers().size() == 2);
@@ -107,7 +114,7 @@ TEST_SUITE("integration/worker_kill") {
     scene.check_runs_elsewhere_within_10_s();
     scene.cluster.start_worker(scene.first.worker);
     scene.cluster.wait_workers_up(2);
-    CHECK(wait_gone(scene.daemon, 15s));
+    scene.check_daemons_gone();
   }
 
   TEST_CASE("the whole process group") {
@@ -118,7 +125,7 @@ TEST_SUITE("integration/worker_kill") {
     scene.check_runs_elsewhere_within_10_s();
     scene.cluster.start_worker(scene.first.worker);
     scene.cluster.wait_workers_up(2);
-    CHECK(wait_gone(scene.daemon, 15s));
+    scene.check_daemons_gone();
   }
 
   TEST_CASE("a task that keeps killing its workers fails in the end") {

@@ -35,7 +35,58 @@ void CheckedStore::check_batch(const store::Batch& batch) {
     last_seq_ = entry.seq;
     last_epoch_ = entry.epoch;
     last_at_ = entry.at;
+    if (const auto* released = std::get_if<cmd::JobReleased>(&entry.command))
+      released_.emplace_back(released->job, entry.wall);
   }
+}
+
+// A job begins when what it waits for has ended; not twice, and never again after its end.
+void CheckedStore::check_begun(const JobRow& row) {
+  const std::string name = "job " + std::to_string(row.id.value);
+  for (const JobId upstream : row.spec->after) {
+    const auto seen = jobs_.find(upstream);
+    if (seen == jobs_.end() || seen->second.end != JobState::Succeeded)
+      complain(name + " began, but what it needs did not succeed");
+  }
+  for (const JobId upstream : row.spec->after_any) {
+    const auto seen = jobs_.find(upstream);
+    if (seen == jobs_.end() || !is_finished(seen->second.end))
+      complain(name + " began, but what it waits for did not end");
+  }
+}
+
+void CheckedStore::check_job(const JobRow& row) {
+  SeenJob& seen = jobs_[row.id];
+  const std::string name = "job " + std::to_string(row.id.value);
+  if (row.spec) seen.spec = row.spec;
+  const bool waits = row.awaits_begin || !row.waits_for.empty();
+  const bool finished = is_finished(row.state);
+  if (seen.finished && !finished) seen.reopened = true;
+  if (waits && !seen.waits) complain(name + " waits again");
+  if (waits && finished) complain(name + " ended and waits");
+  if (waits && row.counts.running + row.counts.ready > 0) complain(name + " waits and runs");
+  if (seen.waits && !waits && !finished && !seen.reopened) check_begun(row);
+  const bool ran = row.counts.succeeded + row.counts.failed > 0 || row.started_at.us != 0;
+  if (row.state == JobState::Skipped && ran && !seen.reopened) {
+    complain(name + " was skipped and ran");
+  }
+  const std::uint32_t most = seen.spec->max_failures;
+  if (most > 0 && row.counts.failed >= most && row.counts.ready + row.counts.backoff > 0) {
+    complain(name + " goes on after --max-failures");
+  }
+  seen.waits = waits;
+  seen.finished = finished;
+  if (finished) seen.end = row.state;
+}
+
+void CheckedStore::check_released() {
+  std::erase_if(released_, [this](const auto& released) {
+    const auto job = jobs_.find(released.first);
+    if (job == jobs_.end()) return false;
+    if (released.second < job->second.spec->begin_at)
+      complain("job " + std::to_string(released.first.value) + " was released before its begin");
+    return true;
+  });
 }
 
 void CheckedStore::check_rows(const RowChanges& rows) {
@@ -44,7 +95,9 @@ void CheckedStore::check_rows(const RowChanges& rows) {
     if (!is_new && it->second != row.owner) complain("two jobs under one id");
     if (row.counts.total() != row.tasks) complain("a job's counts do not add up");
     if (row.spec) retries_[id] = row.spec->retries;
+    check_job(row);
   }
+  check_released();
   for (const auto& [id, row] : rows.workers) has_lost_ |= row.left_at.us != 0;
   for (const auto& [key, row] : rows.tasks) {
     Seen& seen = seen_[key];

@@ -2,14 +2,17 @@
 //
 // Holds everything that is written against what was written before: positions dense, epochs not
 // falling, finished tasks final until a new round, attempt numbers never falling, one job for each
-// id. It passes on to the store behind it, and may be told to die in the middle of a write.
+// id, no job begun before what it waits for. It passes on to the store behind it, and may be told
+// to die in the middle of a write.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "master/store/store.h"
 
@@ -32,6 +35,7 @@ class CheckedStore final : public store::Store {
   Result<void> flush(const RowChanges& committed, Seq applied) override;
   Result<void> maintain() override { return behind_.maintain(); }
   bool release_ballast() override { return behind_.release_ballast(); }
+  Result<bool> give_back() override { return behind_.give_back(); }
   Result<std::optional<RequestRow>> find_request(const Asked& asked) override {
     return behind_.find_request(asked);
   }
@@ -48,11 +52,16 @@ class CheckedStore final : public store::Store {
   Result<std::optional<std::string>> find_owner(JobId job) override {
     return behind_.find_owner(job);
   }
+  Result<std::optional<JobOutline>> find_outline(JobId job) override {
+    return behind_.find_outline(job);
+  }
+  Result<std::optional<cmd::JobsDeleted::One>> find_deletable(JobId job) override {
+    return behind_.find_deletable(job);
+  }
   Result<std::optional<JobId>> last_job_of(const std::string& owner) override {
     return behind_.last_job_of(owner);
   }
   [[nodiscard]] std::uint64_t database_bytes() const override { return behind_.database_bytes(); }
-  [[nodiscard]] std::uint64_t disk_free_bytes() const override { return behind_.disk_free_bytes(); }
 
  private:
   struct Seen {
@@ -63,6 +72,9 @@ class CheckedStore final : public store::Store {
   };
   void check_batch(const store::Batch& batch);
   void check_rows(const RowChanges& rows);
+  void check_job(const JobRow& row);
+  void check_begun(const JobRow& row);
+  void check_released();
   void complain(const std::string& what) {
     if (complaint_.empty()) complaint_ = what;
   }
@@ -75,6 +87,15 @@ class CheckedStore final : public store::Store {
   std::map<std::pair<JobId, TaskIndex>, Seen> seen_;
   std::map<JobId, std::string> owners_;
   std::map<JobId, std::uint32_t> retries_;
+  struct SeenJob {
+    std::shared_ptr<const JobSpec> spec;
+    bool waits = true;
+    bool finished = false;
+    bool reopened = false;            ///< It was finished before.
+    JobState end = JobState::Queued;  ///< The last one.
+  };
+  std::map<JobId, SeenJob> jobs_;
+  std::vector<std::pair<JobId, WallTime>> released_;  ///< In entries whose rows are still to come.
   bool has_lost_ = false;
   std::string complaint_;
 };

@@ -38,20 +38,26 @@ void Client::submit(JobSpec spec, std::uint64_t inputs, const std::string& token
   m.request = fresh_id();
   m.is_submission = true;
   m.inputs = inputs;
+  const std::uint64_t per_part = std::uint64_t{kInputsPerPart} * spec.inputs_per_task;
+  if (spec.has_stdin) m.stdin_parts = 1 + schedule_.rng().below(3);
   m.open = {
       .request = m.request, .token = token, .digest = Bytes(16, 'd'), .spec = std::move(spec)};
   for (std::uint64_t i = 0; i < inputs; ++i) {
-    if (i % kInputsPerPart == 0) m.parts.emplace_back();
+    if (i % per_part == 0) m.parts.emplace_back();
     m.parts.back().push_back("input " + std::to_string(i + 1));
   }
   history_.push_back(std::move(m));
   if (session_.is_open()) send_mutation(history_.back());
 }
 
-void Client::control(msg::Verb verb, JobId job) {
+void Client::control(msg::Verb verb, JobId job, std::int32_t priority) {
   Mutation m;
   m.request = fresh_id();
-  m.control = {.request = m.request, .verb = verb, .targets = {{.job = job, .tasks = {}}}};
+  m.control = {.request = m.request,
+               .verb = verb,
+               .targets = {{.job = job, .tasks = {}}},
+               .reason = verb == msg::Verb::Cancel ? "drawn" : "",
+               .priority = priority};
   history_.push_back(std::move(m));
   if (session_.is_open()) send_mutation(history_.back());
 }
@@ -84,11 +90,14 @@ void Client::send_mutation(const Mutation& mutation) {
     return;
   }
   send(mutation.open);
-  for (std::size_t i = 0; i < mutation.parts.size(); ++i) {
-    send(msg::SubmitInputs{.request = mutation.request, .part = i, .inputs = mutation.parts[i]});
+  std::uint64_t part = 0;
+  for (; part < mutation.stdin_parts; ++part) {
+    send(msg::SubmitStdin{.request = mutation.request, .part = part, .data = "what a task reads"});
   }
-  send(msg::SubmitClose{
-      .request = mutation.request, .parts = mutation.parts.size(), .inputs = mutation.inputs});
+  for (const std::vector<Bytes>& inputs : mutation.parts) {
+    send(msg::SubmitInputs{.request = mutation.request, .part = part++, .inputs = inputs});
+  }
+  send(msg::SubmitClose{.request = mutation.request, .parts = part, .inputs = mutation.inputs});
 }
 
 void Client::resume() {

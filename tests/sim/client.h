@@ -27,6 +27,7 @@ struct Mutation {
   msg::SubmitOpen open;
   std::vector<std::vector<Bytes>> parts;
   std::uint64_t inputs = 0;
+  std::uint64_t stdin_parts = 0;
   msg::Control control;
   bool answered = false;
   bool refused = false;
@@ -50,7 +51,7 @@ class Client {
   Client(Schedule& schedule, Network& network, const std::string& name);
 
   void submit(JobSpec spec, std::uint64_t inputs, const std::string& token);
-  void control(msg::Verb verb, JobId job);
+  void control(msg::Verb verb, JobId job, std::int32_t priority = 0);
 
   /// The process is killed and started again, with its list of what it asked.
   void restart();

@@ -168,6 +168,7 @@ void Master::check_starts(const msg::Message& message, const std::string& worker
       complain("a dispatch of what is not granted: " + to_string(key));
       return;
     }
+    if (job->is_waiting()) complain("a job that waits was dispatched: " + to_string(key));
     const auto live = job->live.find(*job->ordinal_of(key.task));
     if (live == job->live.end() || live->second.cancelling) {
       complain("a finished or cancelled task was dispatched: " + to_string(key));
@@ -208,6 +209,15 @@ void Master::read(const AttemptKey& key, Stream stream, std::uint64_t offset,
   done(std::move(part));
 }
 
+void Master::remove(JobId job, std::function<void(Result<void>)> done) {
+  schedule_.after(schedule_.between(Micros(10), kReadMax), [this, job, done, life = life_] {
+    std::erase_if(delivered_, [&](const auto& each) { return each.first.first.job == job; });
+    if (life_ != life) return;
+    done({});
+    wake(schedule_.now());
+  });
+}
+
 bool Master::is_at_rest() const {
   return server_ && server_->queue().jobs().empty() && server_->queue().submissions().empty();
 }
@@ -234,6 +244,7 @@ std::string Master::check_tables(const Executions& executions) {
       counts.succeeded += row.state == TaskState::Succeeded ? 1 : 0;
       counts.failed += row.state == TaskState::Failed ? 1 : 0;
       counts.cancelled += row.state == TaskState::Cancelled ? 1 : 0;
+      counts.skipped += row.state == TaskState::Skipped ? 1 : 0;
       const AttemptKey winner{.job = job.id, .task = index, .attempt = row.attempt};
       if (row.state == TaskState::Succeeded && !executions.succeeded.contains(winner)) {
         return to_string(winner) + " succeeded without an execution that did";
@@ -250,8 +261,9 @@ std::string Master::describe() const {
   std::string text = std::to_string(server_->queue().jobs().size()) + " live jobs";
   for (const auto& [id, job] : server_->queue().jobs()) {
     text += " [" + std::to_string(id.value) + " " + std::string(to_string(job.state())) +
-            " ready " + std::to_string(job.counts.ready) + " running " +
-            std::to_string(job.counts.running) + " backoff " + std::to_string(job.counts.backoff);
+            " waiting " + std::to_string(job.counts.waiting) + " ready " +
+            std::to_string(job.counts.ready) + " running " + std::to_string(job.counts.running) +
+            " backoff " + std::to_string(job.counts.backoff);
     for (const auto& [ordinal, live] : job.live) {
       text += " " + to_string({id, job.index_of(ordinal), live.attempts}) + " at w" +
               std::to_string(live.worker.value) + (live.recalled ? " recalled" : "") +

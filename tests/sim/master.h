@@ -55,6 +55,7 @@ class Master final : private net::Listener,
   void append(api::Logs::Chunk chunk, std::function<void(Result<void>)> done) override;
   void read(const AttemptKey& key, Stream stream, std::uint64_t offset,
             std::function<void(Result<api::Logs::Part>)> done) override;
+  void remove(JobId job, std::function<void(Result<void>)> done) override;
   void add(const net::Identity&) override {}
   void remove(const std::string&) override {}
   [[nodiscard]] bool is_taken(const std::string&) const override { return false; }

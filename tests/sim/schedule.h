@@ -23,8 +23,11 @@ class Schedule final : public Clock {
   [[nodiscard]] WallTime wall() const override {
     return {kWallStart + now_.us + wall_offset_.count()};
   }
-  /// The master's wall clock is set by somebody: decides nothing.
+  /// The master's wall clock is set by somebody: delays a --begin, at most, or makes it early.
   void shift_wall(Micros by) { wall_offset_ += by; }
+  void correct_wall() { wall_offset_ = Micros(0); }
+  /// As everybody else's clock shows.
+  [[nodiscard]] WallTime true_wall() const { return {kWallStart + now_.us}; }
 
   using Action = std::function<void()>;
   void at(TimePoint when, Action action);

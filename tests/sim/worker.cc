@@ -57,6 +57,7 @@ void Worker::start() {
   schedule_.trace("shepherd starts", ++shepherd_life_);
   processes_.clear();
   cpus_of_.clear();
+  files_.clear();
   shepherd_ = std::make_unique<Shepherd>(
       shepherd::Config{
           .instance = fresh_instance(), .cpus = options_.cpus, .grace = 5s, .kill_grace = 2s},
@@ -208,7 +209,11 @@ void Worker::do_action(const shepherd::Launch& action) {
                   .ignores_term = rng.chance(10),
                   .success = !rng.chance(options_.fail_percent),
                   .output = rng.chance(10) ? kLongOutput : rng.below(100),
-                  .ending = false};
+                  .ending = false,
+                  .started_at = schedule_.now()};
+  if ((action.script || action.reads_stdin) && !files_.contains(key.job)) {
+    executions_.complain("an attempt was started without the files of its job");
+  }
   if (++executions_.launched[key] > 1) executions_.complain("an attempt was executed twice");
   ++executions_.count;
   processes_[key] = process;
@@ -243,6 +248,16 @@ void Worker::end_process(const AttemptKey& key, int signal) {
              .tail = {}};
   end.tail[0] = Bytes(std::min<std::uint64_t>(process.output, limits::kTailBytes), 'x');
   to_shepherd(shepherd::Gone{.key = key, .end = end});
+}
+
+/// Silent since its start, and within its memory.
+void Worker::do_action(const shepherd::Look& action) {
+  const auto it = processes_.find(action.key);
+  if (it == processes_.end()) return;
+  const shepherd::Seen seen{.key = action.key, .output_at = it->second.started_at};
+  schedule_.after(Micros(1), [this, seen, life = shepherd_life_] {
+    if (shepherd_life_ == life) to_shepherd(seen);
+  });
 }
 
 void Worker::do_action(const shepherd::Kill& action) {

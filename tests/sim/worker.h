@@ -64,6 +64,7 @@ class Worker {
     bool success = true;
     std::uint64_t output = 0;
     bool ending = false;
+    TimePoint started_at;
   };
 
   void start_agent();
@@ -72,6 +73,9 @@ class Worker {
   void run(const shepherd::Actions& actions);
   void run(const agent::Actions& actions);
   void do_action(const shepherd::Launch& action);
+  void do_action(const shepherd::KeepJobFiles& action) { files_.insert(action.job); }
+  void do_action(const shepherd::DropJobFiles& action) { files_.erase(action.job); }
+  void do_action(const shepherd::Look& action);
   void do_action(const shepherd::Kill& action);
   void do_action(const shepherd::ToAgent& action);
   void do_action(const shepherd::SpoolAppend& action);
@@ -115,6 +119,7 @@ class Worker {
   std::uint64_t next_process_ = 1;
   std::map<AttemptKey, Process> processes_;
   std::map<AttemptKey, std::uint32_t> cpus_of_;
+  std::set<JobId> files_;                        // Kept for attempts of these jobs.
   std::vector<pair::SpoolItem> spool_, synced_;  // The file, and what of it is on the platter.
   Generation spool_generation_;
   bool disk_full_ = false;

@@ -62,10 +62,14 @@ JobSpec World::random_spec(std::uint64_t& inputs) {
   spec.retries = static_cast<std::uint32_t>(rng.below(4));
   spec.priority = static_cast<std::int32_t>(rng.below(3));
   spec.hold = rng.chance(5);
+  if (rng.chance(20)) spec.max_failures = static_cast<std::uint32_t>(1 + rng.below(3));
+  if (rng.chance(20)) spec.backoff = schedule_.between(1ms, 90s);
+  spec.has_stdin = rng.chance(10);
   inputs = 0;
   if (rng.chance(30)) {
     inputs = 1 + rng.below(10);
     spec.has_inputs = true;
+    if (rng.chance(30)) spec.inputs_per_task = static_cast<std::uint32_t>(1 + rng.below(4));
   } else if (rng.chance(60)) {
     const auto step = static_cast<std::uint32_t>(1 + rng.below(3));
     const auto first = static_cast<std::uint32_t>(rng.below(10));
@@ -80,17 +84,34 @@ JobSpec World::random_spec(std::uint64_t& inputs) {
   return spec;
 }
 
+// What it is to wait for: jobs of the same user, finished ones as well, now and then one that never
+// was; and a time, soon.
+void World::add_waiting(JobSpec& spec, const Client& client) {
+  Rng& rng = schedule_.rng();
+  for (std::vector<JobId>* list : {&spec.after, &spec.after_any}) {
+    if (!rng.chance(35)) continue;
+    for (const auto& [job, watched] : client.watched()) {
+      if (rng.chance(40)) list->push_back(job);
+    }
+    if (rng.chance(3)) list->emplace_back(1'000'000);
+  }
+  if (rng.chance(15)) {
+    spec.begin_at = {schedule_.true_wall().us + schedule_.between(0us, 60s).count()};
+  }
+}
+
 void World::schedule_work() {
   const std::uint64_t jobs = 2 + schedule_.rng().below(8);
   for (std::uint64_t i = 0; i < jobs; ++i) {
     schedule_.after(schedule_.between(0us, kWork), [this] {
       Client& client = *clients_[schedule_.rng().below(clients_.size())];
       std::uint64_t inputs = 0;
-      const JobSpec spec = random_spec(inputs);
+      JobSpec spec = random_spec(inputs);
+      add_waiting(spec, client);
       client.submit(spec, inputs, "");
     });
   }
-  const std::uint64_t steering = schedule_.rng().below(6);
+  const std::uint64_t steering = schedule_.rng().below(8);
   for (std::uint64_t i = 0; i < steering; ++i) {
     schedule_.after(schedule_.between(0us, kWork), [this] {
       Client& client = *clients_[schedule_.rng().below(clients_.size())];
@@ -98,11 +119,11 @@ void World::schedule_work() {
       auto job = client.watched().begin();
       std::advance(job,
                    static_cast<std::ptrdiff_t>(schedule_.rng().below(client.watched().size())));
-      const std::array verbs{msg::Verb::Cancel, msg::Verb::Pause, msg::Verb::Resume,
-                             msg::Verb::Retry, msg::Verb::RetryFailed};
+      const std::array verbs{msg::Verb::Cancel, msg::Verb::Pause,       msg::Verb::Resume,
+                             msg::Verb::Retry,  msg::Verb::RetryFailed, msg::Verb::Prioritise};
       const msg::Verb verb = verbs[schedule_.rng().below(verbs.size())];
       if (gentle_ && (verb == msg::Verb::Cancel || verb == msg::Verb::Retry)) return;
-      client.control(verb, job->first);
+      client.control(verb, job->first, static_cast<std::int32_t>(schedule_.rng().below(3)));
     });
   }
 }
@@ -205,6 +226,7 @@ bool World::watch_until(TimePoint until, bool stop_when_settled) {
 void World::calm() {
   schedule_.trace("the faults stop");
   calm_ = true;
+  schedule_.correct_wall();
   network_.heal();
   master_->start();
   for (const auto& worker : workers_) {

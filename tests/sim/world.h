@@ -47,6 +47,7 @@ class World {
   void process_fault();
   void network_fault();
   JobSpec random_spec(std::uint64_t& inputs);
+  void add_waiting(JobSpec& spec, const Client& client);
   bool watch_until(TimePoint until, bool stop_when_settled);
   void calm();
   void resume_all();

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "common/model/job.h"
 #include "common/model/task.h"
@@ -36,11 +37,21 @@ class JobBuilder {
     spec_.has_inputs = true;
     return *this;
   }
+  JobBuilder& with_batch(std::uint32_t n) { return spec_.inputs_per_task = n, *this; }
+  JobBuilder& with_stdin() { return spec_.has_stdin = true, *this; }
   JobBuilder& with_retries(std::uint32_t n) { return spec_.retries = n, *this; }
   JobBuilder& with_cpus(std::uint32_t n) { return spec_.cpus = n, *this; }
+  JobBuilder& with_mem(std::uint64_t bytes) { return spec_.mem_bytes = bytes, *this; }
   JobBuilder& with_priority(std::int32_t n) { return spec_.priority = n, *this; }
   JobBuilder& with_limit(std::uint32_t n) { return spec_.max_running = n, *this; }
   JobBuilder& on_hold() { return spec_.hold = true, *this; }
+  JobBuilder& with_max_failures(std::uint32_t n) { return spec_.max_failures = n, *this; }
+  JobBuilder& with_backoff(Micros first) { return spec_.backoff = first, *this; }
+  JobBuilder& after(std::vector<JobId> jobs) { return spec_.after = std::move(jobs), *this; }
+  JobBuilder& after_any(std::vector<JobId> jobs) {
+    return spec_.after_any = std::move(jobs), *this;
+  }
+  JobBuilder& begins_at(WallTime at) { return spec_.begin_at = at, *this; }
   [[nodiscard]] const JobSpec& spec() const { return spec_; }
 
  private:

@@ -89,6 +89,12 @@ void MemoryStore::Image::apply_rows(const RowChanges& changes) {
       attempts.insert_or_assign(key, attempt_in(it->second));
     }
   }
+  for (const auto& [job, row] : changes.deleted) {
+    jobs.erase(job);
+    const auto token = tokens.find({row.owner, row.token});
+    if (token != tokens.end() && token->second.job == job) tokens.erase(token);
+    deletions[job] = row.inputs;
+  }
   for (const auto& [id, row] : changes.jobs) jobs[id] = row;
   for (const auto& [key, row] : changes.tasks) tasks[key] = row;
   for (const auto& [key, row] : changes.attempts) {
@@ -98,6 +104,7 @@ void MemoryStore::Image::apply_rows(const RowChanges& changes) {
       attempts.erase(key);
   }
   for (const auto& [id, row] : changes.workers) workers[id] = row;
+  for (const auto& [key, row] : changes.keys) keys[key] = row;
   for (const auto& [asked, row] : changes.requests) requests[asked] = row;
   for (const auto& [key, row] : changes.tokens) tokens[key] = row;
   for (const auto& [id, row] : changes.submissions) {
@@ -110,7 +117,25 @@ void MemoryStore::Image::apply_rows(const RowChanges& changes) {
   for (const SubmissionId id : changes.inputs_dropped) {
     inputs.erase(inputs.lower_bound({id, 0}), inputs.upper_bound({id, UINT64_MAX}));
   }
+  for (const SweptRow& row : changes.swept) sweep(row);
+  std::erase_if(requests, [&](const auto& each) {
+    return each.second.steady_at <= changes.requests_forgotten;
+  });
   next.pass(changes);
+}
+
+void MemoryStore::Image::sweep(const SweptRow& row) {
+  std::erase_if(tasks, [&](const auto& each) {
+    return each.first.first == row.job && (row.last || each.first.second <= row.tasks_upto);
+  });
+  std::erase_if(attempts, [&](const auto& each) {
+    return each.first.job == row.job && (row.last || each.first.task <= row.tasks_upto);
+  });
+  std::erase_if(inputs, [&](const auto& each) {
+    return row.inputs && each.first.first == row.inputs &&
+           (row.last || each.first.second <= row.inputs_upto);
+  });
+  if (row.last) deletions.erase(row.job);
 }
 
 void MemoryStore::Image::write(const Batch& batch, const RowChanges& changes, Seq to) {
@@ -206,9 +231,10 @@ Result<cmd::JobReopened> MemoryStore::read_finished_job(JobId id) {
   if (it == now().jobs.end()) return fail(Errc::NotFound, name + " is not known");
   const JobRow& job = it->second;
   if (!is_finished(job.state)) return fail(Errc::Unavailable, name + " is not finished yet");
-  cmd::JobReopened reopened{job.id,         job.owner,    *job.spec,    job.submitted_at,
-                            job.started_at, {},           job.token,    job.inputs,
-                            job.cancelling, job.launched, job.mean_wall};
+  cmd::JobReopened reopened{job.id,         job.owner,    *job.spec,     job.submitted_at,
+                            job.started_at, {},           job.token,     job.inputs,
+                            job.cancelling, job.launched, job.mean_wall, 1,
+                            job.skipping,   job.priority, job.reason};
   RunBuilder runs(job);
   auto task = now().tasks.lower_bound({id, TaskIndex(0)});
   for (; task != now().tasks.end() && task->first.first == id; ++task) {
@@ -221,6 +247,28 @@ Result<cmd::JobReopened> MemoryStore::read_finished_job(JobId id) {
 Result<std::optional<std::string>> MemoryStore::find_owner(JobId job) {
   const auto it = now().jobs.find(job);
   return it == now().jobs.end() ? std::nullopt : std::optional(it->second.owner);
+}
+
+Result<std::optional<store::Store::JobOutline>> MemoryStore::find_outline(JobId job) {
+  const auto it = now().jobs.find(job);
+  if (it == now().jobs.end()) return std::optional<JobOutline>();
+  return std::optional<JobOutline>(JobOutline{it->second.owner, it->second.state});
+}
+
+namespace {
+
+cmd::JobsDeleted::One deletable(const JobRow& row) {
+  return {row.id, row.owner, row.token, row.inputs, row.tasks};
+}
+
+}  // namespace
+
+Result<std::optional<cmd::JobsDeleted::One>> MemoryStore::find_deletable(JobId job) {
+  const auto it = now().jobs.find(job);
+  if (it == now().jobs.end() || !is_finished(it->second.state)) {
+    return std::optional<cmd::JobsDeleted::One>();
+  }
+  return std::optional<cmd::JobsDeleted::One>(deletable(it->second));
 }
 
 Result<std::optional<JobId>> MemoryStore::last_job_of(const std::string& owner) {
@@ -323,6 +371,71 @@ Result<std::vector<std::pair<AttemptKey, AttemptRow>>> MemoryStore::list_attempt
   return list;
 }
 
+Result<store::Tables::JournalPiece> MemoryStore::read_journal(const JournalAsk& ask) {
+  JournalPiece piece;
+  const std::deque<Entry>& journal = now().journal;
+  const Seq oldest = journal.empty() ? Seq(1) : journal.front().seq;
+  const Seq behind = std::min(ask.end, now().applied);
+  const Seq before = ask.end ? ask.end : now().applied.next();
+  piece.gap = ask.backward ? oldest > Seq(1) : oldest > behind.next();
+  for (const Entry& entry : journal) {
+    const bool wanted = ask.backward ? entry.seq < before : entry.seq > behind;
+    if (wanted && entry.seq <= now().applied) piece.entries.push_back(entry);
+  }
+  return piece;
+}
+
+Result<store::Tables::ExpiredPage> MemoryStore::list_expired(const Expiry& expiry) {
+  std::map<std::pair<WallTime, JobId>, const JobRow*> finished;
+  for (const auto& [id, row] : now().jobs) {
+    if (is_finished(row.state)) finished[{row.finished_at, id}] = &row;
+  }
+  std::uint64_t beyond = 0;  // So many of the oldest are too many.
+  if (expiry.jobs_kept > 0 && finished.size() > expiry.jobs_kept) {
+    beyond = finished.size() - expiry.jobs_kept;
+  }
+  if (expiry.bytes_kept > 0) beyond = finished.size();  // Nothing is that small.
+  ExpiredPage page;
+  for (const auto& [end, row] : finished) {
+    const bool is_beyond = beyond > 0 && beyond-- > 0;
+    if (!is_beyond && end.first >= expiry.finished_before) break;
+    if (end <= std::pair(expiry.after_at, expiry.after)) continue;
+    if (expiry.owner && row->owner != *expiry.owner) continue;
+    if (page.jobs.size() == expiry.limit) {
+      page.more = true;
+      break;
+    }
+    page.jobs.push_back(deletable(*row));
+    page.last_at = end.first;
+  }
+  return page;
+}
+
+Result<std::vector<store::Tables::SweepStep>> MemoryStore::plan_sweep(const SweepAsk& ask) {
+  std::vector<SweepStep> steps;
+  for (const auto& [job, inputs] : ask.deletions) {
+    std::uint64_t rows = 0;
+    auto task = now().tasks.lower_bound({job, TaskIndex(0)});
+    for (; task != now().tasks.end() && task->first.first == job; ++task) {
+      if (++rows < ask.rows_per_step) continue;
+      steps.push_back({{job, task->first.second, 0, false}, rows});
+      rows = 0;
+    }
+    steps.push_back({{job, TaskIndex(UINT32_MAX), UINT64_MAX, true}, rows + 3});
+  }
+  return steps;
+}
+
+Result<TimePoint> MemoryStore::find_old_requests(TimePoint before, std::uint32_t limit) {
+  std::vector<TimePoint> old;
+  for (const auto& [asked, row] : now().requests) {
+    if (row.steady_at < before) old.push_back(row.steady_at);
+  }
+  if (old.empty()) return TimePoint{};
+  std::sort(old.begin(), old.end());
+  return old[std::min<std::size_t>(old.size(), limit) - 1];
+}
+
 LoadedState MemoryStore::load() const {
   LoadedState state;
   state.last_seq = disk_.applied;
@@ -332,7 +445,9 @@ LoadedState MemoryStore::load() const {
   state.next_submission = disk_.next.submission;
   state.next_worker = disk_.next.worker;
   state.workers = disk_.workers;
+  state.keys = disk_.keys;
   state.submissions = disk_.submissions;
+  state.deletions = disk_.deletions;
   for (const auto& [id, job] : disk_.jobs) {
     if (!is_finished(job.state)) state.jobs.push_back({job, {}, {}});
   }

@@ -63,15 +63,17 @@ class MemoryStore final : public store::Store, public store::Tables {
   Result<void> flush(const RowChanges& committed, Seq applied) override;
   Result<void> maintain() override;
   bool release_ballast() override;
+  Result<bool> give_back() override { return false; }
   Result<std::optional<RequestRow>> find_request(const Asked& asked) override;
   Result<std::optional<TokenRow>> find_token(const std::string& owner,
                                              const std::string& token) override;
   Result<InputChunk> read_inputs(SubmissionId submission, std::uint64_t ordinal) override;
   Result<cmd::JobReopened> read_finished_job(JobId job) override;
   Result<std::optional<std::string>> find_owner(JobId job) override;
+  Result<std::optional<JobOutline>> find_outline(JobId job) override;
+  Result<std::optional<cmd::JobsDeleted::One>> find_deletable(JobId job) override;
   Result<std::optional<JobId>> last_job_of(const std::string& owner) override;
   [[nodiscard]] std::uint64_t database_bytes() const override { return 0; }
-  [[nodiscard]] std::uint64_t disk_free_bytes() const override { return UINT64_MAX; }
 
   Result<Seq> applied_seq() override { return now().applied; }
   Result<std::vector<JobRow>> list_jobs(const JobFilter& filter) override;
@@ -81,6 +83,10 @@ class MemoryStore final : public store::Store, public store::Tables {
   Result<std::optional<TaskEntry>> get_task(JobId job, TaskIndex task) override;
   Result<std::vector<std::pair<AttemptKey, AttemptRow>>> list_attempts(JobId job,
                                                                        TaskIndex task) override;
+  Result<JournalPiece> read_journal(const JournalAsk& ask) override;
+  Result<ExpiredPage> list_expired(const Expiry& expiry) override;
+  Result<std::vector<SweepStep>> plan_sweep(const SweepAsk& ask) override;
+  Result<TimePoint> find_old_requests(TimePoint before, std::uint32_t limit) override;
 
  private:
   /// Everything that is on the disk.
@@ -89,9 +95,11 @@ class MemoryStore final : public store::Store, public store::Tables {
     std::map<std::pair<JobId, TaskIndex>, TaskRow> tasks;
     std::map<AttemptKey, AttemptRow> attempts;
     std::map<WorkerId, WorkerRow> workers;
+    std::map<std::string, KeyRow> keys;
     std::map<Asked, RequestRow> requests;
     std::map<std::pair<std::string, std::string>, TokenRow> tokens;
     std::map<SubmissionId, SubmissionRow> submissions;
+    std::map<JobId, SubmissionId> deletions;
     std::map<std::pair<SubmissionId, std::uint64_t>, InputChunkRow> inputs;
     std::deque<Entry> journal;
     Seq applied, last;
@@ -101,6 +109,7 @@ class MemoryStore final : public store::Store, public store::Tables {
     bool clean = true;
 
     void apply_rows(const RowChanges& changes);
+    void sweep(const SweptRow& row);
     void write(const store::Batch& batch, const RowChanges& changes, Seq to);
   };
   struct Write {

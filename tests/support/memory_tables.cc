@@ -36,6 +36,13 @@ std::vector<TaskIndex> indices_of(const JobRow& job) {
   return all;
 }
 
+/// As docs/storage.md says of tasks without a row.
+TaskState untouched_state(const JobRow& job) {
+  if (job.cancelling) return TaskState::Cancelled;
+  if (job.skipping) return TaskState::Skipped;
+  return job.awaits_begin || !job.waits_for.empty() ? TaskState::Waiting : TaskState::Ready;
+}
+
 }  // namespace
 
 void MemoryTables::apply(const RowChanges& changes) {
@@ -47,10 +54,18 @@ void MemoryTables::apply(const RowChanges& changes) {
         attempts.emplace(AttemptKey{job, it->first.second, row.attempt}, attempt_in(row));
     }
   }
+  for (const auto& [job, row] : changes.deleted) {
+    jobs.erase(job);
+    const auto token = tokens.find({row.owner, row.token});
+    if (token != tokens.end() && token->second.job == job) tokens.erase(token);
+    deletions[job] = row.inputs;
+  }
   upsert(jobs, changes.jobs);
+  if (!jobs.empty()) next_job_ = std::max(next_job_, jobs.rbegin()->first.next());
   upsert(tasks, changes.tasks);
   upsert_or_delete(attempts, changes.attempts);
   upsert(workers, changes.workers);
+  upsert(keys, changes.keys);
   upsert(requests, changes.requests);
   upsert(tokens, changes.tokens);
   for (const auto& [id, row] : changes.submissions) {
@@ -61,6 +76,24 @@ void MemoryTables::apply(const RowChanges& changes) {
   for (const SubmissionId id : changes.inputs_dropped) {
     inputs.erase(inputs.lower_bound({id, 0}), inputs.lower_bound({id.next(), 0}));
   }
+  for (const SweptRow& row : changes.swept) sweep(row);
+  std::erase_if(requests, [&](const auto& each) {
+    return each.second.steady_at <= changes.requests_forgotten;
+  });
+}
+
+void MemoryTables::sweep(const SweptRow& row) {
+  std::erase_if(tasks, [&](const auto& each) {
+    return each.first.first == row.job && (row.last || each.first.second <= row.tasks_upto);
+  });
+  std::erase_if(attempts, [&](const auto& each) {
+    return each.first.job == row.job && (row.last || each.first.task <= row.tasks_upto);
+  });
+  std::erase_if(inputs, [&](const auto& each) {
+    return row.inputs && each.first.first == row.inputs &&
+           (row.last || each.first.second <= row.inputs_upto);
+  });
+  if (row.last) deletions.erase(row.job);
 }
 
 LoadedState MemoryTables::loaded(const Queue& queue) const {
@@ -68,10 +101,12 @@ LoadedState MemoryTables::loaded(const Queue& queue) const {
   state.last_seq = queue.last_seq();
   state.last_epoch = queue.last_epoch();
   state.last_at = queue.last_at();
-  state.next_job = jobs.empty() ? JobId(1) : jobs.rbegin()->first.next();
+  state.next_job = next_job_;
+  state.deletions = deletions;
   state.next_submission = next_submission_;
   state.next_worker = workers.empty() ? WorkerId(1) : workers.rbegin()->first.next();
   state.workers = workers;
+  state.keys = keys;
   state.submissions = submissions;
   state.requests = requests;
   state.tokens = tokens;
@@ -106,12 +141,15 @@ cmd::JobReopened MemoryTables::reopened(JobId id) const {
   command.token = row.token;
   command.inputs = row.inputs;
   command.cancelling = row.cancelling;
+  command.skipping = row.skipping;
+  command.priority = row.priority;
+  command.reason = row.reason;
   command.launched = row.launched;
   command.mean_wall = row.mean_wall;
   for (const TaskIndex index : indices_of(row)) {
     const auto task = tasks.find({id, index});
     const bool has_row = task != tasks.end();
-    cmd::JobReopened::Run run{1, TaskState::Cancelled, AttemptNo(), has_row};
+    cmd::JobReopened::Run run{1, untouched_state(row), AttemptNo(), has_row};
     if (has_row) {
       run.state = task->second.state;
       run.attempts = task->second.attempts;
@@ -129,6 +167,19 @@ cmd::JobReopened MemoryTables::reopened(JobId id) const {
   return command;
 }
 
+std::vector<cmd::JobSubmitted::Ended> MemoryTables::ended(const JobSpec& spec) const {
+  std::vector<cmd::JobSubmitted::Ended> ended;
+  for (const std::vector<JobId>* named : {&spec.after, &spec.after_any}) {
+    for (const JobId id : *named) {
+      const auto row = jobs.find(id);
+      if (row != jobs.end() && is_finished(row->second.state)) {
+        ended.push_back({id, row->second.state});
+      }
+    }
+  }
+  return ended;
+}
+
 std::string MemoryTables::broken() const {
   for (const auto& [id, job] : jobs) {
     JobCounts counts;
@@ -138,7 +189,7 @@ std::string MemoryTables::broken() const {
       ++with_rows;
       ++count_of(counts, it->second.state);
     }
-    (job.cancelling ? counts.cancelled : counts.ready) += job.tasks - with_rows;
+    count_of(counts, untouched_state(job)) += job.tasks - with_rows;
     if (!(counts == job.counts)) return "job " + std::to_string(id.value) + ": counts and rows";
   }
   for (const auto& [key, row] : tasks) {

@@ -36,11 +36,13 @@ std::string QueueFixture::differs_from_tables() const {
   return Queue::difference(queue, Queue::load(tables.loaded(queue)));
 }
 
-WorkerId QueueFixture::add_worker(std::uint32_t cpus) {
+WorkerId QueueFixture::add_worker(std::uint32_t cpus, std::uint64_t mem_bytes) {
   const WorkerId id = queue.next_worker();
   const std::string name = "w" + std::to_string(id.value);
   apply(cmd::WorkerEnrolled{id, name, "key of " + name});
-  apply(hello(id, cpus));
+  cmd::WorkerJoined joined = hello(id, cpus);
+  joined.mem_bytes = mem_bytes;
+  apply(std::move(joined));
   return id;
 }
 
@@ -57,7 +59,7 @@ JobId QueueFixture::submit(const JobBuilder& job, const std::string& owner) {
   const JobId job_id = queue.next_job();
   const Asked asked = ask(owner);
   apply(cmd::SubmissionOpened{asked, id, "", "", job.spec()});
-  apply(cmd::JobSubmitted{asked, id, job_id, 0});
+  apply(cmd::JobSubmitted{asked, id, job_id, 0, tables.ended(job.spec())});
   return job_id;
 }
 

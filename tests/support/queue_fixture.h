@@ -24,7 +24,7 @@ class QueueFixture {
   std::vector<Effect> apply(Command command);
 
   /// Worker n (from 1) enrolled as "wN", and its HELLO said with instance n * 100.
-  WorkerId add_worker(std::uint32_t cpus = 1);
+  WorkerId add_worker(std::uint32_t cpus = 1, std::uint64_t mem_bytes = 0);
   cmd::WorkerJoined hello(WorkerId worker, std::uint32_t cpus = 1) const;
   /// A job submitted by `owner`, without inputs.
   JobId submit(const JobBuilder& job, const std::string& owner = "ann");

@@ -79,7 +79,8 @@ void Agent::say_hello(std::size_t master) {
                          .held = {},
                          .spooled = {},
                          .leaving = leaving_ || !as_ourselves,
-                         .disk_full = disk_full_};
+                         .disk_full = disk_full_,
+                         .mem_bytes = mem_bytes_};
   if (as_ourselves) {
     for (auto& [key, held] : held_) {
       hello.held.push_back({key, held.started});
@@ -342,6 +343,7 @@ void Agent::on(const agent::Tick&) {
   send_started();
   send_results();
   pump_output();
+  forget_idle_jobs();
 }
 
 }  // namespace capstan

@@ -178,6 +178,8 @@ class Agent {
   struct Template {
     JobSpec spec;
     std::vector<EnvVar> environment;  // The worker's and the job's.
+    Bytes stdin_data;
+    bool has_all = true;  // Of stdin_data.
     std::size_t bytes = 0;
   };
 
@@ -211,6 +213,7 @@ class Agent {
   void on_body(std::size_t, const Other&) {}  // What a master never says to a worker.
   void on_body(std::size_t master, const msg::Heartbeat& body);
   void on_body(std::size_t master, const msg::JobTemplate& body);
+  void on_body(std::size_t master, const msg::JobStdin& body);
   void on_body(std::size_t master, const msg::Start& body);
   void on_body(std::size_t master, const msg::Cancel& body);
   void on_body(std::size_t master, const msg::Recall& body);
@@ -225,7 +228,10 @@ class Agent {
   void say_hello(std::size_t master);
   void end_session(std::size_t master, const char* why);
   void renew(std::size_t master, const char* why);
-  void run_one(const Template& job, const AttemptKey& key, const Bytes& input);
+  void run_one(const Template& job, const AttemptKey& key, const std::vector<Bytes>& inputs);
+  void bound_templates(JobId newest);
+  void tell_files(JobId id, const Template& job);
+  void forget_idle_jobs();
   void add_ended(const pair::SpoolItem& item);
   void forget_result(const AttemptKey& key);
   [[nodiscard]] const Instance& speaking_for() const;
@@ -251,10 +257,12 @@ class Agent {
   bool synced_ = false;  // The mirror is whole.
   Instance instance_;
   std::uint32_t cpus_ = 0;
+  std::uint64_t mem_bytes_ = 0;
   bool leaving_ = false;
   bool disk_full_ = false;
   bool stopped_ = false;
   std::map<AttemptKey, Held> held_;
+  std::set<JobId> filed_;                     // The shepherd keeps their files.
   std::vector<AttemptKey> starts_;            // Heard of, not told yet.
   std::vector<AttemptKey> returned_;          // Since HELLO was said, while no session is open.
   std::pair<bool, bool> hello_said_;          // leaving_, disk_full_ as the last HELLO said.
@@ -275,10 +283,10 @@ class Agent {
 /// The worker's variables with the job's over them, each name once.
 [[nodiscard]] std::vector<EnvVar> job_environment(const std::vector<EnvVar>& worker,
                                                   const std::vector<EnvVar>& job);
-/// Adds what is ours. CAPSTAN_INPUT is left out in jobs without inputs, and when it would be too
-/// long for execve.
+/// Adds what is ours. CAPSTAN_INPUT has several inputs a line each; it is left out in jobs without
+/// inputs, and when it would be too long for execve.
 [[nodiscard]] std::vector<EnvVar> task_environment(std::vector<EnvVar> job_environment,
                                                    const JobSpec& spec, const AttemptKey& key,
-                                                   const Bytes& input);
+                                                   const std::vector<Bytes>& inputs);
 
 }  // namespace capstan

@@ -35,6 +35,8 @@ void Agent::on_pair(const pair::State& message) {
   generation_ = message.generation;
   instance_ = message.instance;
   cpus_ = message.cpus;
+  mem_bytes_ = message.mem_bytes;
+  filed_ = {message.filed.begin(), message.filed.end()};
   leaving_ = message.leaving;
   disk_full_ = message.disk_full;
   synced_ = false;
@@ -129,54 +131,101 @@ void Agent::on_body(std::size_t, const msg::JobTemplate& body) {
     template_bytes_ -= known->second.bytes;
     templates_.erase(known);
   }
-  Template job{body.spec, job_environment(config_.environment, body.spec.env), sizeof(Template)};
+  Template job{.spec = body.spec,
+               .environment = job_environment(config_.environment, body.spec.env),
+               .stdin_data = {},
+               .has_all = !body.spec.has_stdin,
+               .bytes = sizeof(Template) + body.spec.script.size()};
   for (const Bytes& argument : body.spec.argv) job.bytes += argument.size() + sizeof(Bytes);
   for (const EnvVar& each : job.environment) job.bytes += each.name.size() + each.value.size();
   template_bytes_ += job.bytes;
   templates_.emplace(body.job, std::move(job));
-  while (template_bytes_ > limits::kTemplateCacheBytes && templates_.begin()->first != body.job) {
+  bound_templates(body.job);
+}
+
+void Agent::bound_templates(JobId newest) {
+  while (template_bytes_ > limits::kTemplateCacheBytes && templates_.begin()->first != newest) {
     template_bytes_ -= templates_.begin()->second.bytes;  // A Start without it says HELLO.
     templates_.erase(templates_.begin());
+  }
+}
+
+void Agent::on_body(std::size_t, const msg::JobStdin& body) {
+  const auto known = templates_.find(body.job);
+  if (known == templates_.end()) return;
+  Template& job = known->second;
+  const bool fits = body.data.size() <= limits::kStdinBytes - job.stdin_data.size();
+  if (job.has_all || !fits || body.offset != job.stdin_data.size()) return;  // Start says HELLO.
+  job.stdin_data += body.data;
+  job.has_all = body.last;
+  job.bytes += body.data.size();
+  template_bytes_ += body.data.size();
+  bound_templates(body.job);
+}
+
+void Agent::tell_files(JobId id, const Template& job) {
+  if (job.spec.script.empty() && !job.spec.has_stdin) return;
+  if (!filed_.insert(id).second) return;
+  tell(pair::JobFiles{.job = id,
+                      .script = job.spec.script,
+                      .has_stdin = job.spec.has_stdin,
+                      .stdin_data = job.stdin_data});
+}
+
+void Agent::forget_idle_jobs() {
+  for (auto it = filed_.begin(); it != filed_.end();) {
+    const auto held = held_.lower_bound({*it, {}, {}});
+    const bool is_idle = held == held_.end() || held->first.job != *it;
+    if (is_idle) tell(pair::ForgetJob{*it});
+    it = is_idle ? filed_.erase(it) : std::next(it);
   }
 }
 
 void Agent::on_body(std::size_t master, const msg::Start& body) {
   if (!is_ourselves() && config_.mutant != AgentMutant::NoSessionIds) return;
   const auto job = templates_.find(body.job);
-  if (job == templates_.end()) {
+  if (job == templates_.end() || !job->second.has_all) {
     end_session(master, "a start without its template");
     links_[master].hello_at = now_ + limits::kHelloRetry;
     return;
   }
+  tell_files(body.job, job->second);
   for (const msg::Start::One& one : body.tasks) {
     const AttemptKey key{body.job, one.task, body.attempt};
     if (held_.contains(key) || unacked_order_.contains(key)) continue;
     held_[key] = {};
-    run_one(job->second, key, one.inputs.empty() ? Bytes() : one.inputs.front());
+    run_one(job->second, key, one.inputs);
   }
 }
 
-void Agent::run_one(const Template& job, const AttemptKey& key, const Bytes& input) {
+void Agent::run_one(const Template& job, const AttemptKey& key, const std::vector<Bytes>& inputs) {
   std::size_t bytes = 0;
+  std::size_t input_bytes = 0;
+  for (const Bytes& input : inputs) input_bytes += input.size() + 1;
   for (const Bytes& argument : job.spec.argv) {
     const auto places = std::count(argument.begin(), argument.end(), '{');
-    bytes += argument.size() + static_cast<std::size_t>(places) * input.size();
+    bytes += argument.size() + static_cast<std::size_t>(places) * input_bytes;
   }
   if (bytes > 2 * limits::kExecBytes) {  // It would not even be worth the memory to find out.
     tell(pair::Unrunnable{key, "Argument list too long"});
     return;
   }
-  auto argv = render_command(job.spec, key.task, input);
+  auto argv = render_command(job.spec, key.task, inputs);
   if (!argv) {
     tell(pair::Unrunnable{key, argv.error().message});
     return;
   }
   pair::Run run{.key = key,
                 .argv = std::move(*argv),
-                .env = task_environment(job.environment, job.spec, key, input),
+                .env = task_environment(job.environment, job.spec, key, inputs),
                 .cwd = job.spec.cwd,
                 .cpus = job.spec.cpus,
-                .time_limit = job.spec.time_limit};
+                .time_limit = job.spec.time_limit,
+                .stall_limit = job.spec.stall_limit,
+                .mem_bytes = job.spec.mem_bytes,
+                .nice = job.spec.nice,
+                .script = !job.spec.script.empty(),
+                .reads_stdin = job.spec.has_stdin};
   run.env.push_back({"CAPSTAN_WORKER", config_.name});
   bytes = 0;
   for (const Bytes& argument : run.argv) bytes += argument.size() + sizeof(char*) + 1;
@@ -317,13 +366,18 @@ std::vector<EnvVar> job_environment(const std::vector<EnvVar>& worker,
 }
 
 std::vector<EnvVar> task_environment(std::vector<EnvVar> environment, const JobSpec& spec,
-                                     const AttemptKey& key, const Bytes& input) {
+                                     const AttemptKey& key, const std::vector<Bytes>& inputs) {
   environment.push_back({"CAPSTAN_JOB_ID", std::to_string(key.job.value)});
   environment.push_back({"CAPSTAN_TASK_INDEX", std::to_string(key.task.value)});
   environment.push_back({"CAPSTAN_ATTEMPT", std::to_string(key.attempt.value)});
   environment.push_back({"CAPSTAN_CPUS", std::to_string(spec.cpus)});
   constexpr std::size_t kRoom = limits::kArgumentBytes - (sizeof("CAPSTAN_INPUT=") - 1);
-  if (spec.has_inputs && input.size() <= kRoom) environment.push_back({"CAPSTAN_INPUT", input});
+  Bytes lines;
+  for (std::size_t i = 0; i < inputs.size() && lines.size() <= kRoom; ++i) {
+    if (i > 0) lines += '\n';
+    lines += inputs[i];
+  }
+  if (spec.has_inputs && lines.size() <= kRoom) environment.push_back({"CAPSTAN_INPUT", lines});
   return environment;
 }
 

@@ -2,6 +2,7 @@
 #include "worker/core/ending.h"
 
 #include <cstring>
+#include <iterator>
 
 #include "common/base/bytes.h"
 #include "common/model/limits.h"
@@ -9,6 +10,24 @@
 #include "worker/core/shepherd.h"
 
 namespace capstan::ending {
+
+namespace {
+
+/// "1.2G": rounded up, so that what is above a limit looks so.
+std::string size_text(std::uint64_t bytes) {
+  static constexpr const char* kUnits[] = {"", "K", "M", "G", "T"};
+  std::uint64_t tenths = bytes * 10;
+  std::size_t unit = 0;
+  while (tenths >= 10 * 1024 && unit + 1 < std::size(kUnits)) {
+    tenths = (tenths + 1023) / 1024;
+    ++unit;
+  }
+  std::string text = std::to_string(tenths / 10);
+  if (tenths % 10 != 0) text += "." + std::to_string(tenths % 10);
+  return text + kUnits[unit];
+}
+
+}  // namespace
 
 std::string reason_text(const std::string& words) {
   std::string text = is_utf8(words) ? words : printable(words);
@@ -52,6 +71,25 @@ AttemptResult by_itself(const AttemptKey& key, const RunEnd& end) {
   return result;
 }
 
+void by_memory(AttemptResult& result, std::uint64_t limit_bytes, bool oom) {
+  if (oom) {
+    result.end = EndClass::Oom;
+    result.reason = limit_bytes == 0 ? "the kernel killed it: there was no memory left"
+                                     : "the kernel killed it: it used all of the " +
+                                           size_text(limit_bytes) + " it asked for";
+    return;
+  }
+  if (limit_bytes == 0 || result.max_rss_bytes <= limit_bytes) return;
+  if (result.end == EndClass::Signal) return too_large(result, result.max_rss_bytes, limit_bytes);
+  add_note(result, "used " + size_text(result.max_rss_bytes) + " of the " + size_text(limit_bytes) +
+                       " it asked for");
+}
+
+void add_note(AttemptResult& result, const std::string& note) {
+  if (note.empty()) return;
+  result.reason = reason_text(result.reason.empty() ? note : result.reason + "; " + note);
+}
+
 void cancelled(AttemptResult& result, bool never_ran) {
   result.end = EndClass::Cancelled;
   result.reason = never_ran ? "cancelled before it started" : "cancelled";
@@ -70,6 +108,17 @@ void not_granted(AttemptResult& result) {
 void timed_out(AttemptResult& result, Micros limit) {
   result.end = EndClass::Timeout;
   result.reason = "ran longer than its time limit of " + duration_text(limit);
+}
+
+void stalled(AttemptResult& result, Micros limit) {
+  result.end = EndClass::Stall;
+  result.reason = "wrote nothing for " + duration_text(limit) + ", its stall limit";
+}
+
+void too_large(AttemptResult& result, std::uint64_t used_bytes, std::uint64_t limit_bytes) {
+  result.end = EndClass::Oom;
+  result.reason =
+      "used " + size_text(used_bytes) + " of the " + size_text(limit_bytes) + " it asked for";
 }
 
 void left(AttemptResult& result) {

@@ -5,8 +5,8 @@
 // what it had not written is gone, and the next agent begins with the shepherd's whole state:
 //
 //   shepherd -> agent:  State, Spooled ..., Synced, then what happens
-//   agent -> shepherd:  what the masters want (Run, Cancel, Recall), what they confirmed (Acked,
-//                       Delivered)
+//   agent -> shepherd:  what the masters want (JobFiles, Run, Cancel, Recall, ForgetJob), what they
+//                       confirmed (Acked, Delivered)
 //
 // Both are always the same binary and the same build: no versions here. pair_codec.h is the format.
 #pragma once
@@ -51,11 +51,13 @@ struct SpoolItem {
 struct State {
   Instance instance{};
   std::uint32_t cpus = 0;
-  Generation generation{};  ///< Of the last Welcome that was obeyed; zero: none yet.
-  Epoch epoch{};            ///< The highest that was obeyed.
+  std::uint64_t mem_bytes = 0;  ///< For tasks together; 0: not known.
+  Generation generation{};      ///< Of the last Welcome that was obeyed; zero: none yet.
+  Epoch epoch{};                ///< The highest that was obeyed.
   bool leaving = false;
   bool disk_full = false;
   std::vector<Held> held{};
+  std::vector<JobId> filed{};  ///< Jobs whose files are here (JobFiles).
 };
 /// A part of the spool, in the order in which the attempts ended.
 struct Spooled {
@@ -93,6 +95,17 @@ using ToAgent =
 
 // --- Agent -> shepherd ---------------------------------------------------------------------------
 
+/// What the tasks of a job read: kept in files until ForgetJob. Before the first Run that needs it.
+struct JobFiles {
+  JobId job;
+  Bytes script{};  ///< "": none.
+  bool has_stdin = false;
+  Bytes stdin_data{};
+};
+/// None of its attempts is held any more: its files may go.
+struct ForgetJob {
+  JobId job;
+};
 /// Idempotent: ignored when the attempt is held or spooled.
 struct Run {
   AttemptKey key;
@@ -100,7 +113,13 @@ struct Run {
   std::vector<EnvVar> env{};  ///< All of it; the shepherd adds its cookie.
   Bytes cwd{};
   std::uint32_t cpus = 1;
-  Micros time_limit{0};  ///< 0: none.
+  Micros time_limit{0};         ///< 0: none.
+  Micros stall_limit{0};        ///< Without output; 0: none.
+  std::uint64_t mem_bytes = 0;  ///< 0: not said.
+  std::int32_t nice = 0;
+  bool script = false;           ///< argv[0] stands for the script of its job.
+  bool reads_stdin = false;      ///< That of its job; else nothing.
+  std::array<Bytes, 2> files{};  ///< By Stream, for its output beside the log; "": none.
 };
 /// It cannot even be tried: reported as a launch error, as idempotent as Run.
 struct Unrunnable {
@@ -147,7 +166,7 @@ struct Fatal {
   std::string message;
 };
 
-using ToShepherd = std::variant<Run, Unrunnable, Cancel, Recall, Acked, Follow, Delivered, Ready,
-                                NewGeneration, Fatal>;
+using ToShepherd = std::variant<JobFiles, ForgetJob, Run, Unrunnable, Cancel, Recall, Acked, Follow,
+                                Delivered, Ready, NewGeneration, Fatal>;
 
 }  // namespace capstan::pair

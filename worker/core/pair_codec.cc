@@ -50,9 +50,10 @@ std::string get_text(Reader& r) {
 
 // Each message: how many fields, and which. The order is the order of pair.h.
 void write(Writer& w, const State& m) {
-  w.array(7);
+  w.array(9);
   wire::put(w, m.instance);
   w.u64(m.cpus);
+  w.u64(m.mem_bytes);
   wire::put(w, m.generation);
   w.u64(m.epoch.value);
   w.boolean(m.leaving);
@@ -64,11 +65,14 @@ void write(Writer& w, const State& m) {
     w.boolean(held.started);
     put(w, held.started_at);
   }
+  w.array(m.filed.size());
+  for (const JobId job : m.filed) w.u64(job.value);
 }
 void read(Reader& r, State& m) {
-  r.array(7);
+  r.array(9);
   wire::get(r, m.instance);
   m.cpus = static_cast<std::uint32_t>(r.u64(UINT32_MAX));
+  m.mem_bytes = r.u64();
   wire::get(r, m.generation);
   m.epoch = Epoch(r.u64());
   m.leaving = r.boolean();
@@ -81,6 +85,8 @@ void read(Reader& r, State& m) {
     held.started = r.boolean();
     get(r, held.started_at);
   }
+  const std::size_t filed = r.array_up_to(limits::kPairFrameBytes);
+  for (std::size_t i = 0; i < filed && r.ok(); ++i) m.filed.push_back(JobId(r.u64()));
 }
 
 void write(Writer& w, const Spooled& m) {
@@ -159,8 +165,32 @@ void read(Reader& r, AllDone&) {
   r.array(0);
 }
 
+void write(Writer& w, const JobFiles& m) {
+  w.array(4);
+  w.u64(m.job.value);
+  w.bin(m.script);
+  w.boolean(m.has_stdin);
+  w.bin(m.stdin_data);
+}
+void read(Reader& r, JobFiles& m) {
+  r.array(4);
+  m.job = JobId(r.u64());
+  m.script = get_text(r);
+  m.has_stdin = r.boolean();
+  m.stdin_data = get_text(r);
+}
+
+void write(Writer& w, const ForgetJob& m) {
+  w.array(1);
+  w.u64(m.job.value);
+}
+void read(Reader& r, ForgetJob& m) {
+  r.array(1);
+  m.job = JobId(r.u64());
+}
+
 void write(Writer& w, const Run& m) {
-  w.array(6);
+  w.array(13);
   wire::put(w, m.key);
   w.array(m.argv.size());
   for (const Bytes& argument : m.argv) w.bin(argument);
@@ -172,9 +202,15 @@ void write(Writer& w, const Run& m) {
   w.bin(m.cwd);
   w.u64(m.cpus);
   w.i64(m.time_limit.count());
+  w.i64(m.stall_limit.count());
+  w.u64(m.mem_bytes);
+  w.i64(m.nice);
+  w.boolean(m.script);
+  w.boolean(m.reads_stdin);
+  for (const Bytes& file : m.files) w.bin(file);
 }
 void read(Reader& r, Run& m) {
-  r.array(6);
+  r.array(13);
   wire::get(r, m.key);
   const std::size_t arguments = r.array_up_to(limits::kPairFrameBytes);
   for (std::size_t i = 0; i < arguments && r.ok(); ++i) m.argv.push_back(get_text(r));
@@ -187,6 +223,12 @@ void read(Reader& r, Run& m) {
   m.cwd = get_text(r);
   m.cpus = static_cast<std::uint32_t>(r.u64(UINT32_MAX));
   m.time_limit = Micros(r.i64(0));
+  m.stall_limit = Micros(r.i64(0));
+  m.mem_bytes = r.u64();
+  m.nice = static_cast<std::int32_t>(r.i64(limits::kNiceMin, limits::kNiceMax));
+  m.script = r.boolean();
+  m.reads_stdin = r.boolean();
+  for (Bytes& file : m.files) file = get_text(r);
 }
 
 void write(Writer& w, const Unrunnable& m) {

@@ -12,7 +12,9 @@ using shepherd::Actions;
 
 Shepherd::Shepherd(shepherd::Config config, std::vector<pair::SpoolItem> spooled,
                    Generation generation)
-    : config_(config), generation_(generation) {
+    : config_(std::move(config)),
+      slots_({.cpus = config_.cpus, .mem_bytes = config_.mem_bytes, .cpu_ids = config_.cpu_ids}),
+      generation_(generation) {
   for (pair::SpoolItem& item : spooled) {
     spool_order_[item.result.key] = next_order_;
     spool_.emplace(next_order_++, std::move(item));
@@ -57,11 +59,13 @@ void Shepherd::on(const shepherd::AgentDown&) {
 void Shepherd::tell_state() {
   pair::State state{.instance = config_.instance,
                     .cpus = config_.cpus,
+                    .mem_bytes = config_.mem_bytes,
                     .generation = generation_,
                     .epoch = epoch_,
                     .leaving = leaving_,
                     .disk_full = disk_full_,
-                    .held = {}};
+                    .held = {},
+                    .filed = {filed_.begin(), filed_.end()}};
   for (const auto& [key, attempt] : held_) {
     const bool started = attempt.phase != Phase::Queued && attempt.phase != Phase::Launching;
     state.held.push_back({key, started, attempt.started_at});
@@ -97,14 +101,31 @@ bool Shepherd::takes_work() const {
   return !leaving_ && !disk_full_ && !setting_aside_ && !fatal_;
 }
 
-std::uint32_t Shepherd::slots_of(const Attempt& attempt) const {
-  return std::clamp(attempt.run.cpus, 1U, std::max(1U, config_.cpus));
+void Shepherd::on_message(const pair::JobFiles& message) {
+  if (!takes_work()) return;  // What needs them is given back.
+  if (!filed_.insert(message.job).second) return;
+  out_.push_back(shepherd::KeepJobFiles{.job = message.job,
+                                        .script = message.script,
+                                        .has_stdin = message.has_stdin,
+                                        .stdin_data = message.stdin_data});
+}
+
+void Shepherd::on(const shepherd::FilesFailed& event) {
+  filed_.erase(event.job);
+}
+
+void Shepherd::on_message(const pair::ForgetJob& message) {
+  if (filed_.erase(message.job) > 0) out_.push_back(shepherd::DropJobFiles{message.job});
+}
+
+bool Shepherd::lacks_files(const pair::Run& run) const {
+  return (run.script || run.reads_stdin) && !filed_.contains(run.key.job);
 }
 
 void Shepherd::on_message(const pair::Run& message) {
   if (setting_aside_ || held_.contains(message.key)) return;
   if (tell_if_spooled(message.key)) return;
-  if (!takes_work() || held_.size() >= limits::kHeldPerWorker) {
+  if (!takes_work() || lacks_files(message) || held_.size() >= limits::kHeldPerWorker) {
     tell(pair::Returned{{message.key}});
     return;
   }
@@ -167,162 +188,6 @@ void Shepherd::on_message(const pair::Ready& message) {
   if (said_ready_) return;
   said_ready_ = true;
   out_.push_back(shepherd::SayReady{message.name});
-}
-
-// --- Starting and ending -------------------------------------------------------------------------
-
-void Shepherd::start_what_fits() {
-  while (takes_work() && !queue_.empty()) {
-    const AttemptKey key = queue_.front();
-    const auto it = held_.find(key);
-    if (it != held_.end() && it->second.phase == Phase::Queued) {
-      Attempt& attempt = it->second;
-      const std::uint32_t slots = slots_of(attempt);
-      if (cpus_taken_ + slots > std::max(1U, config_.cpus)) return;
-      cpus_taken_ += slots;
-      --queued_;
-      ++running_;
-      attempt.phase = Phase::Launching;
-      attempt.started_at = now_;
-      attempt.followed = followed_.contains(key.job);
-      out_.push_back(shepherd::Launch{key, std::move(attempt.run.argv), std::move(attempt.run.env),
-                                      std::move(attempt.run.cwd), attempt.followed});
-    }
-    queue_.pop_front();
-  }
-}
-
-void Shepherd::on(const shepherd::Launched& event) {
-  const auto it = held_.find(event.key);
-  if (it == held_.end() || it->second.phase == Phase::Queued) return;
-  Attempt& attempt = it->second;
-  attempt.started_at = now_;
-  young_.emplace_back(now_, event.key);
-  if (attempt.phase != Phase::Launching) return;  // Being ended already.
-  attempt.phase = Phase::Running;
-  if (attempt.run.time_limit.count() > 0) {
-    set_timer(event.key, attempt, now_ + attempt.run.time_limit);
-  }
-}
-
-void Shepherd::on(const shepherd::LaunchFailed& event) {
-  const auto it = held_.find(event.key);
-  if (it == held_.end() || it->second.phase == Phase::Queued) return;
-  AttemptResult result = ending::launch_error(event.key, event.reason);
-  finish(it, std::move(result));
-}
-
-void Shepherd::on(const shepherd::Gone& event) {
-  const auto it = held_.find(event.key);
-  if (it == held_.end() || it->second.phase == Phase::Queued) return;
-  AttemptResult result = ending::by_itself(event.key, event.end);
-  result.wall = now_ - it->second.started_at;
-  finish(it, std::move(result));
-}
-
-void Shepherd::end_attempt(Held::iterator it, Cause cause) {
-  Attempt& attempt = it->second;
-  if (attempt.phase == Phase::Queued) {
-    attempt.cause = cause;
-    finish(it, AttemptResult{.key = it->first, .reason = {}, .stdout_tail = {}, .stderr_tail = {}});
-    return;
-  }
-  // The first reason stands; but a user's word says more than our own leaving does, and nothing is
-  // reported to a cluster that is not there any more.
-  const bool replaces = attempt.cause == Cause::None || attempt.cause == Cause::Left;
-  if (replaces || cause == Cause::SetAside) attempt.cause = cause;
-  if (attempt.phase == Phase::Ending) return;
-  attempt.phase = Phase::Ending;
-  const bool at_once = config_.kill_grace.count() <= 0;
-  out_.push_back(shepherd::Kill{it->first, at_once});
-  set_timer(it->first, attempt, at_once ? TimePoint::never() : now_ + config_.kill_grace);
-}
-
-void Shepherd::end_running(Cause cause) {
-  for (auto it = held_.begin(); it != held_.end(); ++it) {
-    if (it->second.phase != Phase::Queued) end_attempt(it, cause);
-  }
-}
-
-void Shepherd::give_back_queued() {
-  pair::Returned returned;
-  for (auto it = held_.begin(); it != held_.end();) {
-    const auto next = std::next(it);
-    if (it->second.phase == Phase::Queued) {
-      returned.keys.push_back(it->first);
-      erase(it);
-    }
-    it = next;
-  }
-  queue_.clear();
-  if (!returned.keys.empty()) tell(std::move(returned));
-}
-
-void Shepherd::set_timer(const AttemptKey& key, Attempt& attempt, TimePoint at) {
-  if (attempt.timer != TimePoint::never()) timers_.erase({attempt.timer, key});
-  attempt.timer = at;
-  if (at != TimePoint::never()) timers_.emplace(at, key);
-}
-
-void Shepherd::enforce_timers() {
-  while (!timers_.empty() && timers_.begin()->first <= now_) {
-    const auto it = held_.find(timers_.begin()->second);
-    set_timer(it->first, it->second, TimePoint::never());
-    if (it->second.phase == Phase::Running) {
-      end_attempt(it, Cause::Timeout);
-    } else {
-      out_.push_back(shepherd::Kill{it->first, true});
-    }
-  }
-}
-
-void Shepherd::erase(Held::iterator it) {
-  set_timer(it->first, it->second, TimePoint::never());
-  if (it->second.phase == Phase::Queued) {
-    --queued_;
-  } else {
-    --running_;
-    cpus_taken_ -= slots_of(it->second);
-  }
-  held_.erase(it);
-}
-
-void Shepherd::finish(Held::iterator it, AttemptResult result) {
-  const Cause cause = it->second.cause;
-  const bool never_ran = it->second.phase == Phase::Queued;
-  const Micros limit = it->second.run.time_limit;
-  bool followed = it->second.followed;
-  erase(it);
-  switch (cause) {
-    case Cause::None:
-      break;
-    case Cause::Cancelled:
-      ending::cancelled(result, never_ran);
-      break;
-    case Cause::Superseded:
-      ending::superseded(result);
-      break;
-    case Cause::NotGranted:
-      ending::not_granted(result);
-      break;
-    case Cause::Timeout:
-      ending::timed_out(result, limit);
-      break;
-    case Cause::Left:
-      ending::left(result);
-      break;
-    case Cause::SetAside:
-      break;
-  }
-  if (cause == Cause::NotGranted || cause == Cause::SetAside) {  // Nobody waits for its output.
-    for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
-      out_.push_back(shepherd::DropOutput{result.key, stream});
-    }
-    result.stdout_bytes = result.stdout_tail.size();
-    result.stderr_bytes = result.stderr_tail.size();
-    followed = false;
-  }
-  if (cause != Cause::SetAside) spool(std::move(result), followed);
 }
 
 // --- Telling: to the spool first, then to the agent ----------------------------------------------
@@ -470,6 +335,8 @@ void Shepherd::on(const shepherd::NewInstance& event) {
   generation_ = *setting_aside_;
   epoch_ = {};
   config_.instance = event.instance;
+  for (const JobId job : filed_) out_.push_back(shepherd::DropJobFiles{job});
+  filed_.clear();  // The jobs of another cluster have the same numbers.
   setting_aside_.reset();
   aside_asked_ = false;
   out_.push_back(shepherd::SpoolGeneration{generation_});

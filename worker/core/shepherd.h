@@ -16,7 +16,6 @@
 // spool before the agent hears of it; the slots of an attempt are free only when its tree is gone.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -31,128 +30,10 @@
 #include "common/base/ids.h"
 #include "common/model/limits.h"
 #include "worker/core/pair.h"
+#include "worker/core/shepherd_events.h"
+#include "worker/core/slots.h"
 
 namespace capstan {
-
-/// How a process tree ended, as the runner saw it. The tree is gone and its output is read.
-struct RunEnd {
-  int exit_code = 0;
-  int signal = 0;  ///< The signal that ended the main process, or 0.
-  Micros cpu{0};
-  std::uint64_t max_rss_bytes = 0;
-  std::array<std::uint64_t, 2> output_bytes{};  ///< By Stream.
-  std::array<Bytes, 2> tail{};                  ///< By Stream, at most kTailBytes.
-};
-
-namespace shepherd {
-
-// --- Events --------------------------------------------------------------------------------------
-/// A new agent is there and knows nothing.
-struct AgentUp {};
-struct AgentDown {};
-struct FromAgent {
-  pair::ToShepherd message;
-};
-/// The answers to Launch: its main process runs, or the system refused with these words.
-struct Launched {
-  AttemptKey key;
-};
-struct LaunchFailed {
-  AttemptKey key;
-  std::string reason;
-};
-struct Gone {
-  AttemptKey key;
-  RunEnd end;
-};
-struct OutputGrew {
-  AttemptKey key;
-  Stream stream = Stream::Stdout;
-  std::uint64_t total = 0;
-};
-/// SIGTERM: leave. A second one: at once, without grace.
-struct Leave {};
-/// Writing to the disk fails (the spool or an output), or works again.
-struct Disk {
-  bool full = false;
-};
-/// After SetAside was executed: the next instance of this worker, from the shell's randomness.
-struct NewInstance {
-  Instance instance;
-};
-/// After each batch of events, and at next_deadline().
-struct Tick {};
-
-using Event = std::variant<AgentUp, AgentDown, FromAgent, Launched, LaunchFailed, Gone, OutputGrew,
-                           Leave, Disk, NewInstance, Tick>;
-
-// --- Actions, to be executed in this order -------------------------------------------------------
-struct Launch {
-  AttemptKey key;
-  std::vector<Bytes> argv{};
-  std::vector<EnvVar> env{};
-  Bytes cwd{};
-  bool followed = false;
-};
-/// To the whole tree. `force`: SIGKILL, else SIGTERM.
-struct Kill {
-  AttemptKey key;
-  bool force = false;
-};
-struct ToAgent {
-  pair::ToAgent message;
-};
-/// Records of the spool. Written (not synced) before anything that follows is told.
-struct SpoolAppend {
-  std::vector<pair::SpoolItem> items;
-};
-struct SpoolAcked {
-  std::vector<AttemptKey> keys;
-};
-struct SpoolDelivered {
-  AttemptKey key;
-  Stream stream = Stream::Stdout;
-};
-struct SpoolGeneration {
-  Generation generation;
-};
-/// What is appended has waited undelivered for kSpoolSyncAfter.
-struct SpoolSync {};
-/// The disk was full: try to write what waits, answer with Disk.
-struct SpoolRetry {};
-/// Rename the spool and the outputs, begin empty ones, answer with NewInstance.
-struct SetAside {};
-struct DropOutput {
-  AttemptKey key;
-  Stream stream = Stream::Stdout;
-};
-struct FollowOutput {
-  JobId job;
-  bool on = false;
-};
-/// The first session is open: the ready line.
-struct SayReady {
-  std::string name;
-};
-/// End the process: the agent was told to go (code 0), or refused (2, 3). Nothing runs any more.
-struct Exit {
-  int code = 0;
-  std::string message{};
-};
-
-using Action =
-    std::variant<Launch, Kill, ToAgent, SpoolAppend, SpoolAcked, SpoolDelivered, SpoolGeneration,
-                 SpoolSync, SpoolRetry, SetAside, DropOutput, FollowOutput, SayReady, Exit>;
-using Actions = std::vector<Action>;
-
-struct Config {
-  Instance instance{};
-  std::uint32_t cpus = 1;
-  Micros grace{limits::kGrace};
-  Micros kill_grace{limits::kKillGrace};
-};
-
-}  // namespace shepherd
 
 class Shepherd {
  public:
@@ -182,6 +63,8 @@ class Shepherd {
     Superseded,
     NotGranted,
     Timeout,
+    Stalled,
+    TooLarge,
     Left,
     SetAside
   };
@@ -191,7 +74,12 @@ class Shepherd {
     bool followed = false;  // Its output went to a file from the first byte on, at some time.
     pair::Run run;          // argv and env are moved out at the launch.
     TimePoint started_at;
-    TimePoint timer = TimePoint::never();  // Its time limit, then its KILL. Also in timers_.
+    Slots::Share share;                       // Not Queued.
+    TimePoint limit_at = TimePoint::never();  // Its time limit.
+    TimePoint timer = TimePoint::never();  // Its time limit or a look at it, then its KILL. Also in
+                                           // timers_.
+    std::uint64_t used_bytes = 0;          // Of memory, when it was found to be too large.
+    std::string note;                      // For its result.
   };
   using Held = std::map<AttemptKey, Attempt>;
   using Spool = std::map<std::uint64_t, pair::SpoolItem>;  // In the order in which they ended.
@@ -203,11 +91,15 @@ class Shepherd {
   void on(const shepherd::LaunchFailed& event);
   void on(const shepherd::Gone& event);
   void on(const shepherd::OutputGrew& event);
+  void on(const shepherd::Seen& event);
+  void on(const shepherd::FilesFailed& event);
   void on(const shepherd::Leave& event);
   void on(const shepherd::Disk& event);
   void on(const shepherd::NewInstance& event);
   void on(const shepherd::Tick& event);
 
+  void on_message(const pair::JobFiles& message);
+  void on_message(const pair::ForgetJob& message);
   void on_message(const pair::Run& message);
   void on_message(const pair::Unrunnable& message);
   void on_message(const pair::Cancel& message);
@@ -227,7 +119,10 @@ class Shepherd {
   /// An agent that asks for what ended already missed its end: it hears it again.
   bool tell_if_spooled(const AttemptKey& key);
   [[nodiscard]] bool takes_work() const;
-  [[nodiscard]] std::uint32_t slots_of(const Attempt& attempt) const;
+  [[nodiscard]] bool lacks_files(const pair::Run& run) const;
+  void launch(const AttemptKey& key, Attempt& attempt);
+  /// The next look at it is due, at the latest when it may have stalled.
+  void look_later(const AttemptKey& key, Attempt& attempt, TimePoint output_at);
   void set_timer(const AttemptKey& key, Attempt& attempt, TimePoint at);
   void enforce_timers();
   void start_what_fits();
@@ -235,6 +130,7 @@ class Shepherd {
   void end_running(Cause cause);
   void give_back_queued();
   void erase(Held::iterator it);
+  void class_by(const Attempt& attempt, bool never_ran, AttemptResult& result) const;
   void finish(Held::iterator it, AttemptResult result);
   void spool(AttemptResult result, bool followed);
   void follow(JobId job, bool on);
@@ -252,7 +148,8 @@ class Shepherd {
   std::deque<AttemptKey> queue_;  // Queued ones, oldest first; may name some that are gone.
   std::size_t queued_ = 0;        // Of held_, in Phase::Queued.
   std::size_t running_ = 0;       // Of held_, in another phase.
-  std::uint32_t cpus_taken_ = 0;
+  Slots slots_;
+  std::set<JobId> filed_;  // Their files are kept.
   std::set<std::pair<TimePoint, AttemptKey>> timers_;
   std::deque<std::pair<TimePoint, AttemptKey>> young_;  // Starts that are not told yet; by time.
 

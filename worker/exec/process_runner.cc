@@ -12,6 +12,7 @@
 #include <charconv>
 
 #include "common/model/limits.h"
+#include "worker/exec/job_files.h"
 #include "worker/exec/spawn.h"
 
 namespace capstan {
@@ -44,6 +45,7 @@ bool parse_key(std::string_view text, AttemptKey& key) {
 
 ProcessRunner::ProcessRunner(Options options, const Clock& clock, Handler handler)
     : options_(std::move(options)),
+      mark_(options_.cookie),
       clock_(clock),
       handler_(std::move(handler)),
       buffer_(kReadBytes, '\0') {}
@@ -66,8 +68,67 @@ ProcessRunner::Process* ProcessRunner::find(const AttemptKey& key) {
   return it == processes_.end() ? nullptr : &it->second;
 }
 
+ProcessRunner::Process* ProcessRunner::find_serial(std::uint32_t serial) {
+  const auto it = serials_.find(serial);
+  return it == serials_.end() ? nullptr : find(it->second);
+}
+
+ProcessRunner::Process* ProcessRunner::find_launch(std::string_view launch) {
+  AttemptKey key;
+  return parse_key(launch, key) ? find(key) : nullptr;
+}
+
+/// None that a running attempt has: fewer of them run than there are numbers.
+std::uint32_t ProcessRunner::next_serial() {
+  do {
+    last_serial_ = (last_serial_ + 1) % ProcessMark::kSerials;
+  } while (serials_.contains(last_serial_));
+  return last_serial_;
+}
+
+Result<std::array<TaskFile, 2>> ProcessRunner::open_files(const shepherd::Launch& launch) const {
+  std::array<TaskFile, 2> files;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    if (launch.files[i].empty()) continue;
+    files[i] = TRY(TaskFile::open(launch.files[i], {.cwd = launch.cwd, .umask = options_.umask}));
+  }
+  return files;
+}
+
+Result<UniqueFd> ProcessRunner::open_stdin(const shepherd::Launch& launch) const {
+  const std::string path = stdin_path(options_.jobs_dir, launch.key.job);
+  UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return fail(Errc::Io, "opening its stdin, " + path + ": " + errno_text(errno));
+  return file;
+}
+
+Result<pid_t> ProcessRunner::spawn_main(const shepherd::Launch& launch,
+                                        const std::array<UniqueFd, 2>& writing,
+                                        std::uint32_t serial) {
+  UniqueFd own_stdin;
+  if (launch.reads_stdin) own_stdin = TRY(open_stdin(launch));
+  SpawnOptions spawn_options{.argv = launch.argv,
+                             .env = launch.env,
+                             .cwd = launch.cwd,
+                             .stdin_fd = own_stdin ? own_stdin.get() : null_.get(),
+                             .stdout_fd = writing[0].get(),
+                             .stderr_fd = writing[1].get(),
+                             .umask = options_.umask,
+                             .default_signals = options_.default_signals,
+                             .mark = mark_.limit(serial),
+                             .nice = launch.nice,
+                             .cpu_ids = launch.cpu_ids};
+  if (launch.script && !spawn_options.argv.empty()) {
+    spawn_options.argv.front() = script_path(options_.jobs_dir, launch.key.job);
+  }
+  spawn_options.env.push_back(
+      {std::string(kCookieName), options_.cookie + "." + to_string(launch.key)});
+  return spawn(spawn_options);
+}
+
 Result<void> ProcessRunner::start(const shepherd::Launch& launch) {
   if (processes_.contains(launch.key)) return fail(Errc::Conflict, "it runs already");
+  std::array<TaskFile, 2> files = TRY(open_files(launch));
   std::array<UniqueFd, 2> reading;
   std::array<UniqueFd, 2> writing;
   for (std::size_t i = 0; i < reading.size(); ++i) {
@@ -79,22 +140,18 @@ Result<void> ProcessRunner::start(const shepherd::Launch& launch) {
     writing[i].reset(ends[1]);
     ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
   }
-  SpawnOptions spawn_options{.argv = launch.argv,
-                             .env = launch.env,
-                             .cwd = launch.cwd,
-                             .stdin_fd = null_.get(),
-                             .stdout_fd = writing[0].get(),
-                             .stderr_fd = writing[1].get(),
-                             .umask = options_.umask,
-                             .default_signals = options_.default_signals};
-  spawn_options.env.push_back(
-      {std::string(kCookieName), options_.cookie + "." + to_string(launch.key)});
-  const pid_t pid = TRY(spawn(spawn_options));
+  const std::uint32_t serial = next_serial();
+  const pid_t pid = TRY(spawn_main(launch, writing, serial));
 
   Process& process = processes_[launch.key];
   process.key = launch.key;
   process.pid = pid;
+  process.serial = serial;
+  process.files = std::move(files);
+  process.output_at = clock_.now();
+  process.mem_bytes = launch.mem_bytes;
   mains_[pid] = launch.key;
+  serials_[serial] = launch.key;
   for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
     const auto i = static_cast<std::size_t>(stream);
     process.pipes[i] = std::move(reading[i]);
@@ -105,6 +162,18 @@ Result<void> ProcessRunner::start(const shepherd::Launch& launch) {
     }
   }
   return {};
+}
+
+shepherd::Seen ProcessRunner::look(const AttemptKey& key) {
+  const Process* process = find(key);
+  if (process == nullptr) return {.key = key, .output_at = clock_.now()};
+  shepherd::Seen seen{.key = key, .output_at = process->output_at};
+  if (process->mem_bytes == 0) return seen;
+  find_strangers();
+  std::vector<pid_t> roots(process->strangers.begin(), process->strangers.end());
+  if (!process->main_ended) roots.push_back(process->pid);
+  seen.mem_bytes = memory_of(roots, process->mem_bytes);
+  return seen;
 }
 
 // --- Output --------------------------------------------------------------------------------------
@@ -137,7 +206,10 @@ bool ProcessRunner::read_pipe(Process& process, Stream stream) {
     return false;
   }
   const auto size = static_cast<std::size_t>(got);
-  after_write(process, stream, process.output[i].write(std::string_view(buffer_).substr(0, size)));
+  const std::string_view bytes = std::string_view(buffer_).substr(0, size);
+  process.output_at = clock_.now();
+  process.files[i].write(bytes);
+  after_write(process, stream, process.output[i].write(bytes));
   return size == buffer_.size();
 }
 
@@ -219,22 +291,17 @@ void ProcessRunner::adopt_stranger(pid_t pid) {
     process.strangers.insert(pid);
     return;
   }
-  const std::string cookie = cookie_of(pid);
-  AttemptKey key;
-  const std::string_view own = options_.cookie;
-  const bool is_ours = cookie.size() > own.size() && cookie.starts_with(own);
-  Process* owner = is_ours && parse_key(std::string_view(cookie).substr(own.size() + 1), key)
-                       ? find(key)
-                       : nullptr;
-  if (owner != nullptr) {
+  const auto serial = mark_.serial_of(pid);
+  const std::string launch = serial ? std::string() : mark_.launch_in_environment(pid);
+  if (Process* owner = serial ? find_serial(*serial) : find_launch(launch)) {
     unknown_.erase(pid);
     owner->strangers.insert(pid);
     return;
   }
   const TimePoint now = clock_.now();
   TimePoint& due = unknown_.try_emplace(pid, now + limits::kStragglerWait).first->second;
-  if (cookie.empty() && now < due) return;
-  ::kill(pid, SIGKILL);  // It washed off its cookie, or its attempt is gone: nobody's process.
+  if (!serial && launch.empty() && now < due) return;
+  ::kill(pid, SIGKILL);  // It washed off its mark, or its attempt is gone: nobody's process.
   due = TimePoint::never();
 }
 
@@ -298,6 +365,8 @@ void ProcessRunner::finish(Process& process) {
     if (process.pipes[i]) pipes_.erase(process.pipes[i].get());
     end.output_bytes[i] = process.output[i].total();
     end.tail[i] = process.output[i].tail();
+    const std::string words = process.files[i].close();
+    if (!words.empty()) end.note += (end.note.empty() ? "" : "; ") + words;
   }
   end.exit_code = WIFEXITED(process.status) ? WEXITSTATUS(process.status) : 0;
   end.signal = WIFSIGNALED(process.status) ? WTERMSIG(process.status) : 0;
@@ -305,6 +374,7 @@ void ProcessRunner::finish(Process& process) {
   end.max_rss_bytes = process.max_rss_bytes;
   const AttemptKey key = process.key;
   ending_.erase(key);
+  serials_.erase(process.serial);
   processes_.erase(key);
   if (sweep_at_ == TimePoint::never()) sweep_at_ = clock_.now() + limits::kStragglerWait;
   ended_.push_back({key, std::move(end)});

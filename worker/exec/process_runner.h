@@ -3,10 +3,7 @@
 // Tasks as processes: spawned, their output read, their whole tree killed, their end noticed. One
 // attempt is gone only when its main process is reaped, its process group is empty and no stranger
 // (a daemon that left the group and became our child) belongs to it. What the main process leaves
-// behind may end by itself for kStragglerWait and is killed then.
-//
-// Driven by the shell's poll loop: poll_fds / on_readable, on_child when SIGCHLD came, on_deadline
-// at next_deadline. Ends are collected and taken with take_ended(). Shepherd thread only.
+// behind may end by itself for kStragglerWait and is killed then. Shepherd thread only.
 #pragma once
 
 #include <poll.h>
@@ -26,6 +23,7 @@
 #include "worker/exec/output.h"
 #include "worker/exec/process_tree.h"
 #include "worker/exec/runner.h"
+#include "worker/exec/task_file.h"
 
 namespace capstan {
 
@@ -33,6 +31,7 @@ class ProcessRunner final : public Runner {
  public:
   struct Options {
     std::string output_dir;
+    std::string jobs_dir;              ///< Of job_files.h.
     std::string cookie;                ///< DIRECTORY.LIFE: the attempt is appended.
     mode_t umask = 022;                ///< For tasks: the user's own.
     std::vector<int> default_signals;  ///< Ignored here, but not in tasks.
@@ -45,36 +44,30 @@ class ProcessRunner final : public Runner {
     /// A child that is no task's: the agent.
     std::function<void(pid_t, int status)> on_other_child;
   };
-  struct Ended {
-    AttemptKey key;
-    RunEnd end;
-  };
-
   /// Makes this process the subreaper of its descendants. Children that are there already, and
   /// those told by `ignore`, are nobody's strangers.
   static Result<std::unique_ptr<ProcessRunner>> open(Options options, const Clock& clock,
                                                      Handler handler);
-  void ignore(pid_t pid) { ignored_.insert(pid); }
+  void ignore(pid_t pid) override { ignored_.insert(pid); }
 
   [[nodiscard]] Result<void> start(const shepherd::Launch& launch) override;
   void kill(const AttemptKey& key, bool force) override;
   void follow(JobId job, bool on) override;
+  [[nodiscard]] shepherd::Seen look(const AttemptKey& key) override;
 
-  /// Appends what is to be polled.
-  void poll_fds(std::vector<pollfd>& fds) const;
-  /// One of these is readable (or closed).
-  void on_readable(int fd);
-  /// Reaps whatever ended.
-  void on_child();
-  void on_deadline();
-  [[nodiscard]] TimePoint next_deadline() const;
-  [[nodiscard]] std::vector<Ended> take_ended() { return std::exchange(ended_, {}); }
-  [[nodiscard]] std::size_t running_count() const { return processes_.size(); }
+  void poll_fds(std::vector<pollfd>& fds) const override;
+  void on_readable(int fd) override;
+  void on_child() override;
+  void on_deadline() override;
+  [[nodiscard]] TimePoint next_deadline() const override;
+  [[nodiscard]] std::vector<Ended> take_ended() override { return std::exchange(ended_, {}); }
+  [[nodiscard]] std::size_t running_count() const override { return processes_.size(); }
 
  private:
   struct Process {
     AttemptKey key;
-    pid_t pid = 0;  // Also its session and process group.
+    pid_t pid = 0;             // Also its session and process group.
+    std::uint32_t serial = 0;  // In its mark.
     bool main_ended = false;
     int status = 0;            // Of the main process.
     bool terminating = false;  // TERM was sent.
@@ -85,14 +78,24 @@ class ProcessRunner final : public Runner {
     std::uint64_t max_rss_bytes = 0;
     std::array<UniqueFd, 2> pipes;  // By Stream.
     std::array<OutputWriter, 2> output;
+    std::array<TaskFile, 2> files;
+    TimePoint output_at;          // When it wrote something last, or its start.
+    std::uint64_t mem_bytes = 0;  // That it may use.
   };
 
   ProcessRunner(Options options, const Clock& clock, Handler handler);
   Process* find(const AttemptKey& key);
+  Result<std::array<TaskFile, 2>> open_files(const shepherd::Launch& launch) const;
+  Result<UniqueFd> open_stdin(const shepherd::Launch& launch) const;
+  Result<pid_t> spawn_main(const shepherd::Launch& launch, const std::array<UniqueFd, 2>& writing,
+                           std::uint32_t serial);
   void reaped(pid_t pid, int status, const rusage& usage);
   void find_strangers();
   void adopt_stranger(pid_t pid);
   void check_ends();
+  Process* find_serial(std::uint32_t serial);
+  Process* find_launch(std::string_view launch);  // "JOB.TASK.ATTEMPT"
+  std::uint32_t next_serial();
   [[nodiscard]] static bool has_group(const Process& process);
   void press(Process& process);
   void signal_tree(const Process& process, int number) const;
@@ -101,18 +104,21 @@ class ProcessRunner final : public Runner {
   void after_write(Process& process, Stream stream, const Result<void>& written);
 
   Options options_;
+  const ProcessMark mark_;
   const Clock& clock_;
   Handler handler_;
   UniqueFd null_;
   ChildrenList children_;
   std::map<AttemptKey, Process> processes_;
-  std::unordered_map<pid_t, AttemptKey> mains_;  // Not reaped yet.
+  std::unordered_map<pid_t, AttemptKey> mains_;            // Not reaped yet.
+  std::unordered_map<std::uint32_t, AttemptKey> serials_;  // Of processes_.
+  std::uint32_t last_serial_ = 0;
   std::unordered_map<int, std::pair<AttemptKey, Stream>> pipes_;
   std::set<AttemptKey> ending_;  // Their main process is reaped.
   std::set<pid_t> ignored_;
   TimePoint sweep_at_ = TimePoint::never();  // The kernel's list may miss one at times.
-  /// Strangers without a cookie, and when they are nobody's: in the middle of an exec the
-  /// environment is empty for a moment.
+  /// Strangers without a mark, and when they are nobody's: where no limit bears it, and in the
+  /// middle of an exec the environment is empty for a moment.
   std::map<pid_t, TimePoint> unknown_;
   std::set<JobId> followed_;
   std::vector<Ended> ended_;

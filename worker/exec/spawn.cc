@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,6 +33,7 @@ struct Plan {
   std::vector<char*> shell_argv;  // sh, the program, the arguments: for a script without #!.
   std::vector<std::string> env_text;
   std::vector<char*> env;
+  std::vector<unsigned long> cpu_mask;  // Empty: as we are.
   pid_t parent;
 };
 
@@ -66,6 +69,12 @@ Plan make_plan(const SpawnOptions& options) {
   plan.shell_argv.insert(plan.shell_argv.end(), plan.argv.begin() + 1, plan.argv.end());
   plan.argv.push_back(nullptr);
   plan.shell_argv.push_back(nullptr);
+
+  constexpr std::uint32_t kWordBits = 8 * sizeof(unsigned long);
+  for (const std::uint32_t cpu : options.cpu_ids) {
+    if (plan.cpu_mask.size() <= cpu / kWordBits) plan.cpu_mask.resize(cpu / kWordBits + 1);
+    plan.cpu_mask[cpu / kWordBits] |= 1UL << cpu % kWordBits;
+  }
   return plan;
 }
 
@@ -76,6 +85,12 @@ void take_default_signals(const SpawnOptions& options) {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+void take_mark(const std::optional<LimitMark>& mark) {
+  if (!mark) return;
+  const rlimit limit{.rlim_cur = mark->soft, .rlim_max = mark->hard};
+  ::setrlimit(static_cast<__rlimit_resource_t>(mark->resource), &limit);
 }
 
 void take_descriptors(const SpawnOptions& options) {
@@ -119,6 +134,12 @@ void execute(Plan& plan, Failure& failure) {
       failure.step = Step::Orphaned;
       ::_exit(127);
     }
+  }
+  take_mark(options.mark);
+  if (options.nice != 0) ::setpriority(PRIO_PROCESS, 0, options.nice);
+  if (!plan.cpu_mask.empty()) {
+    ::sched_setaffinity(0, plan.cpu_mask.size() * sizeof(unsigned long),
+                        reinterpret_cast<const cpu_set_t*>(plan.cpu_mask.data()));
   }
   take_default_signals(options);
   ::umask(options.umask);

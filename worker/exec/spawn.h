@@ -6,12 +6,15 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/base/bytes.h"
 #include "common/base/error.h"
 #include "common/model/job.h"
+#include "worker/exec/process_mark.h"
 
 namespace capstan {
 
@@ -26,6 +29,9 @@ struct SpawnOptions {
   bool own_session = true;  ///< setsid, and SIGKILL when we die.
   mode_t umask = 022;
   std::vector<int> default_signals;  ///< Ignored here, but not there.
+  std::optional<LimitMark> mark{};
+  int nice = 0;                          ///< Unless we run at a higher one, and may not lower it.
+  std::vector<std::uint32_t> cpu_ids{};  ///< To be pinned to; none: as we are.
 };
 
 /// The pid, after the exec succeeded. An error has the system's words and what they are about. The

@@ -47,15 +47,15 @@ TEST_SUITE("cli/args") {
     CHECK(line.own == Texts{"--cpus", "2"});
     CHECK(line.has_command);
     CHECK(line.command == Texts{"convert", "{}", "--", "-x"});
-    CHECK(line.source == InputSource::Words);
-    CHECK(line.inputs == Texts{"a b", "--c", "-"});
+    using Sources = std::vector<InputSource>;
+    CHECK(line.sources == Sources{{InputSource::Kind::Words, false, {"a b", "--c", "-"}}});
   }
   TEST_CASE("inputs follow a command without dashes, files follow four colons") {
     const CutLine line = cut({"submit", "echo", "hi", "::::", "list.txt"});
     CHECK(line.own == Texts{"echo", "hi"});
     CHECK_FALSE(line.has_command);
-    CHECK(line.source == InputSource::Files);
-    CHECK(line.inputs == Texts{"list.txt"});
+    using Sources = std::vector<InputSource>;
+    CHECK(line.sources == Sources{{InputSource::Kind::File, false, {"list.txt"}}});
   }
   TEST_CASE("the value of a global option is not the verb") {
     CHECK(cut({"--timeout", "jobs", "jobs"}).verb == "jobs");
@@ -63,8 +63,24 @@ TEST_SUITE("cli/args") {
     CHECK(cut({"--help"}).verb.empty());
     CHECK(cut({}).verb.empty());
   }
-  TEST_CASE("a second list of inputs is refused") {
-    CHECK_FALSE(cut_line({"submit", "x", ":::", "a", "::::", "b"}));
+  TEST_CASE("several lists are kept apart, each file is one, a plus links") {
+    const CutLine line =
+        cut({"submit", "x", ":::", "a", "b", "::::", "f", "g", ":::+", "c", ":::"});
+    using Sources = std::vector<InputSource>;
+    using Kind = InputSource::Kind;
+    CHECK(line.sources == Sources{{Kind::Words, false, {"a", "b"}},
+                                  {Kind::File, false, {"f"}},
+                                  {Kind::File, false, {"g"}},
+                                  {Kind::Words, true, {"c"}},
+                                  {Kind::Words, false, {}}});
+    CHECK(cut({"submit", "x", ":::", "a", "::::+", "f", "g"}).sources.back() ==
+          InputSource{Kind::File, true, {"g"}});
+  }
+  TEST_CASE("a list that links to none, or names no file, is refused") {
+    CHECK_FALSE(cut_line({"submit", "x", ":::+", "a"}));
+    CHECK_FALSE(cut_line({"submit", "x", "::::+", "a"}));
+    CHECK_FALSE(cut_line({"submit", "x", "::::"}));
+    CHECK_FALSE(cut_line({"submit", "x", ":::", "a", "::::"}));
   }
 }
 

@@ -8,7 +8,7 @@
 #include <map>
 #include <set>
 
-#include "cli/job_options.h"
+#include "cli/job_submission.h"
 #include "common/wire/codec.h"
 
 using namespace capstan;
@@ -126,6 +126,23 @@ TEST_SUITE("cli/client") {
     CHECK(list->workers.size() == 3);
     CHECK(f.client->name() == "anna");
   }
+  TEST_CASE("workers are listed page by page") {
+    Fixture f;
+    f.master.on_body = [&](const msg::Body& body) {
+      const auto& question = std::get<msg::ListWorkers>(body);
+      msg::WorkerList list;
+      list.query = question.query;
+      list.last = WorkerId(question.after.value + 2);
+      list.more = list.last.value < 6;
+      for (std::uint64_t id = question.after.value + 1; id <= list.last.value; ++id)
+        list.workers.emplace_back().name = "w" + std::to_string(id);
+      f.master.send(list);
+    };
+    const auto workers = list_workers(*f.client);
+    REQUIRE(workers);
+    REQUIRE(workers->size() == 6);
+    CHECK(workers->back().name == "w6");
+  }
   TEST_CASE("a mutation whose session ended is said again with the same id") {
     Fixture f;
     std::vector<RequestId> seen;
@@ -186,7 +203,7 @@ TEST_SUITE("cli/client") {
     spec.argv = {"true"};
     spec.cwd = "/";
     spec.indices = {{1, 1, 1}};
-    const auto submitted = f.client->submit(JobSubmission(spec, {}, ""));
+    const auto submitted = f.client->submit(JobSubmission(spec, {}));
     REQUIRE(submitted);
     CHECK(submitted->job == JobId(17));
     CHECK(types == std::vector<std::size_t>{msg::Body(msg::SubmitOpen{}).index(),
@@ -194,13 +211,15 @@ TEST_SUITE("cli/client") {
   }
   TEST_CASE("parts wait for answers, and go on behind the last accepted one") {
     Fixture f;
-    InputList inputs;
-    for (int i = 0; i < 40; ++i) inputs.add(std::string(60'000, 'x'));
+    std::vector<CombinedList> lists(1);
+    for (int i = 0; i < 40; ++i) lists.front().list.add(std::string(60'000, 'x'));
     JobSpec spec;
     spec.argv = {"true"};
     spec.cwd = "/";
     spec.has_inputs = true;
-    const JobSubmission submission(spec, std::move(inputs), "");
+    auto inputs = TaskInputs::make(std::move(lists), spec);
+    REQUIRE(inputs);
+    const JobSubmission submission(spec, {std::move(*inputs), "", ""});
     REQUIRE(submission.parts() == 40);
     std::set<std::uint64_t> accepted;
     std::size_t unanswered = 0;

@@ -65,6 +65,9 @@ TEST_SUITE("cli/text") {
     task.end = EndClass::LaunchError;
     task.reason = "No such file or directory";
     CHECK(end_text(task) == "launch error: No such file or directory");
+    task.end = EndClass::Cancelled;
+    task.reason = "cancelled";
+    CHECK(end_text(task) == "cancelled");
     task.task = TaskIndex(42);
     task.state = TaskState::Failed;
     task.worker = "w1";

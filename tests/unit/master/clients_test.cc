@@ -159,7 +159,7 @@ TEST_CASE("selectors: last, all, numbers, and what they do not name") {
   CHECK(none.code == Errc::NotFound);
   CHECK(none.reason.starts_with("all:"));
   control(ann, 102, msg::Verb::Cancel, job_selector(17));
-  CHECK(ann.expect<msg::Denied>().reason == "no job 17");
+  CHECK(ann.expect<msg::Denied>().reason == "job 17 does not exist (any more)");
 
   submit_jobs(bench, ann, {1, 2});
   submit_jobs(bench, bob, {3});
@@ -271,6 +271,115 @@ TEST_CASE("too many questions at once are denied, the answers of the others come
   CHECK(client.expect<msg::Denied>().query == limits::kQuestionsPerClient + 1);
   for (auto& completion : *bench.reads.held) completion();
   CHECK(client.count<msg::JobList>() == limits::kQuestionsPerClient);
+}
+
+TEST_CASE("a close that is refused gets the same answer again") {
+  Bench bench;
+  Peer client = bench.client();
+  JobSpec spec = a_job().spec();
+  spec.has_inputs = true;
+  spec.indices.clear();
+  client.send(msg::SubmitOpen{an_id(1), "", Bytes(16, 'd'), spec});
+  for (int i = 0; i < 2; ++i) {
+    client.send(msg::SubmitClose{an_id(1), 0, 0});
+    bench.turn();
+    const auto denied = client.expect<msg::Denied>();
+    CHECK(denied.code == Errc::Invalid);
+    CHECK(denied.reason.find("no inputs") != std::string::npos);
+    client.hello();
+  }
+}
+
+TEST_CASE("a job runs after others of the same user, live or ended") {
+  Bench bench;
+  Peer ann = bench.client("ann");
+  Peer bob = bench.client("bob");
+  Peer root = bench.client("root", Role::Admin);
+  submit_jobs(bench, ann, {1, 2});
+  submit(ann, an_id(3), a_job().after({JobId(1)}).after_any({JobId(2)}).spec());
+  bench.turn();
+  CHECK(ann.expect<msg::Submitted>().job == JobId(3));
+  ann.send(msg::GetJob{1, job_selector(3)});
+  bench.turn();
+  const msg::JobView view = ann.expect<msg::JobReply>().job;
+  CHECK(view.waits_for == std::vector{JobId(1), JobId(2)});
+  CHECK(view.reason == "waits for jobs 1, 2");
+  CHECK(view.counts.waiting == 1);
+
+  SUBCASE("not of others, nor of what never was") {
+    submit(bob, an_id(4), a_job().after({JobId(1)}).spec());
+    submit(ann, an_id(5), a_job().after_any({JobId(77)}).spec());
+    submit(root, an_id(6), a_job().after({JobId(1)}).spec());
+    bench.turn();
+    const auto refused = bob.expect<msg::Denied>();
+    CHECK(refused.code == Errc::NotFound);
+    CHECK(refused.reason.starts_with("job 1 does not exist (any more)"));
+    CHECK(ann.expect<msg::Denied>().reason.starts_with("job 77 does not exist (any more)"));
+    CHECK(root.expect<msg::Submitted>().job == JobId(4));
+  }
+  SUBCASE("skipped at once after one that ended otherwise, in this turn or long ago") {
+    ann.send(msg::Control{an_id(7), msg::Verb::Cancel, {job_selector(1)}, "wrong input"});
+    submit(ann, an_id(8), a_job().after({JobId(1)}).spec());
+    bench.turn();
+    CHECK(ann.expect<msg::Submitted>().warning == "skipped: job 1 was cancelled");
+    bench.restart();
+    Peer again = bench.client("ann");
+    submit(again, an_id(9), a_job().after({JobId(1)}).spec());
+    submit(again, an_id(8), a_job().after({JobId(1)}).spec());
+    bench.turn();
+    CHECK(again.expect<msg::Submitted>().job == JobId(5));
+    CHECK(again.expect<msg::Submitted>().warning == "skipped: job 1 was cancelled");
+    again.send(msg::GetJob{1, job_selector(5)});
+    again.send(msg::GetJob{2, job_selector(1)});
+    bench.turn();
+    const msg::JobView skipped = again.expect<msg::JobReply>().job;
+    CHECK(skipped.state == JobState::Skipped);
+    CHECK(skipped.reason == "job 1 was cancelled");
+    CHECK(again.expect<msg::JobReply>().job.reason == "wrong input");
+  }
+}
+
+TEST_CASE("a job with a begin waits for the wall clock, over a restart as well") {
+  Bench bench;
+  Peer ann = bench.client("ann");
+  const WallTime begin{bench.clock.wall().us + 60'000'000};
+  submit(ann, an_id(1), a_job().begins_at(begin).spec());
+  bench.turn();
+  ann.expect<msg::Submitted>();
+  ann.send(msg::GetJob{1, job_selector(1)});
+  bench.turn();
+  const msg::JobView view = ann.expect<msg::JobReply>().job;
+  CHECK(view.reason == "waits for its begin");
+  CHECK(view.begin_at == begin);
+  bench.restart();
+  CHECK(bench.server->queue().jobs().at(JobId(1)).counts.waiting == 1);
+  bench.pass(59s);
+  CHECK(bench.server->queue().jobs().at(JobId(1)).counts.waiting == 1);
+  bench.pass(2s);
+  CHECK(bench.server->queue().jobs().at(JobId(1)).counts.ready == 1);
+}
+
+TEST_CASE("the priority of whole jobs is changed, of one's own") {
+  Bench bench;
+  Peer ann = bench.client("ann");
+  Peer bob = bench.client("bob");
+  submit_jobs(bench, ann, {1, 2});
+  const std::vector both{job_selector(1), job_selector(2)};
+  const auto prioritise = [](std::uint64_t n, std::vector<Selector> targets, std::int32_t to) {
+    return msg::Control{an_id(n), msg::Verb::Prioritise, std::move(targets), "", to};
+  };
+  ann.send(prioritise(3, both, 5));
+  bob.send(prioritise(4, {job_selector(1)}, 9));
+  bench.turn();
+  CHECK(ann.expect<msg::Done>().tasks == 6);
+  CHECK(bob.expect<msg::Denied>().code == Errc::NotAllowed);
+  ann.send(msg::GetJob{1, job_selector(2)});
+  ann.send(prioritise(5, both, limits::kPriorityMax + 1));
+  ann.send(prioritise(6, {{Selector::Kind::Job, JobId(1), {{1, 1, 1}}}}, 5));
+  bench.turn();
+  CHECK(ann.expect<msg::Denied>().code == Errc::Invalid);
+  CHECK(ann.expect<msg::Denied>().reason == "only whole jobs: priority 1");
+  CHECK(ann.expect<msg::JobReply>().job.priority == 5);
 }
 
 TEST_SUITE_END();

@@ -58,9 +58,12 @@ class ObservedStore final : public store::Store {
   ObservedStore(MemoryStore& behind, FakeListener& listener)
       : behind_(behind), listener_(listener) {}
   std::vector<std::size_t> sent_at_append;
+  std::optional<int> dies_after;  ///< So many more are written.
 
   Result<void> append(const store::Batch& batch, const RowChanges& rows, Seq applied) override {
     sent_at_append.push_back(listener_.total());
+    if (dies_after && (*dies_after)-- == 0)
+      return fail(Errc::OutcomeUnknown, "killed between two writes");
     return behind_.append(batch, rows, applied);
   }
   Result<void> flush(const RowChanges& rows, Seq applied) override {
@@ -68,6 +71,7 @@ class ObservedStore final : public store::Store {
   }
   Result<void> maintain() override { return behind_.maintain(); }
   bool release_ballast() override { return behind_.release_ballast(); }
+  Result<bool> give_back() override { return behind_.give_back(); }
   Result<std::optional<RequestRow>> find_request(const Asked& asked) override {
     return behind_.find_request(asked);
   }
@@ -83,12 +87,16 @@ class ObservedStore final : public store::Store {
   Result<std::optional<std::string>> find_owner(JobId job) override {
     return behind_.find_owner(job);
   }
+  Result<std::optional<JobOutline>> find_outline(JobId job) override {
+    return behind_.find_outline(job);
+  }
+  Result<std::optional<cmd::JobsDeleted::One>> find_deletable(JobId job) override {
+    return behind_.find_deletable(job);
+  }
   Result<std::optional<JobId>> last_job_of(const std::string& owner) override {
     return behind_.last_job_of(owner);
   }
   [[nodiscard]] std::uint64_t database_bytes() const override { return 0; }
-  [[nodiscard]] std::uint64_t disk_free_bytes() const override { return free_bytes; }
-  std::uint64_t free_bytes = UINT64_MAX;
 
  private:
   MemoryStore& behind_;
@@ -144,10 +152,23 @@ class FakeLogs final : public api::Logs {
     }
     done(part);
   }
+  void remove(JobId job, std::function<void(Result<void>)> done) override {
+    if (fault) return done(fail(*fault, "the log cannot be removed"));
+    std::erase_if(streams, [&](const auto& each) { return each.first.first.job == job; });
+    removed.push_back(job);
+    done({});
+  }
+  std::vector<JobId> removed;
   std::map<StreamKey, Kept> streams;
   bool hold = false;
   std::deque<std::function<void()>> held;
   std::optional<Errc> fault;
+};
+
+class FakeHost final : public api::Host {
+ public:
+  [[nodiscard]] Disk disk() const override { return state; }
+  Disk state;
 };
 
 class FakeKeys final : public api::Keys {

@@ -140,7 +140,7 @@ class Bench {
   InlineReads reads{memory};
   FakeLogs logs;
   FakeKeys keys;
-  api::Host host;
+  FakeHost host;
   Server::Options options;
   std::uint64_t reigns = 0;
   std::unique_ptr<Server> server;

@@ -145,7 +145,7 @@ TEST_CASE("a full disk: the ballast goes, the batch is kept, submissions are ref
   client.expect<msg::Submitted>();
   const auto start = worker.expect<msg::Start>();
 
-  bench.store.free_bytes = 0;
+  bench.host.state.free_bytes = 0;
   bench.memory.fail_next(MemoryStore::Fault::DiskFull);
   submit(client, an_id(2), a_job().spec());
   bench.turn();
@@ -159,12 +159,12 @@ TEST_CASE("a full disk: the ballast goes, the batch is kept, submissions are ref
   bench.turn();
   const auto denied = client.expect<msg::Denied>();
   CHECK(denied.code == Errc::Unavailable);
-  CHECK(denied.reason.find("disk is full") != std::string::npos);
+  CHECK(denied.reason.find("disk is nearly full") != std::string::npos);
   CHECK(client.expect<msg::Done>().jobs == std::vector<JobId>{JobId(2)});
   CHECK(worker.expect<msg::ResultAck>().keys.size() == 1);
 
   SUBCASE("and once there is room again they are taken") {
-    bench.store.free_bytes = UINT64_MAX;
+    bench.host.state.free_bytes = UINT64_MAX;
     bench.pass(3s);
     CHECK(!bench.server->is_draining());
     client.send(msg::Heartbeat{});
@@ -183,17 +183,63 @@ TEST_CASE("a full disk: the ballast goes, the batch is kept, submissions are ref
   }
 }
 
+TEST_CASE("killed between the parts of a large batch: the tables are as the journal says") {
+  Bench bench;
+  Peer client = bench.client();
+  constexpr std::uint64_t kJobs = limits::kEntriesPerBatch + 100;
+  for (std::uint64_t n = 1; n <= kJobs; ++n) submit(client, an_id(n), a_job().spec());
+  while (bench.server->inbox_size() > 0) bench.turn();
+  REQUIRE(bench.server->queue().jobs().size() == kJobs);
+  client.send(msg::Control{an_id(9999), msg::Verb::Cancel, {{Selector::Kind::All, {}, {}}}});
+  bench.store.dies_after = 1;
+  REQUIRE(!bench.server->turn());
+  bench.store.dies_after.reset();
+  bench.restart();
+  CHECK(bench.server->queue().jobs().size() == 100);
+  bench.restart();  // From the tables this time.
+  CHECK(bench.server->queue().jobs().size() == 100);
+  // What is left of the request is done when it is said again.
+  Peer again = bench.client();
+  again.send(msg::Control{an_id(9999), msg::Verb::Cancel, {{Selector::Kind::All, {}, {}}}});
+  bench.turn();
+  CHECK(again.expect<msg::Done>().jobs.size() == kJobs);
+  CHECK(bench.server->queue().jobs().empty());
+}
+
 TEST_CASE("little room on the disk stops submissions before a write fails") {
   Bench bench;
-  bench.options.disk_low_bytes = 1000;
-  bench.restart();
+  constexpr std::uint64_t kGiB = 1ULL << 30;
   Peer client = bench.client();
-  bench.store.free_bytes = 999;
-  bench.pass(3s);
+  const auto set_free = [&](std::uint64_t free, std::uint64_t total) {
+    bench.host.state = {free, total};
+    bench.pass(3s);
+    client.send(msg::Heartbeat{});
+  };
+  set_free(kGiB, 100 * kGiB);
+  CHECK_FALSE(bench.server->is_draining());
+  set_free(kGiB - 1, 100 * kGiB);
   CHECK(bench.server->is_draining());
   client.send(msg::GetStatus{1});
+  submit(client, an_id(1), a_job().spec());
   bench.turn();
-  CHECK(client.expect<msg::StatusReply>().alarms.size() == 1);
+  REQUIRE(client.expect<msg::StatusReply>().alarms.size() == 1);
+  const auto denied = client.expect<msg::Denied>();
+  CHECK(denied.code == Errc::Unavailable);
+  CHECK(denied.reason.find("free of 100 GiB") != std::string::npos);
+
+  set_free(kGiB + kGiB / 8, 100 * kGiB);  // Not yet clearly more.
+  CHECK(bench.server->is_draining());
+  set_free(kGiB + kGiB / 4, 100 * kGiB);
+  CHECK_FALSE(bench.server->is_draining());
+
+  set_free(kGiB / 10 - 1, 2 * kGiB);  // Of a small disk 5 %.
+  CHECK(bench.server->is_draining());
+  set_free(kGiB / 2, 2 * kGiB);
+  CHECK_FALSE(bench.server->is_draining());
+  bench.options.disk_reserve_bytes = kGiB;
+  bench.restart();
+  bench.pass(3s);
+  CHECK(bench.server->is_draining());
 }
 
 TEST_CASE("a silent worker is suspect, then lost, and its task runs elsewhere") {
@@ -216,7 +262,7 @@ TEST_CASE("a silent worker is suspect, then lost, and its task runs elsewhere") 
   bench.pass(2s);
   CHECK(two.expect<msg::Start>().attempt == AttemptNo(2));
 
-  client.send(msg::ListWorkers{3});
+  client.send(msg::ListWorkers{3, {}});
   bench.turn();
   const auto list = client.expect<msg::WorkerList>();
   REQUIRE(list.workers.size() == 2);
@@ -281,6 +327,87 @@ TEST_CASE("inputs travel in parts and reach the worker as they are") {
     bench.turn();
   }
   CHECK(inputs == std::vector<Bytes>{"a b", "\xff\n'", "third"});
+}
+
+TEST_CASE("a batch reaches the worker as one task, standard input behind the template") {
+  Bench bench;
+  Peer worker = bench.enrolled("w1");
+  worker.hello(msg::WorkerHello{});
+  Peer client = bench.client();
+  const RequestId request = an_id(1);
+  client.send(msg::SubmitOpen{request, "", Bytes(16, 'x'),
+                              a_job().with_inputs().with_batch(2).with_stdin().spec()});
+  const Bytes data(limits::kInputChunkBytes, 'd');
+  std::uint64_t part = 0;
+  for (; part < 5; ++part) client.send(msg::SubmitStdin{request, part, data});
+  client.send(msg::SubmitStdin{request, part++, "end"});
+  client.send(msg::SubmitInputs{request, part++, {"a", "b", "c", "d"}});
+  client.send(msg::SubmitInputs{request, part++, {"e"}});
+  client.send(msg::SubmitClose{request, part, 5});
+  for (int turn = 0; turn < 3; ++turn) bench.turn();  // More than one batch of the journal.
+  CHECK(client.expect<msg::Submitted>().tasks == 3);
+  Bytes received;
+  CHECK(worker.expect<msg::JobTemplate>().spec.has_stdin);
+  while (worker.count<msg::JobStdin>() > 0) {
+    const auto piece = worker.expect<msg::JobStdin>();
+    CHECK(piece.offset == received.size());
+    received += piece.data;
+    CHECK(piece.last == (received.size() == 5 * data.size() + 3));
+  }
+  CHECK(received.size() == 5 * data.size() + 3);
+  CHECK(received.ends_with("dend"));
+  std::vector<std::vector<Bytes>> tasks;
+  while (auto start = worker.take<msg::Start>()) {
+    for (const auto& one : start->tasks) tasks.push_back(one.inputs);
+    worker.send(success(*start));
+    bench.turn();
+  }
+  REQUIRE(tasks.size() == 3);
+  CHECK(tasks[0] == std::vector<Bytes>{"a", "b"});
+  CHECK(tasks[1] == std::vector<Bytes>{"c", "d"});
+  CHECK(tasks[2] == std::vector<Bytes>{"e"});
+  CHECK(worker.count<msg::JobStdin>() == 0);
+}
+
+TEST_CASE("an empty standard input is told as well") {
+  Bench bench;
+  Peer worker = bench.enrolled("w1");
+  worker.hello(msg::WorkerHello{});
+  Peer client = bench.client();
+  submit(client, an_id(1), a_job().with_stdin().spec());
+  bench.turn();
+  client.expect<msg::Submitted>();
+  const auto only = worker.expect<msg::JobStdin>();
+  CHECK(only.last);
+  CHECK(only.data.empty());
+}
+
+TEST_CASE("inputs of one task in two parts, or too large together, are refused") {
+  Bench bench;
+  Peer client = bench.client();
+  const auto open = [&](std::uint64_t n) {
+    client.send(
+        msg::SubmitOpen{an_id(n), "", Bytes(16, 'x'), a_job().with_inputs().with_batch(2).spec()});
+  };
+  open(1);
+  client.send(msg::SubmitInputs{an_id(1), 0, {"a", "b", "c"}});
+  client.send(msg::SubmitInputs{an_id(1), 1, {"d"}});
+  bench.turn();
+  CHECK(client.expect<msg::Denied>().code == Errc::Invalid);
+  open(2);
+  const Bytes half(limits::kTaskInputBytes / 2 + 1, 'x');
+  client.send(msg::SubmitInputs{an_id(2), 0, {"a", half, half}});
+  bench.turn();
+  CHECK(client.count<msg::Denied>() == 0);
+  client.send(msg::SubmitInputs{an_id(2), 0, {"a", half, half}});
+  open(3);
+  client.send(msg::SubmitInputs{an_id(3), 0, {half, half}});
+  bench.turn();
+  CHECK(client.expect<msg::Denied>().code == Errc::Invalid);
+  open(4);
+  client.send(msg::SubmitStdin{an_id(4), 0, "x"});
+  bench.turn();
+  CHECK(client.expect<msg::Denied>().code == Errc::Invalid);
 }
 
 TEST_CASE("a part too many or too few is denied, an empty list too") {

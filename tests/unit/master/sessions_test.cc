@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Who may come in, in which session, saying what.
+#include "master/api/session.h"
 #include "master/server.h"
 #include "tests/unit/master/server_fixture.h"
 
@@ -240,6 +241,83 @@ TEST_CASE("what a worker holds from another life of the cluster is not believed"
   CHECK(worker.expect<msg::Start>().job == start.job);
 }
 
+TEST_CASE("more workers than one message holds are listed in pages, each once") {
+  Bench bench;
+  // 255 bytes of name and address, and a note of 2 KiB: some 280 in a page.
+  const std::string padding(200, 'x');
+  for (int i = 0; i < 600; ++i) {
+    Peer worker = bench.enrolled(std::to_string(i) + padding);
+    msg::WorkerHello hello;
+    hello.instance = an_id(static_cast<unsigned>(5000 + i));
+    worker.hello(hello);
+  }
+  Peer client = bench.client();
+  std::set<std::string> names;
+  msg::ListWorkers question{1, WorkerId{}};
+  int pages = 0;
+  for (bool more = true; more; ++pages) {
+    client.send(question);
+    bench.turn();
+    const auto page = client.expect<msg::WorkerList>();
+    for (const msg::WorkerView& worker : page.workers) CHECK(names.insert(worker.name).second);
+    more = page.more;
+    question.after = page.last;
+  }
+  CHECK(names.size() == 600);
+  CHECK(pages >= 1);
+}
+
+TEST_CASE("an answer that no frame holds becomes a refusal, not the master's end") {
+  FakeListener listener;
+  api::Sessions sessions(listener, api::Cluster{}, Epoch(257));
+  const net::PeerId peer(1);
+  auto opened = sessions.open_client(peer, {Role::User, "ann", Bench::key_of("ann")});
+  REQUIRE(opened);
+  msg::TaskList list{7, {}, false};
+  list.tasks.resize(10'000);
+  for (msg::TaskView& task : list.tasks) task.worker = std::string(200, 'w');
+  sessions.send(**opened, list);
+  sessions.send(**opened, msg::Heartbeat{});
+  REQUIRE(listener.sent[peer].size() == 2);
+  const auto& denied = std::get<msg::Denied>(listener.sent[peer][0].body);
+  CHECK(denied.query == 7);
+  CHECK(denied.code == Errc::Invalid);
+  CHECK(listener.sent[peer][1].n == 2);
+}
+
+TEST_CASE("a worker is heard when its message arrives, however long the inbox") {
+  Bench bench;
+  Peer worker = bench.enrolled("w1");
+  worker.hello(msg::WorkerHello{});
+  Peer client = bench.client();
+  for (std::size_t i = 0; i < 8 * limits::kMessagesPerTurn; ++i) client.send(msg::Heartbeat{});
+  for (int turn = 0; turn < 6; ++turn) {
+    bench.clock.advance(3s);
+    worker.send(msg::Heartbeat{});
+    bench.turn();
+    CHECK(bench.server->status().workers_up == 1);
+  }
+  CHECK(bench.server->inbox_size() > limits::kMessagesPerTurn);
+}
+
+TEST_CASE("an invitation that enrols without end is held back, and told nothing wrong") {
+  Bench bench;
+  Peer invited = bench.peer(Role::Enrolment, "invitation");
+  int enrolled = 0;
+  const auto enrol = [&](int number) {
+    const std::string name = std::to_string(number) + "w";
+    invited.send_bare(msg::Enrol{kProtocol, Bench::key_of(name), name});
+    bench.turn();
+    return invited.take<msg::Enrolled>().has_value();
+  };
+  while (enrolled < 2000 && enrol(enrolled)) ++enrolled;
+  CHECK(enrolled == 1024);
+  CHECK(invited.count<msg::Refused>() == 0);
+  CHECK(bench.server->queue().workers().size() == 1024);
+  bench.pass(1s);
+  CHECK(enrol(enrolled));
+}
+
 TEST_CASE("a worker that says goodbye is drained at once") {
   Bench bench;
   Peer one = bench.enrolled("w1");
@@ -248,7 +326,7 @@ TEST_CASE("a worker that says goodbye is drained at once") {
   bench.turn();
   CHECK(!bench.server->queue().workers().begin()->second.row.present);
   Peer client = bench.client();
-  client.send(msg::ListWorkers{1});
+  client.send(msg::ListWorkers{1, {}});
   submit(client, an_id(1), a_job().spec());
   bench.turn();
   CHECK(client.expect<msg::WorkerList>().workers.front().state == msg::WorkerState::Left);

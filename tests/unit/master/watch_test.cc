@@ -296,6 +296,77 @@ TEST_CASE("output beyond the credit ends the session") {
   CHECK(run.worker.take<msg::NeedHello>().has_value());
 }
 
+TEST_CASE("output of another worker's attempt is not taken, whoever sends it") {
+  Running run(1);
+  const AttemptKey key = run.held.front();
+  Peer other = run.bench.enrolled("forger");
+  other.hello(msg::WorkerHello{});
+  const auto forge = [&](const AttemptKey& of) {
+    other.send(msg::LogChunk{of, Stream::Stdout, 0, "forged", true});
+    run.bench.turn();
+    // Acknowledged, so that it is not sent for ever.
+    CHECK(other.expect<msg::LogAck>().upto == 6);
+  };
+  forge(key);
+  run.end_one();
+  forge(key);
+  forge({key.job, TaskIndex(77), AttemptNo(1)});
+  forge({key.job, key.task, AttemptNo(9)});
+  CHECK(run.bench.logs.streams.empty());
+  // The one that ran it delivers what is left after its end.
+  run.worker.send(msg::LogChunk{key, Stream::Stdout, 0, "true", true});
+  run.bench.turn();
+  CHECK(run.worker.expect<msg::LogAck>().last);
+  CHECK(run.bench.logs.streams.at({key, Stream::Stdout}).data == "true");
+}
+
+TEST_CASE("output beyond all bounds ends the session") {
+  Running run(1);
+  run.worker.send(msg::LogChunk{run.held.front(), Stream::Stdout, (1ULL << 62) + 1, "x", false});
+  run.bench.turn();
+  CHECK(run.worker.take<msg::NeedHello>().has_value());
+  CHECK(run.bench.logs.streams.empty());
+}
+
+TEST_CASE("while the disk is full output stays with its worker, and follows when there is room") {
+  Running run(1);
+  run.bench.store.free_bytes = 0;
+  run.bench.memory.fail_next(MemoryStore::Fault::DiskFull);
+  submit(run.client, an_id(77), a_job().spec());
+  run.bench.turn();
+  REQUIRE(run.bench.server->is_draining());
+  run.worker.send(msg::LogChunk{run.held.front(), Stream::Stdout, 0, "held back", true});
+  for (int i = 0; i < 4; ++i) {
+    run.bench.pass(4s);
+    run.worker.send(msg::Heartbeat{});
+  }
+  CHECK(run.bench.logs.streams.empty());
+  CHECK(run.worker.count<msg::LogAck>() == 0);
+  run.bench.store.free_bytes = UINT64_MAX;
+  run.bench.pass(10s);
+  CHECK(run.worker.count<msg::LogAck>() == 1);
+  CHECK(run.bench.logs.streams.at({run.held.front(), Stream::Stdout}).data == "held back");
+}
+
+TEST_CASE("watching and unwatching in a loop fills no queue") {
+  Running run(1);
+  run.bench.reads.held.emplace();
+  const int before = run.bench.reads.posted;
+  for (int i = 0; i < 500; ++i) {
+    run.client.send(msg::Watch{9, JobId(1), {}, {}, true, false});
+    run.bench.turn();
+    run.client.send(msg::Unwatch{9});
+  }
+  run.client.send(msg::Watch{10, JobId(1), {}, {}, true, false});
+  run.bench.turn();
+  CHECK(run.bench.reads.posted - before == static_cast<int>(limits::kWatchesPerClient));
+  // It goes on when they are answered.
+  auto held = std::exchange(run.bench.reads.held, std::nullopt);
+  for (auto& completion : *held) completion();
+  run.bench.pass(1s);
+  CHECK(run.told(10).caught_up);
+}
+
 TEST_CASE("what the log refused is tried again, and acknowledged then") {
   Running run(1);
   run.bench.logs.fault = Errc::Unavailable;

@@ -24,12 +24,12 @@ struct Planned {
   std::map<WorkerId, Presence> presence;
   planner::Limits limits{limits::kSuspectAfter, limits::kLostAfter, limits::kClosedGrace};
 
-  WorkerId add_worker(std::uint32_t cpus) {
-    const WorkerId w = f.add_worker(cpus);
+  WorkerId add_worker(std::uint32_t cpus, std::uint64_t mem_bytes = 0) {
+    const WorkerId w = f.add_worker(cpus, mem_bytes);
     presence[w] = {true, f.now, false, {}};
     return w;
   }
-  Plan plan() { return planner::plan(f.queue, presence, limits, f.now); }
+  Plan plan() { return planner::plan(f.queue, presence, limits, {f.now, f.wall}); }
   /// Plans and applies.
   Plan run() {
     Plan plan = this->plan();
@@ -294,6 +294,142 @@ TEST_CASE("assignments are grouped, and cut at a thousand tasks") {
   REQUIRE(plan.commands.size() == 3);
   CHECK(std::get<cmd::TasksAssigned>(plan.commands[0]).tasks.size() == 1000);
   CHECK(std::get<cmd::TasksAssigned>(plan.commands[2]).tasks.size() == 500);
+}
+
+TEST_CASE("a job is released by the wall clock, and a clock set back only delays it") {
+  QueueFixture f;
+  const WallTime begin{f.wall.us + 60'000'000};
+  const JobId job = f.submit(a_job().begins_at(begin));
+  const auto plan = [&](std::int64_t wall_us) {
+    return planner::plan(f.queue, {}, {}, {f.now, WallTime{wall_us}});
+  };
+  CHECK(plan(begin.us - 5).commands.empty());
+  CHECK(plan(begin.us - 5).deadline == f.now + Micros(5));
+  CHECK(plan(begin.us - 3'600'000'000).deadline == f.now + Micros(3'600'000'000));
+  const Plan now = plan(begin.us);
+  REQUIRE(now.commands.size() == 1);
+  CHECK(std::get<cmd::JobReleased>(now.commands[0]).job == job);
+  CHECK(now.deadline == f.now);
+  f.apply(now.commands[0]);
+  CHECK(plan(begin.us).commands.empty());
+}
+
+// --- Memory --------------------------------------------------------------------------------------
+
+TEST_CASE("memory is never oversubscribed, and where it is not known nothing that needs it runs") {
+  Planned p;
+  const WorkerId small = p.add_worker(8, 10);
+  const WorkerId large = p.add_worker(8, 100);
+  const WorkerId unknown = p.add_worker(8);
+  const JobId job = p.f.submit(a_job().with_tasks(20).with_mem(30));
+  p.run();
+  CHECK(p.granted(small) == 0);
+  CHECK(p.granted(large) == 3);
+  CHECK(p.granted(unknown) == 0);
+  p.f.submit(a_job().with_tasks(100));  // It says nothing, and counts for nothing.
+  p.run_to_rest();
+  CHECK(p.granted(small) == 8);
+  CHECK(p.granted(large) == 7);  // The last cpu is for the next one that waits for memory.
+  CHECK(p.granted(unknown) == 8);
+  p.f.report(large, a_result(a_key(job.value, 1, 1), EndClass::Success, Micros(9'000'000)));
+  p.run_to_rest();
+  CHECK(p.f.queue.find_worker(large)->mem_granted == 90);
+  CHECK(p.f.broken == "");
+}
+
+TEST_CASE("work sent ahead respects memory") {
+  Planned p;
+  const WorkerId w = p.add_worker(2, 100);
+  const JobId job = p.f.submit(a_job().with_tasks(1000).with_mem(9));
+  p.teach(job, w, 1, Micros(10));
+  p.run_to_rest();
+  CHECK(p.granted(w) == 11);
+  CHECK(p.f.broken == "");
+}
+
+// --- The reservation -----------------------------------------------------------------------------
+
+TEST_CASE("a wide task gets its worker, whatever narrow work there is behind it") {
+  Planned p;
+  const WorkerId a = p.add_worker(4);
+  const WorkerId b = p.add_worker(4);
+  const JobId narrow = p.f.submit(a_job().with_tasks(1000), "ann");
+  p.run_to_rest();
+  const JobId wide = p.f.submit(a_job().with_cpus(4), "bob");
+  int ended = 0;
+  while (p.f.state(wide, 1) != TaskState::Running && ended < 100) {
+    const WorkerId from = ended % 2 == 0 ? a : b;  // They end in turn, one here, one there.
+    const auto& granted = p.f.queue.find_worker(from)->granted;
+    if (!granted.empty()) {
+      const AttemptKey key = *granted.begin();
+      p.f.report(from, a_result(key, EndClass::Success, Micros(9'000'000)));
+    }
+    ++ended;
+    p.run_to_rest();
+  }
+  CHECK(p.f.state(wide, 1) == TaskState::Running);
+  CHECK(ended <= 8);
+  CHECK(p.f.job(narrow).counts.running == 4);  // The other worker was never held up.
+  CHECK(p.f.broken == "");
+}
+
+TEST_CASE("a wide task behind the line gets no reservation, one that fits nowhere none at all") {
+  Planned p;
+  const WorkerId w = p.add_worker(4);
+  p.f.submit(a_job().with_tasks(2).with_priority(9));
+  p.f.submit(a_job().with_cpus(5));  // Too wide for what there is: nobody waits for it.
+  p.f.submit(a_job().with_cpus(3));  // Older than what comes now.
+  p.f.submit(a_job().with_tasks(10));
+  p.run_to_rest();
+  CHECK(p.granted(w) == 2);
+  p.f.submit(a_job().with_tasks(10).with_priority(9));
+  p.run_to_rest();
+  CHECK(p.granted(w) == 4);
+  CHECK(p.f.broken == "");
+}
+
+TEST_CASE("what is sent ahead does not keep others out for ever") {
+  Planned p;
+  const WorkerId a = p.add_worker(1);
+  const WorkerId b = p.add_worker(1);
+  const JobId flood = p.f.submit(a_job().with_tasks(100'000), "ann");
+  p.teach(flood, a, 1, Micros(1000));
+  p.run_to_rest();
+  CHECK(p.granted(a) > 100);
+  const JobId hello = p.f.submit(a_job(), "bob");
+  std::size_t ended = 0;
+  while (p.f.state(hello, 1) != TaskState::Running && ended < 2000) {
+    for (const WorkerId w : {a, b}) {
+      const auto& granted = p.f.queue.find_worker(w)->granted;
+      if (!granted.empty())
+        p.f.report(w, a_result(*granted.begin(), EndClass::Success, Micros(1000)));
+    }
+    ++ended;
+    p.run_to_rest();
+  }
+  CHECK(p.f.state(hello, 1) == TaskState::Running);
+  CHECK(ended < 300);
+  CHECK(p.granted(a) + p.granted(b) > 100);  // One of them was kept busy all the time.
+}
+
+TEST_CASE("a drained worker gets nothing, and what was sent ahead is taken back") {
+  Planned p;
+  const WorkerId a = p.add_worker(1);
+  const JobId job = p.f.submit(a_job().with_tasks(100));
+  p.teach(job, a, 1, Micros(1000));
+  p.run_to_rest();
+  const AttemptKey first = *p.f.queue.find_worker(a)->granted.begin();
+  p.f.start(a, first);
+  const auto effects = p.f.apply(cmd::WorkersDrained{p.f.ask("root"), {a}, true, "disk swap"});
+  const auto* recall = find_effect<effect::RecallAttempts>(effects);
+  REQUIRE(recall != nullptr);
+  p.f.apply(cmd::TasksReturned{a, p.f.queue.find_worker(a)->row.instance, recall->keys});
+  p.run_to_rest();
+  CHECK(p.f.queue.find_worker(a)->granted == std::set<AttemptKey>{first});
+  p.f.apply(cmd::WorkersDrained{p.f.ask("root"), {a}, false, ""});
+  p.run_to_rest();
+  CHECK(p.granted(a) > 1);
+  CHECK(p.f.broken == "");
 }
 
 TEST_SUITE_END();

@@ -170,6 +170,17 @@ TEST_CASE("a recalled attempt's number is given again once its return is confirm
   CHECK(t.f.broken == "");
 }
 
+TEST_CASE("what nobody wanted back is not given out again at once") {
+  OneTask t;
+  const AttemptKey key = a_key(1, 1, 1);
+  t.f.apply(cmd::TasksReturned{t.w, t.f.queue.find_worker(t.w)->row.instance, {key}});
+  CHECK(t.f.state(t.job, 1) == TaskState::Backoff);
+  CHECK(t.f.row(t.job, 1).failures == 0);
+  t.f.apply(cmd::BackoffsOver{t.job, {TaskIndex(1)}});
+  CHECK(t.f.assign(t.other, t.job, {1}, 1).size() == 1);
+  CHECK(t.f.broken == "");
+}
+
 TEST_CASE("one that started is not recalled, and cannot be handed back") {
   OneTask t;
   const AttemptKey key = a_key(1, 1, 1);
@@ -201,9 +212,9 @@ TEST_CASE("a late success of a lost attempt wins, and the newer one is called of
   CHECK(t.f.tables.attempts.at(a_key(1, 1, 2)).end == EndClass::Superseded);
   CHECK_FALSE(t.f.tables.attempts.contains(a_key(1, 1, 1)));
   // Its slot is taken until the worker says that it is gone.
-  CHECK(t.f.queue.find_worker(t.other)->cpus_dying == 1);
+  CHECK(t.f.queue.find_worker(t.other)->dying_sum == Share{1, 0});
   t.f.report(t.other, a_result(a_key(1, 1, 2), EndClass::Superseded));
-  CHECK(t.f.queue.find_worker(t.other)->cpus_dying == 0);
+  CHECK(t.f.queue.find_worker(t.other)->dying_sum == Share{});
   CHECK(t.f.row(t.job, 1).attempt == AttemptNo(1));
   CHECK(t.f.broken == "");
 }
@@ -235,6 +246,95 @@ TEST_CASE("a late success of a task that is being cancelled changes nothing") {
   t.f.report(t.other, a_result(a_key(1, 1, 2), EndClass::Cancelled));
   CHECK(t.f.row(t.job, 1).state == TaskState::Cancelled);
   CHECK(t.f.broken == "");
+}
+
+// --- Too many failures ---------------------------------------------------------------------------
+
+TEST_CASE("so many failed tasks end the job: the rest is cancelled") {
+  QueueFixture f;
+  const WorkerId w = f.add_worker(4);
+  const JobId job = f.submit(a_job().with_tasks(1'000).with_max_failures(2));
+  f.assign(w, job, {1, 2, 3});
+  f.report(w, a_result(a_key(1, 1, 1), EndClass::Exit));
+  CHECK(f.job(job).counts.ready == 997);
+  const auto effects = f.report(w, a_result(a_key(1, 2, 1), EndClass::Exit));
+  CHECK(f.job(job).counts.cancelled == 997);
+  CHECK(f.job(job).reason == "2 tasks failed: stopped by --max-failures 2");
+  REQUIRE(find_effect<effect::CancelAttempts>(effects) != nullptr);
+  CHECK(find_effect<effect::CancelAttempts>(effects)->keys == std::vector{a_key(1, 3, 1)});
+  f.report(w, a_result(a_key(1, 3, 1), EndClass::Exit));
+  CHECK(f.tables.jobs.at(job).state == JobState::Failed);
+  CHECK(f.tables.jobs.at(job).counts.failed == 2);
+  CHECK(f.tables.tasks.size() == 3);
+  SUBCASE("a retry works, and may be stopped again") {
+    const std::uint32_t states = bit(TaskState::Failed) | bit(TaskState::Cancelled);
+    CHECK(find_effect<effect::Answer>(f.retry(job, states))->tasks == 1'000);
+    CHECK(f.job(job).reason == "");
+    f.assign(w, job, {1, 2}, 2);
+    f.report(w, a_result(a_key(1, 1, 2), EndClass::Exit));
+    CHECK(f.job(job).counts.ready == 998);
+    f.report(w, a_result(a_key(1, 2, 2), EndClass::Exit));
+    CHECK(f.tables.jobs.at(job).state == JobState::Failed);
+    CHECK(f.tables.jobs.at(job).reason == "2 tasks failed: stopped by --max-failures 2");
+  }
+  SUBCASE("a retry of the failed ones alone") {
+    CHECK(find_effect<effect::Answer>(f.retry(job, bit(TaskState::Failed)))->tasks == 2);
+    f.assign(w, job, {1, 2}, 2);
+    f.report(w, a_result(a_key(1, 1, 2), EndClass::Success));
+    f.report(w, a_result(a_key(1, 2, 2), EndClass::Success));
+    CHECK(f.tables.jobs.at(job).state == JobState::Cancelled);
+  }
+  CHECK(f.broken == "");
+}
+
+TEST_CASE("a failure with retries left is not counted, and the last task stops nothing") {
+  QueueFixture f;
+  const WorkerId w = f.add_worker(4);
+  const JobId job = f.submit(a_job().with_tasks(2).with_retries(1).with_max_failures(1));
+  f.assign(w, job, {1, 2});
+  f.report(w, a_result(a_key(1, 1, 1), EndClass::Exit));
+  CHECK(f.state(job, 1) == TaskState::Backoff);
+  CHECK(f.state(job, 2) == TaskState::Running);
+  f.report(w, a_result(a_key(1, 2, 1), EndClass::Success));
+  f.end_backoffs();
+  f.assign(w, job, {1}, 2);
+  f.report(w, a_result(a_key(1, 1, 2), EndClass::Exit));
+  CHECK(f.tables.jobs.at(job).state == JobState::Failed);
+  CHECK(f.tables.jobs.at(job).reason == "");
+  CHECK(f.broken == "");
+}
+
+TEST_CASE("--backoff is the first delay of the doubling") {
+  QueueFixture f;
+  const WorkerId w = f.add_worker(1);
+  const Micros first = std::chrono::seconds(20);
+  const JobId job = f.submit(a_job().with_retries(2).with_backoff(first));
+  f.assign(w, job, {1});
+  f.report(w, a_result(a_key(1, 1, 1), EndClass::Exit));
+  const Micros waits = f.job(job).live.at(0).ready_at - f.now;
+  CHECK(waits <= first);
+  CHECK(waits * 4 >= first * 3);
+  CHECK(f.broken == "");
+}
+
+TEST_CASE("an attempt that was given up stays worker_lost when its worker stops it later") {
+  QueueFixture f;
+  const WorkerId w = f.add_worker(1);
+  const JobId job = f.submit(a_job());
+  f.assign(w, job, {1});
+  f.start(w, a_key(1, 1, 1));
+  f.lose(w);
+  const WorkerId other = f.add_worker(1);
+  f.assign(other, job, {1}, 2);
+  cmd::WorkerJoined back = f.hello(w);
+  back.held = {{a_key(1, 1, 1), true}};
+  f.apply(back);
+  f.report(w, a_result(a_key(1, 1, 1), EndClass::Cancelled));
+  const AttemptRow& row = f.tables.attempts.at(a_key(1, 1, 1));
+  CHECK(row.end == EndClass::WorkerLost);
+  CHECK(row.late);
+  CHECK(row.reason == "worker w1 had been given up, and stopped it when it came back");
+  CHECK(f.broken == "");
 }
 
 TEST_SUITE_END();

@@ -214,6 +214,38 @@ TEST_CASE("a retry in the batch of the failure keeps the failure's details") {
   CHECK(f.differs_from_tables() == "");
 }
 
+TEST_CASE("the priority of a live job changes its place, and its row") {
+  QueueFixture f;
+  const JobId a = f.submit(a_job().with_tasks(3));
+  const JobId b = f.submit(a_job().with_priority(5));
+  CHECK(f.queue.ready_jobs().begin()->first == 5);
+  CHECK(find_effect<Answer>(f.apply(cmd::JobPrioritised{f.ask(), a, 9, true}))->tasks == 3);
+  CHECK(f.queue.ready_jobs().begin()->first == 9);
+  CHECK(f.tables.jobs.at(a).priority == 9);
+  CHECK(f.tables.jobs.at(b).priority == 5);
+  CHECK(find_effect<Answer>(f.apply(cmd::JobPrioritised{f.ask(), a, 9, true}))->tasks == 0);
+  CHECK(find_effect<Answer>(f.apply(cmd::JobPrioritised{f.ask(), JobId(9), 1, true}))->code ==
+        Errc::NotFound);
+  f.cancel(a);
+  f.retry(a, kNotSucceeded);
+  CHECK(f.job(a).priority == 9);
+  CHECK(f.broken == "");
+}
+
+TEST_CASE("the reason of a cancel is kept with the job, or with the tasks that it named") {
+  QueueFixture f;
+  const JobId whole = f.submit(a_job().with_tasks(3));
+  f.apply(cmd::JobCancelled{f.ask(), whole, {}, true, "wrong input"});
+  CHECK(f.tables.jobs.at(whole).reason == "wrong input");
+  const JobId part = f.submit(a_job().with_tasks(3));
+  f.apply(cmd::JobCancelled{f.ask(), part, {{2, 2}}, true, "not this one"});
+  CHECK(f.row(part, 2).reason == "not this one");
+  CHECK(f.job(part).reason == "");
+  f.retry(whole, kNotSucceeded);
+  CHECK(f.tables.jobs.at(whole).reason == "");
+  CHECK(f.broken == "");
+}
+
 TEST_SUITE_END();
 
 }  // namespace

@@ -184,6 +184,63 @@ TEST_CASE("inputs of a submission that is not open, or has none, are refused") {
   CHECK(plain.f.broken == "");
 }
 
+TEST_CASE("a batch of inputs is one task, the last one may have fewer") {
+  Staging s;
+  s.open("", "d", a_job().with_inputs().with_batch(3));
+  s.stage(0, 0, 6);
+  s.stage(1, 6, 4);
+  CHECK(find_effect<Answer>(s.close(10))->tasks == 4);
+  CHECK(s.f.job(JobId(1)).spec->indices == std::vector{IndexRange{1, 4, 1}});
+  CHECK(s.f.broken == "");
+}
+
+TEST_CASE("a part that ends within a task is the last one") {
+  Staging s;
+  s.open("", "d", a_job().with_inputs().with_batch(3));
+  s.stage(0, 0, 4);
+  CHECK(find_effect<Answer>(s.stage(1, 4, 3))->code == Errc::Invalid);
+  CHECK(s.f.queue.submissions().empty());
+  CHECK(s.f.tables.inputs.empty());
+  CHECK(s.f.broken == "");
+}
+
+TEST_CASE("standard input is staged before the inputs, and goes with the submission") {
+  Staging s;
+  s.open("", "d", a_job().with_inputs().with_stdin());
+  CHECK(find_effect<effect::PartAccepted>(s.stage(0, kStdinFirst, 1))->part == 0);
+  CHECK(find_effect<effect::PartAccepted>(s.stage(1, kStdinFirst + 1, 1))->part == 1);
+  CHECK(s.f.queue.submissions().at(s.id).inputs == 0);
+  s.stage(2, 0, 5);
+  CHECK(s.f.tables.inputs.size() == 3);
+  CHECK(find_effect<Answer>(s.stage(3, kStdinFirst + 3, 1))->code == Errc::Invalid);
+  CHECK(s.f.tables.inputs.empty());
+  CHECK(s.f.broken == "");
+}
+
+TEST_CASE("a single task with standard input has a submission to read it from") {
+  Staging s;
+  s.open("", "d", a_job().with_stdin());
+  s.stage(0, kStdinFirst, 1);
+  CHECK(find_effect<Answer>(s.close(0))->tasks == 1);
+  CHECK(s.f.job(JobId(1)).inputs == s.id);
+  CHECK(s.f.tables.inputs.size() == 1);
+  CHECK(s.f.broken == "");
+}
+
+TEST_CASE("standard input is bounded, and only for jobs that have it") {
+  Staging s;
+  s.open("", "d", a_job().with_stdin());
+  const std::uint64_t most = limits::kStdinBytes / limits::kInputChunkBytes;
+  for (std::uint64_t part = 0; part < most; ++part) {
+    CHECK(find_effect<effect::PartAccepted>(s.stage(part, kStdinFirst + part, 1)) != nullptr);
+  }
+  CHECK(find_effect<Answer>(s.stage(most, kStdinFirst + most, 1))->code == Errc::Invalid);
+  Staging plain;
+  plain.open();
+  CHECK(find_effect<Answer>(plain.stage(0, kStdinFirst, 1))->code == Errc::Invalid);
+  CHECK(plain.f.broken == "");
+}
+
 TEST_CASE("a job on hold is paused until it is resumed") {
   QueueFixture f;
   const JobId job = f.submit(a_job().with_tasks(5).on_hold());

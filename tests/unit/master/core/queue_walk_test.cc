@@ -28,12 +28,12 @@ class Nonsense {
   }
   void step() {
     f.wait(Micros(static_cast<std::int64_t>(rng_.below(3'000'000))));
-    switch (rng_.below(14)) {
+    switch (rng_.below(21)) {
       case 0:
         submit();
         break;
       case 1:
-        f.apply(cmd::JobCancelled{asked(), job(), spans(), rng_.chance(70)});
+        f.apply(cmd::JobCancelled{asked(), job(), spans(), rng_.chance(70), "why"});
         break;
       case 2:
         f.apply(cmd::JobPaused{asked(), job(), rng_.chance(70)});
@@ -66,6 +66,30 @@ class Nonsense {
       case 12:
         f.apply(results());
         break;
+      case 13:
+        f.apply(cmd::JobReleased{job()});
+        break;
+      case 14:
+        f.apply(cmd::JobPrioritised{asked(), job(), static_cast<std::int32_t>(small(3)),
+                                    rng_.chance(70)});
+        break;
+      case 15:
+        f.apply(cmd::WorkersDrained{asked(), {worker(), worker()}, rng_.chance(50), "why"});
+        break;
+      case 16:
+        f.apply(cmd::WorkersRemoved{asked(), {worker(), worker()}});
+        if (f.queue.next_worker().value < 9) f.add_worker(1 + small(3));
+        break;
+      case 17:
+        keys_change();
+        break;
+      case 18:
+        f.apply(cmd::JobsDeleted{
+            asked(), {a_deletion(), a_deletion()}, rng_.chance(50), rng_.chance(70), "some"});
+        break;
+      case 19:
+        f.apply(cmd::DeletionsSwept{{{job(), TaskIndex(small(8)), 0, rng_.chance(50)}}});
+        break;
       default:
         f.end_backoffs();
     }
@@ -75,10 +99,30 @@ class Nonsense {
  private:
   Rng rng_;
   std::uint32_t small(std::uint64_t bound) { return static_cast<std::uint32_t>(rng_.below(bound)); }
-  WorkerId worker() { return WorkerId(1 + small(4)); }
+  WorkerId worker() { return WorkerId(1 + small(9)); }
+  void keys_change() {
+    const std::string name = rng_.chance(20) ? "w" + std::to_string(small(9)) : "bob";
+    const std::string key = "key " + std::to_string(small(6));
+    if (rng_.chance(50))
+      f.apply(cmd::KeyAdded{asked(), name, key, Role::User});
+    else
+      f.apply(cmd::KeyRevoked{asked(), name, rng_.chance(10) ? key : ""});
+  }
   JobId job() {
     const std::uint64_t newest = f.queue.next_job().value;
     return JobId(newest - std::min<std::uint64_t>(newest, rng_.below(4)));
+  }
+  /// As the tables have it, when they do.
+  cmd::JobsDeleted::One a_deletion() {
+    cmd::JobsDeleted::One one;
+    one.job = job();
+    one.owner = "ann";
+    one.tasks = 1;
+    const auto row = f.tables.jobs.find(one.job);
+    if (row == f.tables.jobs.end()) return one;
+    one.token = row->second.token;
+    one.inputs = row->second.inputs;
+    return one;
   }
   Asked asked() { return rng_.chance(95) ? f.ask() : Asked{"ann", an_id(1 + rng_.below(50))}; }
   Uuid instance() {
@@ -123,6 +167,10 @@ class Nonsense {
     if (rng_.chance(30)) spec.with_limit(1 + small(3));
     if (rng_.chance(20)) spec.with_indices({{2, 9, 3}, {12, 14, 1}});
     if (rng_.chance(20)) spec.on_hold();
+    if (rng_.chance(30)) spec.after({job()});
+    if (rng_.chance(20)) spec.after_any({job()});
+    if (rng_.chance(20)) spec.begins_at(WallTime{1});
+    if (rng_.chance(30)) spec.with_max_failures(1 + small(3));
     const Asked who = asked();
     const SubmissionId id = f.queue.next_submission();
     const bool with_inputs = rng_.chance(30);
@@ -135,7 +183,8 @@ class Nonsense {
       inputs += 2;
     }
     if (rng_.chance(10)) f.apply(cmd::SubmissionDropped{id});
-    f.apply(cmd::JobSubmitted{who, id, f.queue.next_job(), inputs + (rng_.chance(5) ? 1U : 0U)});
+    f.apply(cmd::JobSubmitted{who, id, f.queue.next_job(), inputs + (rng_.chance(5) ? 1U : 0U),
+                              f.tables.ended(spec.spec())});
   }
   void retry() {
     const JobId id = job();
@@ -360,7 +409,8 @@ class World {
       presence[WorkerId(id_of(i))] = {workers_[i].connected, f.now, false, {}};
     }
     const planner::Limits limits{Micros(10'000'000), Micros(30'000'000), Micros(5'000'000)};
-    for (const Command& command : planner::plan(f.queue, presence, limits, f.now).commands) {
+    for (const Command& command :
+         planner::plan(f.queue, presence, limits, {f.now, f.wall}).commands) {
       apply(command);
     }
   }

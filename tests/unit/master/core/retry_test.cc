@@ -25,6 +25,20 @@ TEST_CASE("the backoff doubles from 1 s to 60 s, less up to a quarter") {
   CHECK(backoff_after(a_key(1, 1, 1), 1'000'000) <= Micros(limits::kBackoffMax));
 }
 
+TEST_CASE("a first delay of one's own doubles as well, and may be above the longest") {
+  const Micros first = std::chrono::milliseconds(100);
+  const Micros third = backoff_after(a_key(1, 1, 3), 3, first);
+  CHECK(third <= first * 4);
+  CHECK(third * 4 >= first * 12);
+  CHECK(backoff_after(a_key(1, 1, 1), 1'000'000, first) <= Micros(limits::kBackoffMax));
+  const Micros long_first = limits::kDurationMax;
+  for (const std::uint32_t failures : {1U, 9U, 1000U}) {
+    const Micros wait = backoff_after(a_key(1, 1, 1), failures, long_first);
+    CHECK(wait <= long_first);
+    CHECK(wait * 4 >= long_first * 3);
+  }
+}
+
 TEST_CASE("the jitter differs between tasks and is the same again") {
   std::set<std::int64_t> waits;
   for (std::uint32_t task = 1; task <= 100; ++task) {

@@ -63,6 +63,25 @@ TEST_CASE("dropping a submission drops its chunks of this batch too") {
   CHECK(first.inputs_dropped == std::vector{SubmissionId(7)});
 }
 
+TEST_CASE("deleting a job drops what this batch wrote of it in jobs and tokens") {
+  RowChanges first;
+  first.jobs[JobId(3)].tasks = 1;
+  first.jobs[JobId(4)].tasks = 1;
+  first.tokens[{"ann", "t"}].job = JobId(3);
+  first.tokens[{"ann", "u"}].job = JobId(4);
+  RowChanges later;
+  later.delete_job(JobId(3), {"ann", "t", SubmissionId(7)});
+  later.swept.push_back({JobId(3), SubmissionId(7), TaskIndex(9), 0, true});
+  later.requests_forgotten = TimePoint{5};
+  CHECK_FALSE(later.empty());
+  first.merge(later);
+  CHECK(first.jobs.size() == 1);
+  CHECK(first.tokens.size() == 1);
+  CHECK(first.deleted.at(JobId(3)).inputs == SubmissionId(7));
+  CHECK(first.swept.size() == 1);
+  CHECK(first.requests_forgotten == TimePoint{5});
+}
+
 TEST_SUITE_END();
 
 }  // namespace

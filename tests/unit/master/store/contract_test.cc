@@ -25,6 +25,9 @@ RowChanges everything() {
   live.launched = true;
   live.mean_wall = Micros(99);
   live.inputs = SubmissionId(6);
+  live.skipping = live.awaits_begin = true;
+  live.waits_for = {JobId(1), JobId(2)};
+  live.priority = -5;
   rows.jobs[live.id] = live;
   JobRow finished = a_job_row(3, a_job().spec());
   finished.state = JobState::Succeeded;
@@ -40,8 +43,11 @@ RowChanges everything() {
   rows.attempts[a_key(4, 8, 1)] = an_attempt_row(EndClass::WorkerLost);
   rows.attempts[a_key(4, 8, 3)] = an_attempt_row(EndClass::Superseded);
   rows.attempts[a_key(3, 1, 1)] = an_attempt_row(EndClass::LaunchError);
-  rows.workers[WorkerId(3)] = {"w3", "key", an_id(33), 8,    "0.1.0", "10.0.0.1:5", "weak",
-                               true, false, true,      {11}, {12},    "gone"};
+  rows.workers[WorkerId(3)] = {"w3",   "key", an_id(33), 8,     "0.1.0", "10.0.0.1:5",
+                               "weak", true,  false,     true,  {11},    {12},
+                               "gone", 1024,  true,      "ann", "disk",  true};
+  rows.keys["key of ann"] = {"ann", Role::Admin, {16}, "root", {}, ""};
+  rows.keys["key of bob"] = {"bob", Role::User, {17}, "ann", {18}, "root"};
   rows.workers[WorkerId(9)] = {};
   rows.tokens[{"ann", "token"}] = {JobId(4), Bytes("\0digest", 7), 100, {13}};
   rows.requests[{"ann", an_id(50)}] = {{14}, {1'000'000'000}, {}, "", {JobId(4), JobId(3)}, 5,
@@ -67,6 +73,7 @@ void check_loaded(const LoadedState& state) {
   REQUIRE(job.attempts.size() == 2);  // Those of 4.7 are not needed: it is finished.
   for (const auto& [key, row] : job.attempts) CHECK(row == without_tails(*rows.attempts.at(key)));
   CHECK(state.workers == rows.workers);
+  CHECK(state.keys == rows.keys);
   REQUIRE(state.submissions.size() == 1);
   CHECK(state.submissions.at(SubmissionId(6)) == rows.submissions.at(SubmissionId(6)));
   REQUIRE(state.requests.size() == 1);  // The other one is too old.
@@ -228,6 +235,10 @@ TEST_SUITE("master/store/contract") {
     CHECK(store.find_owner(JobId(3)).value() == "ann");
     CHECK(store.find_owner(JobId(4)).value() == "ann");
     CHECK_FALSE(store.find_owner(JobId(5)).value().has_value());
+    CHECK(store.find_outline(JobId(3)).value()->owner == "ann");
+    CHECK(store.find_outline(JobId(3)).value()->state == JobState::Succeeded);
+    CHECK(store.find_outline(JobId(4)).value()->state == JobState::Running);
+    CHECK_FALSE(store.find_outline(JobId(5)).value().has_value());
     CHECK(store.last_job_of("ann").value() == JobId(4));
     CHECK_FALSE(store.last_job_of("bob").value().has_value());
   }
@@ -264,6 +275,8 @@ TEST_SUITE("master/store/contract") {
     job.inputs = SubmissionId(2);
     job.launched = true;
     job.mean_wall = Micros(5);
+    job.priority = 7;
+    job.reason = "why";
     job.started_at.us = 9;
     rows.jobs[job.id] = job;
     const TaskRow good = an_ended_row(TaskState::Succeeded, EndClass::Success, 1);
@@ -285,6 +298,9 @@ TEST_SUITE("master/store/contract") {
     CHECK(reopened.cancelling);
     CHECK(reopened.launched);
     CHECK(reopened.mean_wall == Micros(5));
+    CHECK(reopened.priority == 7);
+    CHECK(reopened.reason == "why");
+    CHECK_FALSE(reopened.skipping);
     CHECK(reopened.round == 4);
     struct Expected {
       std::uint64_t count;
@@ -420,10 +436,11 @@ TEST_SUITE("master/store/contract") {
     }
     rows.jobs[JobId(1)].cancelling = true;  // Something of it still runs.
     rows.jobs[JobId(1)].counts.cancelled = 5;
-    rows.jobs[JobId(2)].state = JobState::Failed;
+    rows.jobs[JobId(2)].state = JobState::Skipped;
+    rows.jobs[JobId(2)].skipping = true;
     rows.jobs[JobId(2)].counts.skipped = 5;
-    rows.jobs[JobId(3)].state = JobState::Failed;
-    rows.jobs[JobId(3)].counts.cancelled = 5;
+    rows.jobs[JobId(3)].waits_for = {JobId(1)};  // Not begun.
+    rows.jobs[JobId(3)].counts.waiting = 5;
     append(disk, 1, 1, rows);
     const auto state_of = [&disk](std::uint64_t job) {
       const auto entry = disk.tables().get_task(JobId(job), TaskIndex(5)).value();
@@ -435,7 +452,7 @@ TEST_SUITE("master/store/contract") {
     };
     CHECK(state_of(1) == TaskState::Cancelled);
     CHECK(state_of(2) == TaskState::Skipped);
-    CHECK(state_of(3) == TaskState::Cancelled);
+    CHECK(state_of(3) == TaskState::Waiting);
     CHECK_FALSE(disk.tables().get_task(JobId(1), TaskIndex(6)).value().has_value());
   }
 
@@ -533,4 +550,130 @@ TEST_SUITE("master/store/contract") {
     CHECK(opened.state.submissions.at(SubmissionId(1)).inputs == 10);
   }
 
-}  // TEST_SUITE
+  TEST_CASE_TEMPLATE("a deleted job is off the lists at once and swept in steps", Disk, SqliteDisk,
+                     MemoryDisk) {
+    Disk disk;
+    disk.open();
+    append(disk, 1, 1, everything());
+    CHECK_FALSE(disk.store().find_deletable(JobId(4)).value().has_value());  // It is live.
+    const auto one = disk.store().find_deletable(JobId(3)).value();
+    REQUIRE(one.has_value());
+    CHECK(one->owner == "ann");
+    RowChanges rows;
+    rows.delete_job(JobId(3), {"ann", "", SubmissionId(6)});
+    append(disk, 2, 2, rows);
+    CHECK_FALSE(disk.tables().get_job(JobId(3)).value().has_value());
+    CHECK_FALSE(disk.store().find_owner(JobId(3)).value().has_value());
+    disk.crash();
+    const Opened opened = disk.open();
+    CHECK(opened.state.deletions == std::map<JobId, SubmissionId>{{JobId(3), SubmissionId(6)}});
+    const auto steps = disk.tables().plan_sweep({{{JobId(3), SubmissionId(6)}}}).value();
+    REQUIRE(steps.size() == 1);
+    CHECK(steps[0].step.job == JobId(3));
+    CHECK(steps[0].step.last);
+    RowChanges last;
+    last.swept.push_back({JobId(3), SubmissionId(6), TaskIndex(UINT32_MAX), UINT64_MAX, true});
+    append(disk, 3, 3, last);
+    CHECK(disk.tables().list_attempts(JobId(3), TaskIndex(1)).value().empty());
+    CHECK_FALSE(disk.store().read_inputs(SubmissionId(6), 0).has_value());
+    CHECK(disk.tables().get_task(JobId(4), TaskIndex(7)).value().has_value());
+    disk.close();
+    const Opened again = disk.open();
+    CHECK(again.state.deletions.empty());
+    CHECK(again.state.next_job == JobId(5));
+  }
+
+  TEST_CASE_TEMPLATE("steps have a bounded number of rows", Disk, SqliteDisk, MemoryDisk) {
+    Disk disk;
+    disk.open();
+    RowChanges rows;
+    rows.jobs[JobId(1)] = a_job_row(1, a_job().with_tasks(25).spec());
+    for (std::uint32_t i = 1; i <= 25; ++i) {
+      rows.tasks[{JobId(1), TaskIndex(i)}] =
+          an_ended_row(TaskState::Succeeded, EndClass::Success, 1);
+    }
+    append(disk, 1, 1, rows);
+    RowChanges deleted;
+    deleted.delete_job(JobId(1), {"ann", "", {}});
+    append(disk, 2, 2, deleted);
+    store::Tables::SweepAsk ask;
+    ask.deletions = {{JobId(1), SubmissionId()}};
+    ask.rows_per_step = 10;
+    const auto steps = disk.tables().plan_sweep(ask).value();
+    REQUIRE(steps.size() == 3);
+    CHECK(steps[0].step.tasks_upto == TaskIndex(10));
+    CHECK(steps[1].step.tasks_upto == TaskIndex(20));
+    CHECK(steps[2].step.last);
+    RowChanges first;
+    first.swept.push_back({JobId(1), {}, TaskIndex(10), 0, false});
+    append(disk, 3, 3, first);
+    CHECK(disk.tables().plan_sweep(ask).value().size() == 2);
+  }
+
+  TEST_CASE_TEMPLATE("jobs expire by age, by number and by size", Disk, SqliteDisk, MemoryDisk) {
+    Disk disk;
+    disk.open();
+    RowChanges rows;
+    for (std::uint64_t id = 1; id <= 6; ++id) {
+      JobRow row = a_job_row(id, a_job().spec(), id == 2 ? "bob" : "ann");
+      row.state = id == 6 ? JobState::Running : JobState::Succeeded;
+      if (id != 6) row.finished_at.us = static_cast<std::int64_t>(1000 - id * 100);
+      rows.jobs[row.id] = row;
+    }
+    append(disk, 1, 1, rows);
+    const auto expired = [&](store::Tables::Expiry expiry) {
+      std::vector<std::uint64_t> ids;
+      for (const auto& one : disk.tables().list_expired(expiry).value().jobs)
+        ids.push_back(one.job.value);
+      return ids;
+    };
+    using Ids = std::vector<std::uint64_t>;
+    store::Tables::Expiry none;
+    CHECK(expired(none).empty());
+    store::Tables::Expiry by_age;
+    by_age.finished_before.us = 700;
+    CHECK(expired(by_age) == Ids{5, 4});  // The oldest end first.
+    store::Tables::Expiry by_number;
+    by_number.jobs_kept = 2;
+    CHECK(expired(by_number) == Ids{5, 4, 3});
+    store::Tables::Expiry by_size;
+    by_size.bytes_kept = 1;
+    CHECK(expired(by_size) == Ids{5, 4, 3, 2, 1});
+    store::Tables::Expiry bobs = by_age;
+    bobs.finished_before.us = 2000;
+    bobs.owner = "bob";
+    CHECK(expired(bobs) == Ids{2});
+    store::Tables::Expiry page = by_age;
+    page.limit = 1;
+    const auto first = disk.tables().list_expired(page).value();
+    CHECK(first.more);
+    page.after_at = first.last_at;
+    page.after = first.jobs.back().job;
+    CHECK(expired(page) == Ids{4});
+  }
+
+  TEST_CASE_TEMPLATE("old requests are forgotten in steps", Disk, SqliteDisk, MemoryDisk) {
+    Disk disk;
+    disk.open();
+    append(disk, 1, 1, everything());
+    const TimePoint cut = disk.tables().find_old_requests(TimePoint{950'000'000}, 10).value();
+    CHECK(cut == TimePoint{900'000'000});
+    CHECK(disk.tables().find_old_requests(TimePoint{900'000'000}, 10).value() == TimePoint{});
+    RowChanges rows;
+    rows.requests_forgotten = cut;
+    append(disk, 2, 2, rows);
+    CHECK_FALSE(disk.store().find_request({"ann", an_id(51)}).value().has_value());
+    CHECK(disk.store().find_request({"ann", an_id(50)}).value().has_value());
+  }
+
+  TEST_CASE_TEMPLATE("a token that was used again outlives its first job", Disk, SqliteDisk,
+                     MemoryDisk) {
+    Disk disk;
+    disk.open();
+    append(disk, 1, 1, everything());
+    RowChanges rows;
+    rows.delete_job(JobId(3), {"ann", "token", {}});  // Which is job 4's.
+    append(disk, 2, 2, rows);
+    CHECK(disk.store().find_token("ann", "token").value().has_value());
+  }
+}

@@ -48,8 +48,8 @@ std::vector<Command> every_command() {
   const std::vector<AttemptKey> keys = {a_key(1, 2, 3), a_key(4, 0, 6)};
   AttemptResult result = a_result(a_key(1, 2, 3), EndClass::Signal);
   result.stderr_tail = Bytes("\0\xFF", 2);
-  cmd::WorkerJoined joined{WorkerId(2), an_id(3), 8,    "0.1.0", "host:1",
-                           "weak",      {},       keys, true,    true};
+  cmd::WorkerJoined joined{WorkerId(2), an_id(3), 8,    "0.1.0", "host:1",   "weak",
+                           {},          keys,     true, true,    1ULL << 40U};
   joined.held = {{keys[0], true}, {keys[1], false}};
   cmd::JobReopened reopened;
   reopened.job = JobId(5);
@@ -63,12 +63,15 @@ std::vector<Command> every_command() {
   reopened.cancelling = reopened.launched = true;
   reopened.mean_wall = Micros(11);
   reopened.round = 6;
+  reopened.skipping = true;
+  reopened.priority = -3;
+  reopened.reason = "why";
   return {cmd::ReignBegan{"a"},
           cmd::SubmissionOpened{kAsked, SubmissionId(2), "token", "digest", a_job().spec()},
           cmd::InputsStaged{kAsked, SubmissionId(2), 3, 4, 5, Bytes("\x01\x00", 2)},
-          cmd::JobSubmitted{kAsked, SubmissionId(2), JobId(3), 4},
+          cmd::JobSubmitted{kAsked, SubmissionId(2), JobId(3), 4, {{JobId(1), JobState::Skipped}}},
           cmd::SubmissionDropped{SubmissionId(2)},
-          cmd::JobCancelled{kAsked, JobId(2), spans, false},
+          cmd::JobCancelled{kAsked, JobId(2), spans, false, "why"},
           cmd::JobPaused{kAsked, JobId(2), false},
           cmd::JobResumed{kAsked, JobId(2), false},
           cmd::TasksRetried{kAsked, JobId(2), spans, 0xFF, false},
@@ -84,7 +87,16 @@ std::vector<Command> every_command() {
           cmd::TasksReturned{WorkerId(2), an_id(3), keys},
           cmd::TasksStarted{WorkerId(2), an_id(3), {{keys[0], Micros(5)}}},
           cmd::ResultsReported{WorkerId(2), an_id(3), {result}},
-          cmd::BackoffsOver{JobId(2), {TaskIndex(1)}}};
+          cmd::BackoffsOver{JobId(2), {TaskIndex(1)}},
+          cmd::JobReleased{JobId(2)},
+          cmd::JobPrioritised{kAsked, JobId(2), -5, false},
+          cmd::WorkersDrained{kAsked, {WorkerId(1), WorkerId(2)}, true, "disk swap"},
+          cmd::WorkersRemoved{kAsked, {WorkerId(2)}},
+          cmd::KeyAdded{kAsked, "bob", "key", Role::Admin},
+          cmd::KeyRevoked{kAsked, "bob", "own"},
+          cmd::JobsDeleted{kAsked, {{JobId(2), "ann", "t", SubmissionId(3), 4}}, true, false, "n"},
+          cmd::DeletionsSwept{{{JobId(2), TaskIndex(3), UINT64_MAX, true}}},
+          cmd::RequestsForgotten{TimePoint{5}}};
 }
 
 }  // namespace

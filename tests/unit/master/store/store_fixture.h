@@ -104,6 +104,7 @@ inline JobRow a_job_row(std::uint64_t id, const JobSpec& spec, std::string owner
   row.spec = std::make_shared<const JobSpec>(spec);
   row.tasks = task_count(spec);
   row.counts.ready = row.tasks;
+  row.priority = spec.priority;
   row.submitted_at.us = 1'700'000'000'000'000;
   return row;
 }
@@ -179,7 +180,8 @@ inline bool same(const JobRow& a, const JobRow& b) {
          a.tasks == b.tasks && a.counts == b.counts && a.submitted_at == b.submitted_at &&
          a.started_at == b.started_at && a.finished_at == b.finished_at && a.reason == b.reason &&
          a.excluded == b.excluded && a.launched == b.launched && a.mean_wall == b.mean_wall &&
-         a.inputs == b.inputs;
+         a.inputs == b.inputs && a.skipping == b.skipping && a.awaits_begin == b.awaits_begin &&
+         a.waits_for == b.waits_for && a.priority == b.priority;
 }
 
 inline bool same(const Entry& a, const Entry& b) {

@@ -55,7 +55,7 @@ TEST_SUITE("worker/core/agent work") {
     spec.has_inputs = true;
     const std::size_t room = limits::kArgumentBytes - sizeof("CAPSTAN_INPUT=") + 1;
     const auto has_input = [&spec](std::size_t size) {
-      for (const EnvVar& each : task_environment({}, spec, key_of(1), Bytes(size, 'x'))) {
+      for (const EnvVar& each : task_environment({}, spec, key_of(1), {Bytes(size, 'x')})) {
         if (each.name == "CAPSTAN_INPUT") return true;
       }
       return false;
@@ -64,6 +64,97 @@ TEST_SUITE("worker/core/agent work") {
     CHECK_FALSE(has_input(room + 1));
     spec.has_inputs = false;
     CHECK_FALSE(has_input(1));
+  }
+
+  TEST_CASE("what a job asks for reaches the shepherd") {
+    Bench bench;
+    bench.open();
+    JobSpec spec;
+    spec.cwd = "/";
+    spec.argv = {"true"};
+    spec.stall_limit = 7s;
+    spec.mem_bytes = 1 << 30;
+    spec.nice = 4;
+    bench.master_says(msg::JobTemplate{JobId(1), spec});
+    bench.start(1);
+    const auto runs = bench.told<pair::Run>();
+    REQUIRE(runs.size() == 1);
+    CHECK(runs[0].stall_limit == 7s);
+    CHECK(runs[0].mem_bytes == 1 << 30);
+    CHECK(runs[0].nice == 4);
+    CHECK_FALSE(runs[0].script);
+    CHECK_FALSE(runs[0].reads_stdin);
+    CHECK(bench.told<pair::JobFiles>().empty());
+  }
+
+  TEST_CASE("the memory of the worker is told in HELLO") {
+    Bench bench;
+    pair::State state{.instance = test::instance_of(1), .cpus = 2, .mem_bytes = 77};
+    bench.shepherd(state);
+    bench.shepherd(pair::Synced{});
+    bench.say(agent::Connected{0});
+    CHECK(bench.sent<msg::WorkerHello>().at(0).mem_bytes == 77);
+  }
+
+  TEST_CASE("script and stdin go to the shepherd before the first run, once while any is held") {
+    Bench bench;
+    bench.open();
+    JobSpec spec;
+    spec.cwd = "/";
+    spec.argv = {"name"};
+    spec.script = "#!/bin/sh";
+    spec.has_stdin = true;
+    bench.master_says(msg::JobTemplate{JobId(1), spec});
+    bench.master_says(msg::JobStdin{JobId(1), 0, "one ", false});
+    bench.master_says(msg::JobStdin{JobId(1), 4, "two", true});
+    bench.start(1);
+    bench.start(2);
+    const auto messages = bench.taken<agent::ToShepherd>();
+    REQUIRE(messages.size() == 3);
+    const auto& files = std::get<pair::JobFiles>(messages[0].message);
+    CHECK(files.job == JobId(1));
+    CHECK(files.script == "#!/bin/sh");
+    CHECK(files.has_stdin);
+    CHECK(files.stdin_data == "one two");
+    const auto& run = std::get<pair::Run>(messages[1].message);
+    CHECK(run.script);
+    CHECK(run.reads_stdin);
+
+    bench.shepherd(pair::Ended{{an_item(1)}});
+    bench.tick();
+    CHECK(bench.told<pair::ForgetJob>().empty());
+    bench.shepherd(pair::Returned{{key_of(2)}});
+    bench.tick();
+    CHECK(bench.told<pair::ForgetJob>().size() == 1);
+    bench.start(3);
+    CHECK(bench.told<pair::JobFiles>().size() == 1);
+  }
+
+  TEST_CASE("files that an earlier agent had kept are forgotten when nothing needs them") {
+    Bench bench;
+    pair::State state{.instance = test::instance_of(1), .cpus = 2, .held = {{key_of(1)}}};
+    state.filed = {JobId(1), JobId(2)};
+    bench.shepherd(state);
+    bench.shepherd(pair::Synced{});
+    bench.tick();
+    const auto forgotten = bench.told<pair::ForgetJob>();
+    REQUIRE(forgotten.size() == 1);
+    CHECK(forgotten[0].job == JobId(2));
+  }
+
+  TEST_CASE("a start before all of its stdin is as one without its template") {
+    Bench bench;
+    bench.open();
+    JobSpec spec;
+    spec.cwd = "/";
+    spec.argv = {"cat"};
+    spec.has_stdin = true;
+    bench.master_says(msg::JobTemplate{JobId(1), spec});
+    bench.master_says(msg::JobStdin{JobId(1), 0, "one", false});
+    bench.master_says(msg::JobStdin{JobId(1), 9, "gap", true});
+    bench.start(1);
+    CHECK(bench.told<pair::Run>().empty());
+    CHECK_FALSE(bench.agent.is_open());
   }
 
   TEST_CASE("what cannot be rendered is told as such and still a held attempt until it ended") {

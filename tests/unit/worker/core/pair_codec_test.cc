@@ -28,11 +28,13 @@ pair::SpoolItem an_item() {
 std::vector<pair::ToAgent> all_to_agent() {
   return {pair::State{.instance = an_item().instance,
                       .cpus = 4,
+                      .mem_bytes = 1ULL << 40,
                       .generation = {1, 2},
                       .epoch = Epoch(257),
                       .leaving = true,
                       .disk_full = false,
-                      .held = {{kKey, true, {77}}, {kKey, false, {}}}},
+                      .held = {{kKey, true, {77}}, {kKey, false, {}}},
+                      .filed = {JobId(3), JobId(5)}},
           pair::Spooled{{an_item(), an_item()}},
           pair::Synced{},
           pair::StartedAt{kKey, {99}},
@@ -43,17 +45,29 @@ std::vector<pair::ToAgent> all_to_agent() {
           pair::AllDone{}};
 }
 std::vector<pair::ToShepherd> all_to_shepherd() {
-  return {
-      pair::Run{kKey, {"a", Bytes("\xff\n", 2), ""}, {{"X", "1=2"}, {"Y", ""}}, "/", 3, Micros(5)},
-      pair::Unrunnable{kKey, "why"},
-      pair::Cancel{CancelWhy::NotGranted, {kKey}},
-      pair::Recall{{kKey}},
-      pair::Acked{{kKey}},
-      pair::Follow{JobId(3), true},
-      pair::Delivered{kKey, Stream::Stdout, 12, true},
-      pair::Ready{"w1", {3, 4}, Epoch(513)},
-      pair::NewGeneration{{5, 6}},
-      pair::Fatal{3, "no"}};
+  return {pair::JobFiles{JobId(17), Bytes("#!\0\xff", 4), true, Bytes("\0in", 3)},
+          pair::ForgetJob{JobId(18)},
+          pair::Run{.key = kKey,
+                    .argv = {"a", Bytes("\xff\n", 2), ""},
+                    .env = {{"X", "1=2"}, {"Y", ""}},
+                    .cwd = "/",
+                    .cpus = 3,
+                    .time_limit = Micros(5),
+                    .stall_limit = Micros(6),
+                    .mem_bytes = 7,
+                    .nice = -8,
+                    .script = true,
+                    .reads_stdin = true,
+                    .files = {"o/u\xff", "e"}},
+          pair::Unrunnable{kKey, "why"},
+          pair::Cancel{CancelWhy::NotGranted, {kKey}},
+          pair::Recall{{kKey}},
+          pair::Acked{{kKey}},
+          pair::Follow{JobId(3), true},
+          pair::Delivered{kKey, Stream::Stdout, 12, true},
+          pair::Ready{"w1", {3, 4}, Epoch(513)},
+          pair::NewGeneration{{5, 6}},
+          pair::Fatal{3, "no"}};
 }
 
 std::string payload_of(const std::string& frame) {
@@ -91,7 +105,7 @@ TEST_SUITE("worker/core/pair_codec") {
     REQUIRE(decoded);
     CHECK(std::get<pair::Ended>(*decoded).items.at(0) == an_item());
     frame.clear();
-    pair::encode(all_to_shepherd()[0], frame);
+    pair::encode(all_to_shepherd()[2], frame);
     const auto run = pair::decode_to_shepherd(payload_of(frame));
     REQUIRE(run);
     const auto& back = std::get<pair::Run>(*run);
@@ -99,6 +113,10 @@ TEST_SUITE("worker/core/pair_codec") {
     CHECK(back.env.at(0) == EnvVar{"X", "1=2"});
     CHECK(back.cpus == 3);
     CHECK(back.time_limit == Micros(5));
+    CHECK(back.stall_limit == Micros(6));
+    CHECK(back.mem_bytes == 7);
+    CHECK(back.nice == -8);
+    CHECK(back.files[1] == "e");
   }
 
   TEST_CASE("cut or lengthened payloads are refused") {

@@ -4,87 +4,14 @@
 #include <doctest/doctest.h>
 
 #include "common/model/limits.h"
+#include "tests/unit/worker/core/shepherd_bench.h"
 
 namespace capstan {
 namespace {
 
 using namespace std::chrono_literals;
-
-AttemptKey key_of(std::uint32_t task, std::uint32_t attempt = 1) {
-  return {JobId(1), TaskIndex(task), AttemptNo(attempt)};
-}
-
-/// The machine with everything around it written down.
-struct Bench {
-  explicit Bench(shepherd::Config config = {.instance = {}, .cpus = 2},
-                 std::vector<pair::SpoolItem> spool = {}, Generation generation = {})
-      : machine(config, std::move(spool), generation) {
-    say(shepherd::AgentUp{});
-    actions.clear();
-  }
-
-  void say(const shepherd::Event& event) {
-    for (const shepherd::Action& action : machine.step(event, now)) actions.push_back(action);
-  }
-  void from_agent(const pair::ToShepherd& message) { say(shepherd::FromAgent{message}); }
-  void tick(Micros later = Micros{0}) {
-    now = now + later;
-    say(shepherd::Tick{});
-  }
-  void run(std::uint32_t task, std::uint32_t cpus = 1, Micros time_limit = Micros{0}) {
-    pair::Run message{.key = key_of(task), .argv = {"true"}, .env = {}, .cwd = "/"};
-    message.cpus = cpus;
-    message.time_limit = time_limit;
-    from_agent(message);
-  }
-  /// Starts what fits, and says that it runs.
-  void launch() {
-    tick();
-    for (const auto& launched : taken<shepherd::Launch>()) say(shepherd::Launched{launched.key});
-  }
-  void gone(std::uint32_t task, RunEnd end = {}) { say(shepherd::Gone{key_of(task), end}); }
-
-  /// What was done of one kind, which is forgotten.
-  template <class Action>
-  std::vector<Action> taken() {
-    std::vector<Action> found;
-    std::vector<shepherd::Action> rest;
-    for (shepherd::Action& action : actions) {
-      if (auto* it = std::get_if<Action>(&action)) {
-        found.push_back(*it);
-      } else {
-        rest.push_back(action);
-      }
-    }
-    actions = std::move(rest);
-    return found;
-  }
-  template <class Message>
-  std::vector<Message> told() {
-    std::vector<Message> found;
-    for (const auto& each : taken<shepherd::ToAgent>()) {
-      if (const auto* it = std::get_if<Message>(&each.message)) found.push_back(*it);
-    }
-    return found;
-  }
-  std::vector<std::uint32_t> launched() {
-    std::vector<std::uint32_t> tasks;
-    for (const auto& each : taken<shepherd::Launch>()) tasks.push_back(each.key.task.value);
-    return tasks;
-  }
-  /// The results told at this tick.
-  std::vector<AttemptResult> results() {
-    std::vector<AttemptResult> all;
-    for (const auto& each : told<pair::Ended>()) {
-      for (const auto& item : each.items) all.push_back(item.result);
-    }
-    return all;
-  }
-
-  TimePoint now{1'000'000'000};
-  Shepherd machine;
-  std::vector<shepherd::Action> actions;
-};
+using test::Bench;
+using test::key_of;
 
 using Tasks = std::vector<std::uint32_t>;
 

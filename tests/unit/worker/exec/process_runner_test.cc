@@ -6,18 +6,22 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 
 #include "common/model/limits.h"
 #include "tests/unit/worker/exec/temporary_dir.h"
+#include "worker/exec/cpu_claims.h"
+#include "worker/exec/job_files.h"
+#include "worker/exec/spawn.h"
 
 namespace capstan {
 namespace {
@@ -36,6 +40,7 @@ class Loop {
     ProcessRunner::Handler handler;
     handler.on_grew = [this](const AttemptKey& key, Stream, std::uint64_t) { grown.insert(key); };
     auto opened = ProcessRunner::open({.output_dir = dir.path() + "/output",
+                                       .jobs_dir = dir.path() + "/jobs",
                                        .cookie = "d0.11fe",
                                        .umask = 022,
                                        .default_signals = {}},
@@ -45,13 +50,15 @@ class Loop {
   }
 
   AttemptKey launch(std::vector<Bytes> argv, Bytes cwd = "/") {
-    const AttemptKey key{JobId(1), TaskIndex(++tasks_), AttemptNo(1)};
-    started = runner->start({.key = key,
-                             .argv = std::move(argv),
-                             .env = {{"PATH", "/usr/bin:/bin"}, {"GREETING", "hello"}},
-                             .cwd = std::move(cwd),
-                             .followed = false});
-    return key;
+    shepherd::Launch what{.key = {}, .argv = std::move(argv)};
+    what.cwd = std::move(cwd);
+    return launch(std::move(what));
+  }
+  AttemptKey launch(shepherd::Launch what) {
+    what.key = {JobId(1), TaskIndex(++tasks_), AttemptNo(1)};
+    what.env = {{"PATH", "/usr/bin:/bin"}, {"GREETING", "hello"}};
+    started = runner->start(what);
+    return what.key;
   }
   AttemptKey shell(const std::string& line) { return launch({"/bin/sh", "-c", line}); }
 
@@ -229,6 +236,21 @@ TEST_SUITE("worker/exec/process_runner") {
     CHECK(is_gone(daemon));
   }
 
+  TEST_CASE_FIXTURE(Loop, "a daemon of a task that still runs is left alone without a cookie too") {
+    const std::string pid_file = file("pid");
+    ::mkfifo(file("gate").c_str(), 0600);
+    const AttemptKey key = shell("(env -i /usr/bin/setsid /bin/sh -c 'echo $$ > " + pid_file +
+                                 "; exec sleep 1000' &); read word < " + file("gate"));
+    const AttemptKey other = shell("while [ ! -s " + pid_file + " ]; do :; done");
+    end_of(other);
+    const pid_t daemon = pid_in(pid_file);
+    REQUIRE(daemon > 0);
+    CHECK_FALSE(is_gone(daemon));
+    runner->kill(key, true);
+    end_of(key);
+    CHECK(is_gone(daemon));
+  }
+
   TEST_CASE_FIXTURE(Loop, "TERM goes to the group, KILL to whoever ignores it") {
     const AttemptKey polite =
         shell("trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 0.01; done");
@@ -266,6 +288,89 @@ TEST_SUITE("worker/exec/process_runner") {
           limits::kCaptureHeadBytes + limits::kCaptureRingBytes + 16);
   }
 
+  TEST_CASE_FIXTURE(Loop, "a script of its job runs with the arguments; without #! by sh") {
+    REQUIRE(write_script(file("jobs"), JobId(1), "echo sh $#: \"$1\"\n"));
+    shepherd::Launch what{.key = {}, .argv = {"name", "a b"}, .cwd = "/", .script = true};
+    CHECK(end_of(launch(what)).tail[0] == "sh 1: a b\n");
+    REQUIRE(write_script(file("jobs"), JobId(1), "#!/usr/bin/env -S cat\nlast line\n"));
+    what.argv = {"name"};
+    CHECK(end_of(launch(what)).tail[0] == "#!/usr/bin/env -S cat\nlast line\n");
+  }
+
+  TEST_CASE_FIXTURE(Loop, "each task reads all of its job's stdin") {
+    const Bytes data(300'000, 'x');
+    REQUIRE(write_stdin(file("jobs"), JobId(1), data));
+    const shepherd::Launch what{.key = {}, .argv = {"wc", "-c"}, .cwd = "/", .reads_stdin = true};
+    for (int i = 0; i < 2; ++i) CHECK(end_of(launch(what)).tail[0] == "300000\n");
+    drop_job_files(file("jobs"), JobId(1));
+    launch(what);
+    REQUIRE_FALSE(started);
+    CHECK(started.error().message.ends_with("stdin: No such file or directory"));
+  }
+
+  TEST_CASE_FIXTURE(Loop, "files get all of the output, the log keeps its bounds") {
+    const shepherd::Launch what{.key = {},
+                                .argv = {"sh", "-c", "head -c 33554432 /dev/zero; echo oops >&2"},
+                                .cwd = Bytes(dir.path()),
+                                .files = {"deep/out", "err"}};
+    const AttemptKey key = launch(what);
+    const RunEnd end = end_of(key);
+    CHECK(end.note.empty());
+    CHECK(std::filesystem::file_size(file("deep/out")) == 33554432);
+    CHECK(std::filesystem::file_size(file("err")) == 5);
+    CHECK(std::filesystem::file_size(output_path(dir.path() + "/output", key, Stream::Stdout)) <=
+          limits::kCaptureHeadBytes + limits::kCaptureRingBytes + 16);
+  }
+
+  TEST_CASE_FIXTURE(Loop, "a file that takes no more does not stop the task") {
+    const RunEnd end = end_of(launch({.key = {},
+                                      .argv = {"sh", "-c", "echo 1; echo 2; exit 3"},
+                                      .cwd = "/",
+                                      .files = {"/dev/full", ""}}));
+    CHECK(end.exit_code == 3);
+    CHECK(end.tail[0] == "1\n2\n");
+    CHECK(end.note == "only 0 bytes were written to /dev/full: No space left on device");
+    launch({.key = {}, .argv = {"true"}, .cwd = "/", .files = {"/proc/none", ""}});
+    REQUIRE_FALSE(started);
+    CHECK(started.error().message == "cannot write to /proc/none: No such file or directory");
+  }
+
+  TEST_CASE_FIXTURE(Loop, "nice and cpus are those that were asked for") {
+    const std::uint32_t cpu = allowed_cpus().back();
+    const RunEnd end = end_of(launch({.key = {},
+                                      .argv = {"sh", "-c", "nice; nproc; taskset -c -p $$"},
+                                      .cwd = "/",
+                                      .nice = 7,
+                                      .cpu_ids = {cpu}}));
+    std::istringstream lines(end.tail[0]);
+    std::string nice, nproc, pinned;
+    std::getline(lines, nice);
+    std::getline(lines, nproc);
+    std::getline(lines, pinned);
+    CHECK(nice == "7");
+    CHECK(nproc == "1");
+    CHECK(pinned.ends_with("list: " + std::to_string(cpu)));
+    CHECK(end_of(shell("nice")).tail[0] == "0\n");
+  }
+
+  TEST_CASE_FIXTURE(Loop, "the memory of the whole tree is seen, what is shared once") {
+    // 64 MiB in the parent, which two children share and do not touch.
+    const std::string line = "x=$(head -c 67108864 /dev/zero | tr '\\0' x); (read a < " +
+                             file("gate") + ") & (read a < " + file("gate") + ") & echo; wait";
+    ::mkfifo(file("gate").c_str(), 0600);
+    constexpr std::uint64_t kMiB = 1024 * 1024;
+    const AttemptKey key = launch(
+        {.key = {}, .argv = {"bash", "-c", line}, .cwd = "/", .followed = true, .mem_bytes = kMiB});
+    until([this] { return !grown.empty(); });
+    const shepherd::Seen seen = runner->look(key);
+    CHECK(seen.mem_bytes > 64 * kMiB);
+    CHECK(seen.mem_bytes < 180 * kMiB);
+    CHECK(seen.output_at > TimePoint{});
+    runner->kill(key, true);
+    end_of(key);
+    CHECK(runner->look(key).mem_bytes == 0);
+  }
+
   TEST_CASE_FIXTURE(Loop, "many at once, each told once") {
     std::vector<AttemptKey> keys;
     for (int i = 0; i < 50; ++i) keys.push_back(shell("exit " + std::to_string(i)));
@@ -276,35 +381,91 @@ TEST_SUITE("worker/exec/process_runner") {
   }
 }
 
-TEST_SUITE("worker/exec/process_tree") {
-  TEST_CASE("processes are found and killed by their cookie, whatever they became") {
-    const std::string cookie = "c0ffee." + std::to_string(::getpid());
-    const std::string variable = std::string(kCookieName) + "=" + cookie + ".1.2.3";
-    std::string script = "echo; kill -STOP $$";
+/// A shell that stopped itself after an empty line, with that environment and that limit.
+class Marked {
+ public:
+  Marked(std::vector<EnvVar> env, std::optional<LimitMark> mark) {
     int ends[2];
-    REQUIRE(::pipe(ends) == 0);
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
     const UniqueFd reading(ends[0]);
-    pid_t pid = 0;
     {
       const UniqueFd writing(ends[1]);
-      std::string sh = "/bin/sh", c = "-c";
-      char* argv[] = {sh.data(), c.data(), script.data(), nullptr};
-      std::string text = variable;
-      char* env[] = {text.data(), nullptr};
-      posix_spawn_file_actions_t actions;
-      ::posix_spawn_file_actions_init(&actions);
-      ::posix_spawn_file_actions_adddup2(&actions, writing.get(), 1);
-      REQUIRE(::posix_spawn(&pid, "/bin/sh", &actions, nullptr, argv, env) == 0);
-      ::posix_spawn_file_actions_destroy(&actions);
+      const Result<pid_t> started = spawn({.argv = {"/bin/sh", "-c", "echo; kill -STOP $$"},
+                                           .env = std::move(env),
+                                           .cwd = "/",
+                                           .stdout_fd = writing.get(),
+                                           .default_signals = {},
+                                           .mark = mark});
+      REQUIRE(started);
+      pid = *started;
     }
     char line = 0;
     REQUIRE(::read(reading.get(), &line, 1) == 1);
-    CHECK(cookie_of(pid) == cookie + ".1.2.3");
-    CHECK(kill_by_cookie(cookie + "0.") == 0);
-    CHECK(kill_by_cookie(cookie + ".") == 1);
+  }
+  ~Marked() {
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+  }
+  [[nodiscard]] bool was_killed() const {
+    siginfo_t info{};
+    const int options = WEXITED | WNOHANG | WNOWAIT;
+    return ::waitid(P_PID, static_cast<id_t>(pid), &info, options) == 0 && info.si_pid == pid &&
+           info.si_status == SIGKILL;
+  }
+  pid_t pid = 0;
+};
+
+TEST_SUITE("worker/exec/process_tree") {
+  const std::string kDirectory = "c0ffee" + std::to_string(::getpid());
+
+  TEST_CASE("a mark in the environment is found, by directory and by life") {
+    const Marked marked({{std::string(kCookieName), kDirectory + ".a1.1.2.3"}}, std::nullopt);
+    const ProcessMark mark(kDirectory + ".a1");
+    CHECK(mark.is_on(marked.pid));
+    CHECK(mark.launch_in_environment(marked.pid) == "1.2.3");
+    CHECK_FALSE(mark.serial_of(marked.pid));
+    CHECK(ProcessMark(kDirectory).is_on(marked.pid));
+    CHECK_FALSE(ProcessMark(kDirectory + ".a").is_on(marked.pid));
+    CHECK_FALSE(ProcessMark(kDirectory + "0").is_on(marked.pid));
+    CHECK(kill_marked(ProcessMark(kDirectory + ".b2")) == 0);
+    CHECK_FALSE(marked.was_killed());
+    CHECK(kill_marked(mark) == 1);
+    CHECK(marked.was_killed());
+    CHECK(kill_marked(mark) == 0);  // A zombie is nobody to kill.
+  }
+
+  TEST_CASE("a mark in a limit is found where the environment says nothing") {
+    const ProcessMark mark(kDirectory + ".a1");
+    constexpr std::uint32_t kLast = ProcessMark::kSerials - 1;
+    REQUIRE(mark.limit(kLast));
+    const Marked marked({}, mark.limit(kLast));
+    CHECK(mark.serial_of(marked.pid) == kLast);
+    CHECK(mark.launch_in_environment(marked.pid).empty());
+    CHECK(mark.is_on(marked.pid));
+    CHECK(ProcessMark(kDirectory).is_on(marked.pid));
+    CHECK_FALSE(ProcessMark(kDirectory + ".b2").is_on(marked.pid));
+    CHECK_FALSE(ProcessMark(kDirectory + "0").is_on(marked.pid));
+    CHECK(kill_marked(ProcessMark(kDirectory + ".b2")) == 0);
+    CHECK(kill_marked(ProcessMark(kDirectory)) == 1);
+    CHECK(marked.was_killed());
+  }
+
+  TEST_CASE("a worker inside a task marks by another limit, and both marks hold") {
+    const ProcessMark outer(kDirectory + ".a1");
+    const pid_t child = ::fork();  // It cannot lift the limit again.
+    if (child == 0) {
+      const LimitMark taken = *outer.limit(7);
+      const rlimit limit{.rlim_cur = taken.soft, .rlim_max = taken.hard};
+      if (::setrlimit(RLIMIT_LOCKS, &limit) != 0) ::_exit(1);
+      const ProcessMark inner(kDirectory + "0.a1");
+      if (inner.limit(8)->resource != RLIMIT_RTTIME) ::_exit(2);
+      const Marked marked({}, inner.limit(8));
+      if (outer.serial_of(marked.pid) != 7) ::_exit(3);
+      ::_exit(inner.serial_of(marked.pid) == 8 ? 0 : 4);
+    }
     int status = 0;
-    CHECK(::waitpid(pid, &status, 0) == pid);
-    CHECK(WTERMSIG(status) == SIGKILL);
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
   }
 }
 

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT
+//
+// What a job asks for beside its command: memory, cpus of its own, files, limits of silence.
+#include <doctest/doctest.h>
+
+#include "common/model/limits.h"
+#include "tests/unit/worker/core/shepherd_bench.h"
+
+namespace capstan {
+namespace {
+
+using namespace std::chrono_literals;
+using test::Bench;
+using test::key_of;
+using Tasks = std::vector<std::uint32_t>;
+using Cpus = std::vector<std::uint32_t>;
+
+constexpr std::uint64_t kGiB = 1ULL << 30;
+
+pair::Run a_run(std::uint32_t task) {
+  return {.key = key_of(task), .argv = {"true"}, .env = {}, .cwd = "/"};
+}
+
+/// One attempt that runs, with these options.
+Bench running(pair::Run run, shepherd::Config config = {.instance = {}, .mem_bytes = 8 * kGiB}) {
+  Bench bench(std::move(config));
+  bench.from_agent(run);
+  bench.launch();
+  bench.actions.clear();
+  return bench;
+}
+
+bool looks(Bench& bench) {
+  return !bench.taken<shepherd::Look>().empty();
+}
+
+TEST_SUITE("worker/core/slots") {
+  TEST_CASE("shares never sum to more than there is") {
+    Slots slots({.cpus = 3, .mem_bytes = 100});
+    const auto first = slots.take(2, 60);
+    REQUIRE(first);
+    CHECK_FALSE(slots.take(2, 10));  // Too many cpus,
+    CHECK_FALSE(slots.take(1, 50));  // too much memory.
+    REQUIRE(slots.take(1, 40));
+    CHECK_FALSE(slots.take(1, 0));
+    slots.give_back(*first);
+    CHECK(slots.take(1, 60));
+    CHECK_FALSE(slots.take(1, 1));
+    CHECK(slots.take(1, 0));
+  }
+
+  TEST_CASE("who asks for more than there is takes all of it") {
+    Slots slots({.cpus = 2, .mem_bytes = 100});
+    const auto all = slots.take(99, 1000);
+    REQUIRE(all);
+    CHECK(all->cpus == 2);
+    CHECK(all->mem_bytes == 100);
+    CHECK_FALSE(slots.take(1, 0));
+  }
+
+  TEST_CASE("cpus are handed out once each, the lowest first") {
+    Slots slots({.cpus = 3, .cpu_ids = {1, 4, 6}});
+    const auto first = slots.take(1, 0);
+    const auto second = slots.take(2, 0);
+    REQUIRE(first);
+    REQUIRE(second);
+    CHECK(first->cpu_ids == Cpus{1});
+    CHECK(second->cpu_ids == Cpus{4, 6});
+    slots.give_back(*second);
+    slots.give_back(*first);
+    CHECK(slots.take(2, 0)->cpu_ids == Cpus{1, 4});
+  }
+
+  TEST_CASE("where memory is not known it is not counted") {
+    Slots slots({.cpus = 2});
+    CHECK(slots.take(1, kGiB));
+    CHECK(slots.take(1, kGiB));
+  }
+}
+
+TEST_SUITE("worker/core/shepherd_options") {
+  TEST_CASE("memory counts as cpus do, and is free when the tree is gone") {
+    Bench bench({.instance = {}, .cpus = 4, .mem_bytes = 3 * kGiB});
+    for (std::uint32_t task = 1; task <= 3; ++task) {
+      pair::Run run = a_run(task);
+      run.mem_bytes = 2 * kGiB - task;
+      bench.from_agent(run);
+    }
+    bench.tick();
+    CHECK(bench.launched() == Tasks{1});
+    bench.gone(1);
+    bench.tick();
+    CHECK(bench.launched() == Tasks{2});
+  }
+
+  TEST_CASE("each is pinned to cpus that no other has") {
+    Bench bench({.instance = {}, .cpus = 2, .cpu_ids = {2, 3}});
+    bench.run(1);
+    bench.run(2);
+    bench.run(3);
+    bench.tick();
+    auto launches = bench.taken<shepherd::Launch>();
+    REQUIRE(launches.size() == 2);
+    CHECK(launches[0].cpu_ids == Cpus{2});
+    CHECK(launches[1].cpu_ids == Cpus{3});
+    bench.gone(2);
+    bench.tick();
+    launches = bench.taken<shepherd::Launch>();
+    REQUIRE(launches.size() == 1);
+    CHECK(launches[0].cpu_ids == Cpus{3});
+  }
+
+  TEST_CASE("options reach the launch") {
+    Bench bench;
+    bench.from_agent(pair::JobFiles{.job = JobId(1), .script = "#!"});
+    pair::Run run = a_run(1);
+    run.nice = 7;
+    run.script = true;
+    run.mem_bytes = 5;
+    run.files = {"out", "err"};
+    bench.from_agent(run);
+    bench.tick();
+    const auto launches = bench.taken<shepherd::Launch>();
+    REQUIRE(launches.size() == 1);
+    CHECK(launches[0].nice == 7);
+    CHECK(launches[0].script);
+    CHECK_FALSE(launches[0].reads_stdin);
+    CHECK(launches[0].mem_bytes == 5);
+    CHECK(launches[0].files == std::array<Bytes, 2>{"out", "err"});
+  }
+
+  TEST_CASE("one that writes nothing for its stall limit is ended, one that writes is not") {
+    pair::Run run = a_run(1);
+    run.stall_limit = 10s;
+    Bench bench = running(run);
+    const TimePoint start = bench.now;
+    bench.tick(limits::kStartedHold);
+    CHECK(bench.machine.next_deadline() == start + 10s);
+    bench.tick(10s - 1us - limits::kStartedHold);
+    CHECK_FALSE(looks(bench));
+    bench.tick(1us);
+    CHECK(looks(bench));
+    bench.say(shepherd::Seen{.key = key_of(1), .output_at = bench.now - 4s});
+    CHECK(bench.taken<shepherd::Kill>().empty());
+    CHECK(bench.machine.next_deadline() == bench.now + 6s);
+    bench.tick(6s);
+    CHECK(looks(bench));
+    bench.say(shepherd::Seen{.key = key_of(1), .output_at = bench.now - 10s});
+    CHECK(bench.taken<shepherd::Kill>().size() == 1);
+    bench.gone(1, {.exit_code = 0, .signal = 15});
+    bench.tick();
+    const auto results = bench.results();
+    REQUIRE(results.size() == 1);
+    CHECK(results[0].end == EndClass::Stall);
+    CHECK(results[0].reason == "wrote nothing for 10s, its stall limit");
+  }
+
+  TEST_CASE("a time limit holds beside a stall limit") {
+    pair::Run run = a_run(1);
+    run.stall_limit = 2s;
+    run.time_limit = 3s;
+    Bench bench = running(run);
+    bench.tick(2s);
+    CHECK(looks(bench));
+    bench.say(shepherd::Seen{.key = key_of(1), .output_at = bench.now});
+    CHECK(bench.machine.next_deadline() == bench.now + 1s);
+    bench.tick(1s);
+    bench.gone(1, {.exit_code = 0, .signal = 15});
+    bench.tick();
+    CHECK(bench.results().at(0).end == EndClass::Timeout);
+  }
+
+  TEST_CASE("one that uses more memory than it asked for is ended, and says how much") {
+    pair::Run run = a_run(1);
+    run.mem_bytes = kGiB;
+    Bench bench = running(run);
+    bench.tick(limits::kMemoryPace);
+    CHECK(looks(bench));
+    bench.say(shepherd::Seen{.key = key_of(1), .mem_bytes = kGiB});
+    CHECK(bench.taken<shepherd::Kill>().empty());
+    bench.tick(limits::kMemoryPace);
+    CHECK(looks(bench));
+    bench.say(shepherd::Seen{.key = key_of(1), .mem_bytes = kGiB + kGiB / 5});
+    CHECK(bench.taken<shepherd::Kill>().size() == 1);
+    bench.gone(1, {.exit_code = 0, .signal = 15});
+    bench.tick();
+    const auto results = bench.results();
+    REQUIRE(results.size() == 1);
+    CHECK(results[0].end == EndClass::Oom);
+    CHECK(results[0].reason == "used 1.2G of the 1G it asked for");
+  }
+
+  TEST_CASE("where the kernel holds tasks to their memory nothing is measured") {
+    pair::Run run = a_run(1);
+    run.mem_bytes = kGiB;
+    Bench bench = running(run, {.instance = {}, .mem_bytes = kGiB, .measures_memory = false});
+    bench.tick(10 * limits::kMemoryPace);
+    CHECK_FALSE(looks(bench));
+    bench.gone(1, {.exit_code = 0, .signal = 9, .oom = true});
+    bench.tick();
+    const AttemptResult result = bench.results().at(0);
+    CHECK(result.end == EndClass::Oom);
+    CHECK(result.reason == "the kernel killed it: it used all of the 1G it asked for");
+  }
+
+  TEST_CASE("its peak at the end: a signal is put down to it, an exit only gets the words") {
+    Bench bench({.instance = {}, .cpus = 3, .mem_bytes = 8 * kGiB});
+    for (std::uint32_t task = 1; task <= 3; ++task) {
+      pair::Run run = a_run(task);
+      run.mem_bytes = kGiB;
+      bench.from_agent(run);
+    }
+    bench.launch();
+    bench.gone(1, {.signal = 9, .max_rss_bytes = 2 * kGiB});
+    bench.gone(2, {.max_rss_bytes = 2 * kGiB});
+    bench.gone(3, {.signal = 9, .max_rss_bytes = kGiB});
+    bench.tick();
+    const auto results = bench.results();
+    REQUIRE(results.size() == 3);
+    CHECK(results[0].end == EndClass::Oom);
+    CHECK(results[1].end == EndClass::Success);
+    CHECK(results[1].reason == "used 2G of the 1G it asked for");
+    CHECK(results[2].end == EndClass::Signal);
+  }
+
+  TEST_CASE("a note stands behind the reason, also of a success") {
+    Bench bench;
+    bench.run(1);
+    bench.run(2);
+    bench.launch();
+    bench.gone(1, {.note = "only 5 bytes were written to x: No space left on device"});
+    bench.gone(2, {.signal = 11, .note = "a note"});
+    bench.tick();
+    const auto results = bench.results();
+    REQUIRE(results.size() == 2);
+    CHECK(results[0].end == EndClass::Success);
+    CHECK(results[0].reason == "only 5 bytes were written to x: No space left on device");
+    CHECK(results[1].reason == "killed by SIGSEGV; a note");
+  }
+
+  TEST_CASE("files of a job are kept once, and dropped when the agent forgets it") {
+    Bench bench;
+    const pair::JobFiles files{.job = JobId(1), .has_stdin = true, .stdin_data = "in"};
+    bench.from_agent(files);
+    bench.from_agent(files);
+    const auto kept = bench.taken<shepherd::KeepJobFiles>();
+    REQUIRE(kept.size() == 1);
+    CHECK(kept[0].stdin_data == "in");
+    bench.say(shepherd::AgentUp{});
+    CHECK(bench.told<pair::State>().at(0).filed == std::vector<JobId>{JobId(1)});
+    bench.from_agent(pair::ForgetJob{JobId(1)});
+    CHECK(bench.taken<shepherd::DropJobFiles>().size() == 1);
+    bench.from_agent(pair::ForgetJob{JobId(1)});
+    CHECK(bench.taken<shepherd::DropJobFiles>().empty());
+  }
+
+  TEST_CASE("what needs files that are not here is given back, not failed") {
+    Bench bench;
+    pair::Run run = a_run(1);
+    run.reads_stdin = true;
+    bench.from_agent(run);
+    CHECK(bench.told<pair::Returned>().size() == 1);
+    bench.from_agent(pair::JobFiles{.job = JobId(1), .has_stdin = true});
+    bench.from_agent(run);
+    bench.say(shepherd::FilesFailed{JobId(1)});
+    bench.say(shepherd::Disk{true});
+    bench.tick();
+    CHECK(bench.launched().empty());
+    CHECK(bench.told<pair::Returned>().size() == 1);
+    bench.say(shepherd::Disk{false});
+    bench.from_agent(run);  // Before the agent knows.
+    CHECK(bench.told<pair::Returned>().size() == 1);
+    CHECK(bench.machine.held_count() == 0);
+  }
+
+  TEST_CASE("another generation drops the files: its jobs have the same numbers") {
+    Bench bench;
+    bench.from_agent(pair::JobFiles{.job = JobId(1), .script = "#!"});
+    bench.from_agent(pair::NewGeneration{{2, 2}});
+    bench.tick();
+    bench.say(shepherd::NewInstance{Instance{}});
+    CHECK(bench.taken<shepherd::DropJobFiles>().size() == 1);
+    CHECK(bench.told<pair::State>().at(0).filed.empty());
+  }
+}
+
+}  // namespace
+}  // namespace capstan

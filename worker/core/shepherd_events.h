@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+//
+// What happens to the shepherd's machine (shepherd.h), and what it wants done: plain structs in two
+// variants.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/ids.h"
+#include "common/model/limits.h"
+#include "worker/core/pair.h"
+
+namespace capstan {
+
+/// How a process tree ended, as the runner saw it. The tree is gone and its output is read.
+struct RunEnd {
+  int exit_code = 0;
+  int signal = 0;  ///< The signal that ended the main process, or 0.
+  Micros cpu{0};
+  std::uint64_t max_rss_bytes = 0;
+  std::array<std::uint64_t, 2> output_bytes{};  ///< By Stream.
+  std::array<Bytes, 2> tail{};                  ///< By Stream, at most kTailBytes.
+  bool oom = false;                             ///< The kernel killed it for its memory.
+  std::string note{};                           ///< What else a person should know, or "".
+};
+
+namespace shepherd {
+
+// --- Events --------------------------------------------------------------------------------------
+/// A new agent is there and knows nothing.
+struct AgentUp {};
+struct AgentDown {};
+struct FromAgent {
+  pair::ToShepherd message;
+};
+/// The answers to Launch: its main process runs, or the system refused with these words.
+struct Launched {
+  AttemptKey key;
+};
+struct LaunchFailed {
+  AttemptKey key;
+  std::string reason;
+};
+struct Gone {
+  AttemptKey key;
+  RunEnd end;
+};
+struct OutputGrew {
+  AttemptKey key;
+  Stream stream = Stream::Stdout;
+  std::uint64_t total = 0;
+};
+/// The answer to Look.
+struct Seen {
+  AttemptKey key;
+  TimePoint output_at{};        ///< When it wrote something last; its start, when it did not yet.
+  std::uint64_t mem_bytes = 0;  ///< That its processes use now.
+};
+/// Files of KeepJobFiles could not be written. Disk follows.
+struct FilesFailed {
+  JobId job;
+};
+/// SIGTERM: leave. A second one: at once, without grace.
+struct Leave {};
+/// Writing to the disk fails (the spool or an output), or works again.
+struct Disk {
+  bool full = false;
+};
+/// After SetAside was executed: the next instance of this worker, from the shell's randomness.
+struct NewInstance {
+  Instance instance;
+};
+/// After each batch of events, and at next_deadline().
+struct Tick {};
+
+using Event = std::variant<AgentUp, AgentDown, FromAgent, Launched, LaunchFailed, Gone, OutputGrew,
+                           Seen, FilesFailed, Leave, Disk, NewInstance, Tick>;
+
+// --- Actions, to be executed in this order -------------------------------------------------------
+struct Launch {
+  AttemptKey key;
+  std::vector<Bytes> argv{};
+  std::vector<EnvVar> env{};
+  Bytes cwd{};
+  bool followed = false;
+  bool script = false;  ///< argv[0] stands for the script of its job.
+  bool reads_stdin = false;
+  std::array<Bytes, 2> files{};  ///< By Stream; relative to cwd.
+  std::int32_t nice = 0;
+  std::uint64_t mem_bytes = 0;           ///< To be held to, where that can be; 0: none.
+  std::vector<std::uint32_t> cpu_ids{};  ///< To be pinned to; none: to no one.
+};
+/// For Launches with `script` or `reads_stdin`. FilesFailed when they cannot be written.
+struct KeepJobFiles {
+  JobId job;
+  Bytes script{};
+  bool has_stdin = false;
+  Bytes stdin_data{};
+};
+struct DropJobFiles {
+  JobId job;
+};
+/// How is it doing? Answered by Seen.
+struct Look {
+  AttemptKey key;
+};
+/// To the whole tree. `force`: SIGKILL, else SIGTERM.
+struct Kill {
+  AttemptKey key;
+  bool force = false;
+};
+struct ToAgent {
+  pair::ToAgent message;
+};
+/// Records of the spool. Written (not synced) before anything that follows is told.
+struct SpoolAppend {
+  std::vector<pair::SpoolItem> items;
+};
+struct SpoolAcked {
+  std::vector<AttemptKey> keys;
+};
+struct SpoolDelivered {
+  AttemptKey key;
+  Stream stream = Stream::Stdout;
+};
+struct SpoolGeneration {
+  Generation generation;
+};
+/// What is appended has waited undelivered for kSpoolSyncAfter.
+struct SpoolSync {};
+/// The disk was full: try to write what waits, answer with Disk.
+struct SpoolRetry {};
+/// Rename the spool and the outputs, begin empty ones, answer with NewInstance.
+struct SetAside {};
+struct DropOutput {
+  AttemptKey key;
+  Stream stream = Stream::Stdout;
+};
+struct FollowOutput {
+  JobId job;
+  bool on = false;
+};
+/// The first session is open: the ready line.
+struct SayReady {
+  std::string name;
+};
+/// End the process: the agent was told to go (code 0), or refused (2, 3). Nothing runs any more.
+struct Exit {
+  int code = 0;
+  std::string message{};
+};
+
+using Action = std::variant<Launch, KeepJobFiles, DropJobFiles, Look, Kill, ToAgent, SpoolAppend,
+                            SpoolAcked, SpoolDelivered, SpoolGeneration, SpoolSync, SpoolRetry,
+                            SetAside, DropOutput, FollowOutput, SayReady, Exit>;
+using Actions = std::vector<Action>;
+
+struct Config {
+  Instance instance{};
+  std::uint32_t cpus = 1;
+  std::uint64_t mem_bytes = 0;           ///< For tasks together; 0: not known.
+  std::vector<std::uint32_t> cpu_ids{};  ///< To pin tasks to: as many as `cpus`, or none.
+  bool measures_memory = true;           ///< The kernel does not hold tasks to theirs.
+  Micros grace{limits::kGrace};
+  Micros kill_grace{limits::kKillGrace};
+};
+
+}  // namespace shepherd
+
+}  // namespace capstan

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+//
+// What a worker has to give to tasks, and what of it is taken: cpus, memory, and which cpus of the
+// machine. Pure; a part of the shepherd. Invariant: the shares that are out never sum to more than
+// there is.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <vector>
+
+namespace capstan {
+
+class Slots {
+ public:
+  struct Room {
+    std::uint32_t cpus = 1;
+    std::uint64_t mem_bytes = 0;           ///< 0: not known, nothing is counted.
+    std::vector<std::uint32_t> cpu_ids{};  ///< As many as `cpus`; or none: tasks are not pinned.
+  };
+  struct Share {
+    std::uint32_t cpus = 0;
+    std::uint64_t mem_bytes = 0;
+    std::vector<std::uint32_t> cpu_ids{};  ///< Ascending: the lowest that were free.
+  };
+
+  explicit Slots(Room room);
+
+  /// Nothing: it does not fit now. Who asks for more than there is takes all of it.
+  [[nodiscard]] std::optional<Share> take(std::uint32_t cpus, std::uint64_t mem_bytes);
+  void give_back(const Share& share);
+
+ private:
+  Room room_;
+  std::uint32_t cpus_taken_ = 0;
+  std::uint64_t mem_taken_ = 0;
+  std::set<std::uint32_t> free_ids_;
+};
+
+}  // namespace capstan
