@@ -95,7 +95,7 @@ Result<std::vector<JobRow>> SqliteTables::list_jobs(const JobFilter& filter) {
   if (filter.submitted_since.us != 0) rows.put(filter.submitted_since.us);
   std::vector<JobRow> jobs;
   while (jobs.size() < filter.limit && TRY(rows.next())) {
-    const std::string name = rows.bytes();
+    const std::string_view name = rows.bytes();
     if (filter.name.empty() || matches_glob(filter.name, name)) jobs.push_back(TRY(read_job(rows)));
   }
   return jobs;
