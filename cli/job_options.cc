@@ -63,17 +63,13 @@ Outcome<void> check_paths(const JobSpec& spec) {
   return check("--error", spec.error_path);
 }
 
-Outcome<void> check_script(const Bytes& script) {
-  if (script.starts_with("#!")) return {};
-  return usage_error(script.empty() ? "--script: the file is empty: there is nothing to run"
-                                    : "--script: its first line does not name what runs it: begin "
-                                      "it with #!/bin/sh or the like");
-}
-
 Outcome<std::vector<Bytes>> template_of(const JobOptions& job, const Words& words,
                                         const Surroundings& around) {
   if (words.has("script")) {
-    TRY(check_script(around.script));
+    if (around.script.empty()) {
+      return usage_error("--script: " + printable(job.script) +
+                         " is empty: there is nothing to run");
+    }
     std::vector<Bytes> argv = words.command;
     const Bytes name = job.script.substr(job.script.rfind('/') + 1);
     argv.insert(argv.begin(), name == "-" ? "script" : name);
@@ -85,19 +81,26 @@ Outcome<std::vector<Bytes>> template_of(const JobOptions& job, const Words& word
   return job.shell ? std::vector<Bytes>{joined(words.command)} : words.command;
 }
 
-}  // namespace
+using config::parsed;
+using config::whole;
 
-void add_job_options(po::options_description& options, JobOptions& job) {
-  using config::parsed;
-  using config::whole;
-  const std::string retries = "Run a task that fails again, up to N times more (default " +
-                              std::to_string(job.retries) + ").";
-  const auto read_limit = [](std::string_view text) -> Result<Micros> {
-    const Micros limit = TRY(parse_duration(text));
-    if (limit > Micros(0)) return limit;
-    return fail(Errc::Invalid, "0 is no time: leave the option out");
-  };
-  // clang-format off
+constexpr auto kMostFailures = static_cast<std::uint32_t>(limits::kTasksPerJob);
+
+Result<Micros> read_limit(std::string_view text) {
+  const Micros limit = TRY(parse_duration(text));
+  if (limit > Micros(0)) return limit;
+  return fail(Errc::Invalid, "0 is no time: leave the option out");
+}
+
+Result<std::uint64_t> read_memory(std::string_view text) {
+  const std::uint64_t bytes = TRY(parse_size(text));
+  if (bytes > 0) return bytes;
+  return fail(Errc::Invalid, "0 is no memory: leave the option out");
+}
+
+// clang-format off
+/// Which tasks there are.
+void add_list_options(po::options_description& options, JobOptions& job) {
   options.add_options()
       ("array", po::value(&job.array)->value_name("RANGES"),
        "One task for each index: 1-100000, 1-99:2 (a step), 1-3,7,10-20; with %N behind it at "
@@ -107,29 +110,92 @@ void add_job_options(po::options_description& options, JobOptions& job) {
       ("null,0", po::bool_switch(&job.null),
        "Inputs in files end with a NUL byte instead of a newline, as find -print0 writes them.")
       ("batch", parsed("batch", &job.batch, whole(1U, limits::kInputsPerTask))->value_name("N"),
-       "Up to N inputs for one task: {} is all of them, {1} {2} … each.")
+       "Up to N inputs for one task: {} is all of them, {1} {2} … each.");
+}
+
+/// What each of them runs.
+void add_command_options(po::options_description& options, JobOptions& job) {
+  options.add_options()
       ("shell", po::bool_switch(&job.shell),
        "The command is one line for /bin/sh; inputs are quoted when they are filled in.")
+      ("script", po::value(&job.script)->value_name("FILE"),
+       "Send FILE and run it; the words behind the options are its arguments. What "
+       "its first line names (#!/usr/bin/python3) runs it, else /bin/sh; - is standard input.")
+      ("stdin", po::value(&job.stdin_file)->value_name("FILE"),
+       "Send FILE (1 MiB at most); each task reads it as its standard input. - is ours.")
+      ("output", po::value(&job.output)->value_name("PATTERN"),
+       "Write each task's stdout to this file of its worker as well: %j is the job, %t the task, "
+       "%a the attempt, %w the worker, %% a percent sign; {} and the like stand for inputs.")
+      ("error", po::value(&job.error)->value_name("PATTERN"),
+       "The same for stderr.")
       ("name", po::value(&job.name)->value_name("NAME"),
        "The job's name for people (default: that of its program).")
+      ("tag", po::value(&job.tags)->value_name("TEXT"),
+       "A label to find it by. Again for more.")
       ("cwd", po::value(&job.cwd)->value_name("DIR"),
        "Run in this directory of the worker (default: where you are).")
       ("env", po::value(&job.env)->value_name("NAME[=VALUE]"),
-       "Add to the environment; without =VALUE the value is copied from here. Again for more.")
+       "Add to the environment; without =VALUE the value is copied from here. Again for more.");
+}
+
+/// What each of them needs.
+void add_need_options(po::options_description& options, JobOptions& job) {
+  options.add_options()
       ("cpus", parsed("cpus", &job.cpus, whole(1U, limits::kCpusPerTask))->value_name("N"),
-       "A task needs so many cpus (default 1).")
+       "A task needs so many cpus (default 1), and is kept to them.")
+      ("mem", parsed("mem", &job.mem_bytes, read_memory)->value_name("SIZE"),
+       "A task needs so much memory: 512M, 2G. A worker is never given more than it has; a task "
+       "that takes more than it asked for is killed.")
+      ("nice",
+       parsed("nice", &job.nice, whole(limits::kNiceMin, limits::kNiceMax))->value_name("N"),
+       "Of the tasks' processes: -20 (first) to 19 (default 10).");
+}
+
+/// What happens when they fail.
+void add_failure_options(po::options_description& options, JobOptions& job) {
+  const std::string retries = "Run a task that fails again, up to N times more (default " +
+                              std::to_string(job.retries) + ").";
+  options.add_options()
+      ("retries", parsed("retries", &job.retries, whole(0U, limits::kRetries))->value_name("N"),
+       retries.c_str())
+      ("backoff", parsed("backoff", &job.backoff, read_limit)->value_name("DURATION"),
+       "Wait so long before the first retry; each further wait is twice as long (default 1s).")
+      ("time-limit", parsed("time-limit", &job.time_limit, read_limit)->value_name("DURATION"),
+       "Kill a task that runs longer: 90, 1.5s, 10m, 2h, 1d.")
+      ("stall-limit", parsed("stall-limit", &job.stall_limit, read_limit)->value_name("DURATION"),
+       "Kill a task that prints nothing for so long.")
+      ("max-failures",
+       parsed("max-failures", &job.max_failures, whole(1U, kMostFailures))->value_name("N"),
+       "When N tasks have failed cancel the rest; the job fails.");
+}
+
+/// When, and before and after whom.
+void add_order_options(po::options_description& options, JobOptions& job) {
+  options.add_options()
       ("priority",
        parsed("priority", &job.priority, whole(-limits::kPriorityMax, limits::kPriorityMax))
            ->value_name("N"),
        "Jobs of a higher priority go first (default 0).")
-      ("retries", parsed("retries", &job.retries, whole(0U, limits::kRetries))->value_name("N"),
-       retries.c_str())
-      ("time-limit", parsed("time-limit", &job.time_limit, read_limit)->value_name("DURATION"),
-       "Kill a task that runs longer: 90, 1.5s, 10m, 2h, 1d.")
+      ("begin", po::value(&job.begin)->value_name("TIME"),
+       "Not before: now+10m, 22:30, 2026-11-21, 2026-11-21T22:30, 2026-11-21T22:30:00Z.")
+      ("after", po::value(&job.after)->value_name("JOB[,JOB...]"),
+       "When all of these jobs succeeded (17, last); else it is skipped. Again for more.")
+      ("after-any", po::value(&job.after_any)->value_name("JOB[,JOB...]"),
+       "When all of these jobs are finished, however they ended. Again for more.")
       ("token", po::value(&job.token)->value_name("TEXT"),
        "The same token with the same contents gives the same job, however often it is submitted; "
        "with other contents exit 3.");
-  // clang-format on
+}
+// clang-format on
+
+}  // namespace
+
+void add_job_options(po::options_description& options, JobOptions& job) {
+  add_list_options(options, job);
+  add_command_options(options, job);
+  add_need_options(options, job);
+  add_failure_options(options, job);
+  add_order_options(options, job);
 }
 
 std::string default_name(const std::vector<Bytes>& argv, bool shell) {

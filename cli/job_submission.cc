@@ -126,8 +126,10 @@ Outcome<std::unique_ptr<JobSubmission>> make_submission(const JobOptions& job, c
 SubmittingVerb::SubmittingVerb(std::string name, std::string summary, std::uint32_t retries)
     : Verb(std::move(name), std::move(summary), {"", 0, 0, Shape::Command::Anywhere, true}) {
   job_.retries = retries;
-  page_.synopsis = {"capstan " + name_ + " [OPTIONS] [--] COMMAND [ARGUMENT...] [::: INPUT...]...",
-                    "capstan " + name_ + " [OPTIONS] [--] COMMAND [ARGUMENT...] [:::: FILE...]..."};
+  page_.synopsis = {
+      "capstan " + name_ + " [OPTIONS] [--] COMMAND [ARGUMENT...] [::: INPUT...]...",
+      "capstan " + name_ + " [OPTIONS] [--] COMMAND [ARGUMENT...] [:::: FILE...]...",
+      "capstan " + name_ + " [OPTIONS] --script FILE [--] [ARGUMENT...] [::: INPUT...]..."};
   add_job_options(options_, job_);
 }
 

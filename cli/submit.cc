@@ -43,6 +43,8 @@ class SubmitVerb final : public SubmittingVerb {
         "  capstan submit --shell -- 'gzip -c {} > /backup/{/}.gz' :::: files.txt\n"
         "  capstan submit -- ./train --rate {1} --depth {2} ::: 0.1 0.01 ::: 4 8 16\n"
         "  find . -name '*.gz' -print0 | capstan submit -0 --each-line - --batch 100 -- gunzip\n"
+        "  capstan submit --script job.sh --stdin config.json --output 'out/%t.txt' --array 1-9\n"
+        "  capstan submit --after last --begin 22:00 --mem 2G -- ./report\n"
         "  capstan submit --token nightly-2026-11-21 --wait -- ./nightly\n");
     set_exits(
         "  0    it is stored; with --wait: every task succeeded\n"

@@ -20,6 +20,7 @@
 #include "common/net/zmq_transport.h"
 #include "common/wire/version.h"
 #include "master/api/read_thread.h"
+#include "master/backup_door.h"
 #include "master/process_doors.h"
 #include "master/server.h"
 #include "master/state_dir.h"
@@ -57,6 +58,7 @@ struct Process {
   std::unique_ptr<HostDoor> host;
   std::unique_ptr<api::ReadThread> reads;
   std::unique_ptr<LogDoor> logs;
+  std::unique_ptr<BackupDoor> backups;
   std::unique_ptr<Server> server;
   std::vector<Member> members;
   bool stopping = false;
@@ -69,6 +71,7 @@ struct Process {
   ~Process() {
     // Their threads first: no completion may come when the server is gone.
     reads.reset();
+    backups.reset();
     logs.reset();
     server.reset();
   }
@@ -129,6 +132,8 @@ Result<void> Process::open_threads() {
   });
   logs = std::make_unique<LogDoor>(dir->logs_dir(),
                                    [this] { loop.post([this] { logs->run_completions(); }); });
+  backups = TRY(BackupDoor::open(dir->path(), clock,
+                                 [this] { loop.post([this] { backups->run_completions(); }); }));
   keys = std::make_unique<KeyDoor>(ring);
   host = std::make_unique<HostDoor>(*listener, dir->path());
   return {};
@@ -150,10 +155,10 @@ Result<void> Process::begin() {
   server_options.disk_reserve_bytes = options.disk_reserve_bytes;
   const bool clean = opened.clean;
   const bool is_new = opened.meta.last_seq == Seq{};
-  server =
-      std::make_unique<Server>(std::move(server_options),
-                               Server::Doors{*store, *listener, *reads, *logs, *keys, *host, clock},
-                               std::move(opened), epoch);
+  server = std::make_unique<Server>(
+      std::move(server_options),
+      Server::Doors{*store, *listener, *reads, *logs, *keys, *host, clock, backups.get()},
+      std::move(opened), epoch);
   // Those that enrolled in the journal's tail.
   for (const auto& [id, worker] : server->queue().workers())
     ring.add({Role::Worker, worker.row.name, worker.row.public_key});
@@ -245,6 +250,7 @@ Result<void> run_master(const DaemonOptions& options) {
     return fail(Errc::Io, "stopped: " + ended.error().message);
   }
   process.reads.reset();  // A reader would keep the WAL.
+  process.backups.reset();
   TRY(process.store->close());
   log::info("master.stopped", {{"seq", process.server->committed().value}});
   return {};

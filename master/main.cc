@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "common/model/parse.h"
 #include "common/wire/version.h"
 #include "master/daemon.h"
+#include "master/restore.h"
 
 namespace capstan {
 namespace {
@@ -30,6 +32,8 @@ struct CommandLine {
   std::string advertise;
   log::Level log_level = log::Level::Info;
   log::Format log_format = log::Format::Text;
+  std::string restore;
+  std::string check_backup;
   bool help = false;
   bool version = false;
 };
@@ -84,6 +88,10 @@ config::po::options_description describe(CommandLine& line) {
       config::parsed("disk-reserve", &daemon.disk_reserve_bytes, parse_size)->value_name("SIZE"),
       "With less than this free on its disk the master takes no submissions (default: 5 % of it, "
       "at most 1 GiB).")(
+      "restore", po::value(&line.restore)->value_name("FILE"),
+      "Make DIR, which must be missing or empty, of a backup, and leave (capstan restore).")(
+      "check-backup", po::value(&line.check_backup)->value_name("FILE"),
+      "Open a backup, read all of it, say what it is, and leave.")(
       "log-format",
       config::parsed("log-format", &line.log_format, log::parse_format)->value_name("text|json"),
       "How events are written on stderr, one a line (default text).")(
@@ -162,6 +170,21 @@ Result<void> check(const DaemonOptions& daemon) {
   return {};
 }
 
+/// What is done with a backup instead of serving. None: nothing was asked.
+std::optional<int> run_backup_command(const CommandLine& line) {
+  if (!line.check_backup.empty()) {
+    const auto text = describe_backup(line.check_backup);
+    if (!text) return complain(text.error());
+    fmt::print("{}\n", *text);
+    return 0;
+  }
+  if (line.restore.empty()) return std::nullopt;
+  if (line.daemon.dir.empty())
+    return complain({Errc::Invalid, "--restore needs --dir: the directory to make"});
+  const auto restored = restore({line.restore, line.daemon.dir});
+  return restored ? 0 : complain(restored.error());
+}
+
 int run(const std::vector<std::string>& args) {
   CommandLine line;
   const config::po::options_description options = describe(line);
@@ -180,6 +203,7 @@ int run(const std::vector<std::string>& args) {
   }
   if (!parsed) return complain(parsed.error());
   log::configure(line.log_level, line.log_format);
+  if (const auto done = run_backup_command(line)) return *done;
   line.daemon.advertise = split_commas(line.advertise);
   if (const auto valid = check(line.daemon); !valid) return complain(valid.error());
   if (const auto ended = run_master(line.daemon); !ended) return complain(ended.error());

@@ -14,6 +14,7 @@
 #include "common/base/log.h"
 #include "common/wire/codec.h"
 #include "common/wire/version.h"
+#include "master/api/backups.h"
 #include "master/api/client_api.h"
 #include "master/api/ledger.h"
 #include "master/api/logs.h"
@@ -88,6 +89,7 @@ struct Server::Impl {
   api::Watches watches;
   api::LogsApi logs;
   api::Retention retention;
+  api::BackupsApi backups;
 
   std::deque<Frame> inbox;
   std::set<WorkerId> suspects;
@@ -113,6 +115,7 @@ struct Server::Impl {
         watches(ledger, sessions, d.reads),
         logs(api::LogsApi::Parts{ledger, sessions, d.logs, reads, watches}),
         retention(api::Retention::Parts{ledger, d.reads, d.logs, d.store, options.retention}),
+        backups(api::BackupsApi::Parts{ledger, sessions, d.backups}),
         began_at(ledger.at()),
         turned_at(ledger.at()),
         beat_at(ledger.at()),
@@ -152,6 +155,7 @@ struct InSession {
   api::Watches& watches;
   api::LogsApi& logs;
   api::Retention& retention;
+  api::BackupsApi& backups;
   api::Session& session;
   msg::StatusReply status;
 
@@ -182,6 +186,7 @@ struct InSession {
   Done operator()(msg::ListTasks& m) { return reads.on_list_tasks(session, m), Done{}; }
   Done operator()(msg::ListWorkers& m) { return reads.on_list_workers(session, m), Done{}; }
   Done operator()(msg::ListEvents& m) { return reads.on_list_events(session, m), Done{}; }
+  Done operator()(msg::ReadBackup& m) { return backups.on_read(session, m), Done{}; }
   Done operator()(msg::GetStatus& m) {
     status.query = m.query;
     return reads.on_status(session, std::move(status)), Done{};
@@ -257,7 +262,7 @@ Result<void> Server::Impl::dispatch(Frame& frame) {
   if (!rule.in_session) return dispatch_hello(frame);
   api::Session* session = sessions.accept(frame.peer, frame.message);
   if (session == nullptr) return {};
-  InSession handler{workers, clients, reads, watches, logs, retention, *session, {}};
+  InSession handler{workers, clients, reads, watches, logs, retention, backups, *session, {}};
   if (std::holds_alternative<msg::GetStatus>(frame.message.body)) handler.status = own_status(0);
   return std::visit(handler, frame.message.body);
 }
@@ -383,6 +388,7 @@ void Server::Impl::keep_time() {
     sessions.beat();
     sessions.expire_clients(ledger.at() - options.silence.lost_after);
     check_disk();
+    backups.expire();
     beat_at = ledger.at() + options.heartbeat_every;
   }
   note_suspects();

@@ -56,6 +56,7 @@ class Server {
     api::Keys& keys;
     const api::Host& host;
     const Clock& clock;
+    api::Backups* backups = nullptr;  ///< None: no backups.
   };
 
   /// Takes the queue over as it was opened and replays the journal's tail. The first turn() writes

@@ -110,7 +110,8 @@ Result<void> validate_files(const JobSpec& spec) {
                     spec.script.size(), limits::kScriptBytes));
   }
   if (!spec.script.empty() && spec.shell) {
-    return invalid("--script and --shell exclude each other: a script names its interpreter");
+    return invalid(
+        "--script and --shell exclude each other: a script names what runs it in its first line");
   }
   for (const Bytes* path : {&spec.output_path, &spec.error_path}) {
     if (path->size() > limits::kPathBytes || has_nul(*path)) {

@@ -72,6 +72,23 @@ class Keys {
   [[nodiscard]] virtual bool is_taken(const std::string& public_key) const = 0;
 };
 
+/// Copies of the database, made beside the loop.
+class Backups {
+ public:
+  virtual ~Backups() = default;
+  struct Made {
+    std::uint64_t bytes = 0;
+    Bytes digest;  ///< BLAKE2b, 32 bytes.
+  };
+  using Done = std::function<void(const Uuid& id, const Result<Made>& made)>;
+  /// Begins a copy and names it. On an error there is none.
+  virtual Uuid make(Done done) = 0;
+  /// At most kMessageBytes of it from `offset` on.
+  virtual void read(const Uuid& id, std::uint64_t offset,
+                    std::function<void(Result<Bytes>)> done) = 0;
+  virtual void drop(const Uuid& id) = 0;
+};
+
 /// What the process knows of itself and its peers, for people. Each has a plain default.
 class Host {
  public:

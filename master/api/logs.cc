@@ -152,6 +152,7 @@ Result<LogsApi::Attempt> LogsApi::find_attempt(store::Tables& tables,
     attempt.ended = row.ended || (is_finished(row.state) && !row.attempt);
     attempt.worker = row.worker;
     attempt.instance = row.instance;
+    attempt.ended_at = row.finished_at;
     attempt.end = row.end;
     attempt.total = out ? row.stdout_bytes : row.stderr_bytes;
     attempt.tail = out ? row.stdout_tail : row.stderr_tail;
@@ -162,6 +163,7 @@ Result<LogsApi::Attempt> LogsApi::find_attempt(store::Tables& tables,
     attempt.ended = true;
     attempt.worker = earlier.worker;
     attempt.instance = earlier.instance;
+    attempt.ended_at = earlier.ended_at;
     attempt.end = earlier.end;
     attempt.total = out ? earlier.stdout_bytes : earlier.stderr_bytes;
     attempt.tail = out ? earlier.stdout_tail : earlier.stderr_tail;
@@ -171,6 +173,8 @@ Result<LogsApi::Attempt> LogsApi::find_attempt(store::Tables& tables,
 }
 
 bool LogsApi::is_gone(const Attempt& attempt) const {
+  // Of the generation before a restore: its workers threw away what they had.
+  if (attempt.ended && attempt.ended_at.us < sessions_.cluster().generation.began_us) return true;
   const Worker* worker = ledger_.queue().find_worker(attempt.worker);
   if (worker == nullptr || !worker->row.present) return true;
   // Its worker lives, but as somebody who never ran it.

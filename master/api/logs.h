@@ -62,6 +62,7 @@ class LogsApi {
     WorkerId worker;
     Instance instance;
     bool ended = false;
+    WallTime ended_at;
     EndClass end = EndClass::Success;
     std::uint64_t total = 0;  ///< Bytes of the stream that was asked for, when it ended.
     Bytes tail;

@@ -55,6 +55,7 @@ constexpr std::array<MessageRule, kTypes> make_rules() {
   rules[index_of<msg::SubmitClose>()] = {kClients, true};
   rules[index_of<msg::Control>()] = {kClients, true};
   rules[index_of<msg::Purge>()] = {kClients, true};
+  rules[index_of<msg::ReadBackup>()] = {role_bit(Role::Admin), true};
   rules[index_of<msg::ListEvents>()] = {kClients, true};
   rules[index_of<msg::ListJobs>()] = {kClients, true};
   rules[index_of<msg::GetJob>()] = {kClients, true};

@@ -285,9 +285,9 @@ using Command = std::variant<
     cmd::JobCancelled, cmd::JobPaused, cmd::JobResumed, cmd::TasksRetried, cmd::JobReopened,  // 6
     cmd::RequestAnswered,                                                                     // 11
     cmd::WorkerEnrolled, cmd::WorkerJoined, cmd::WorkerLost, cmd::WorkerNoticed,
-    cmd::WorkerLeft,                                                                // 12
-    cmd::TasksAssigned, cmd::TasksRecalled, cmd::TasksReturned, cmd::TasksStarted,  // 17
-    cmd::ResultsReported, cmd::BackoffsOver,                                        // 21
+    cmd::WorkerLeft,                                                                  // 12
+    cmd::TasksAssigned, cmd::TasksRecalled, cmd::TasksReturned, cmd::TasksStarted,    // 17
+    cmd::ResultsReported, cmd::BackoffsOver,                                          // 21
     cmd::JobReleased, cmd::JobPrioritised, cmd::WorkersDrained, cmd::WorkersRemoved,  // 23
     cmd::KeyAdded, cmd::KeyRevoked,                                                   // 27
     cmd::JobsDeleted, cmd::DeletionsSwept, cmd::RequestsForgotten>;                   // 29

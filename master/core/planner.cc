@@ -117,7 +117,8 @@ Plan plan(const Queue& queue, const std::map<WorkerId, Presence>& presence, cons
   for (const auto& [id, seen] : presence) {
     const Worker* worker = queue.find_worker(id);
     if (worker == nullptr) continue;
-    if (obstacle_at(*worker, &seen, limits, now.at) == Obstacle::None) placement.add_worker(*worker);
+    if (obstacle_at(*worker, &seen, limits, now.at) == Obstacle::None)
+      placement.add_worker(*worker);
   }
   placement.fill_slots();
   placement.send_ahead();

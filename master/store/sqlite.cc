@@ -102,6 +102,14 @@ std::int64_t Connection::changes() const {
   return sqlite3_changes64(handle_->db);
 }
 
+void Connection::stop_when(const std::atomic<bool>& stop) {
+  constexpr int kEvery = 10'000;  // Instructions of SQLite's machine: below a millisecond.
+  const auto ask = [](void* flag) {
+    return static_cast<const std::atomic<bool>*>(flag)->load() ? 1 : 0;
+  };
+  sqlite3_progress_handler(handle_->db, kEvery, ask, const_cast<std::atomic<bool>*>(&stop));
+}
+
 Result<bool> Connection::checkpoint_passive() {
   int frames = 0;
   int copied = 0;

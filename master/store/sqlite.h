@@ -8,6 +8,7 @@
 // happened. In a read, damaged pages are Corrupt and the rest is Io.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -41,6 +42,8 @@ class Connection {
   Result<std::string> read_text(const std::string& sql);
   Result<Statement> prepare(std::string_view sql);
 
+  /// Long statements fail soon when this is set. It outlives the connection.
+  void stop_when(const std::atomic<bool>& stop);
   /// Pages in the WAL after the last commit.
   [[nodiscard]] std::uint64_t wal_pages() const;
   /// Rows changed by the last INSERT, UPDATE or DELETE.

@@ -8,6 +8,7 @@
 
 #include "common/base/check.h"
 #include "common/model/limits.h"
+#include "master/store/backup.h"
 #include "master/store/entry_codec.h"
 #include "master/store/files.h"
 #include "master/store/job_walk.h"
@@ -66,6 +67,7 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const StoreOptions& optio
 
 Result<void> SqliteStore::begin_start(const StoreOptions& options, Opened& out) {
   const std::uint32_t version = TRY(schema_version(connection_));
+  TRY(refuse_backup(connection_));
   TRY(configure_writer(connection_));
   if (version == 0) {
     TRY(create(options));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tests/sim/checked_store.h"
 
+#include <algorithm>
+
 #include "common/model/limits.h"
 
 namespace capstan::sim {
@@ -40,32 +42,37 @@ void CheckedStore::check_batch(const store::Batch& batch) {
   }
 }
 
-// A job begins when what it waits for has ended; not twice, and never again after its end.
-void CheckedStore::check_begun(const JobRow& row) {
-  const std::string name = "job " + std::to_string(row.id.value);
-  for (const JobId upstream : row.spec->after) {
-    const auto seen = jobs_.find(upstream);
-    if (seen == jobs_.end() || seen->second.end != JobState::Succeeded)
-      complain(name + " began, but what it needs did not succeed");
-  }
-  for (const JobId upstream : row.spec->after_any) {
-    const auto seen = jobs_.find(upstream);
-    if (seen == jobs_.end() || !is_finished(seen->second.end))
-      complain(name + " began, but what it waits for did not end");
+// What is not waited for any more has ended as it must. (What becomes of it later does not count:
+// it may be retried while the other still waits for its begin.)
+void CheckedStore::check_upstream(const JobRow& row, JobId upstream) {
+  const auto seen = jobs_.find(upstream);
+  const JobState end = seen == jobs_.end() ? JobState::Queued : seen->second.end;
+  const std::vector<JobId>& after = row.spec->after;
+  const bool must_succeed = std::binary_search(after.begin(), after.end(), upstream);
+  if (must_succeed ? end != JobState::Succeeded : !is_finished(end)) {
+    complain("job " + std::to_string(row.id.value) + " does not wait any more for job " +
+             std::to_string(upstream.value) + ", which did not end as it must");
   }
 }
 
 void CheckedStore::check_job(const JobRow& row) {
   SeenJob& seen = jobs_[row.id];
   const std::string name = "job " + std::to_string(row.id.value);
-  if (row.spec) seen.spec = row.spec;
+  if (!seen.spec) {
+    seen.upstream.insert(row.spec->after.begin(), row.spec->after.end());
+    seen.upstream.insert(row.spec->after_any.begin(), row.spec->after_any.end());
+  }
+  seen.spec = row.spec;
   const bool waits = row.awaits_begin || !row.waits_for.empty();
   const bool finished = is_finished(row.state);
   if (seen.finished && !finished) seen.reopened = true;
   if (waits && !seen.waits) complain(name + " waits again");
   if (waits && finished) complain(name + " ended and waits");
   if (waits && row.counts.running + row.counts.ready > 0) complain(name + " waits and runs");
-  if (seen.waits && !waits && !finished && !seen.reopened) check_begun(row);
+  const std::set<JobId> upstream(row.waits_for.begin(), row.waits_for.end());
+  for (const JobId id : seen.upstream) {
+    if (!finished && !seen.reopened && !upstream.contains(id)) check_upstream(row, id);
+  }
   const bool ran = row.counts.succeeded + row.counts.failed > 0 || row.started_at.us != 0;
   if (row.state == JobState::Skipped && ran && !seen.reopened) {
     complain(name + " was skipped and ran");
@@ -75,6 +82,7 @@ void CheckedStore::check_job(const JobRow& row) {
     complain(name + " goes on after --max-failures");
   }
   seen.waits = waits;
+  seen.upstream = upstream;
   seen.finished = finished;
   if (finished) seen.end = row.state;
 }

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -73,7 +74,7 @@ class CheckedStore final : public store::Store {
   void check_batch(const store::Batch& batch);
   void check_rows(const RowChanges& rows);
   void check_job(const JobRow& row);
-  void check_begun(const JobRow& row);
+  void check_upstream(const JobRow& row, JobId upstream);
   void check_released();
   void complain(const std::string& what) {
     if (complaint_.empty()) complaint_ = what;
@@ -90,6 +91,7 @@ class CheckedStore final : public store::Store {
   struct SeenJob {
     std::shared_ptr<const JobSpec> spec;
     bool waits = true;
+    std::set<JobId> upstream;  ///< What it still waits for.
     bool finished = false;
     bool reopened = false;            ///< It was finished before.
     JobState end = JobState::Queued;  ///< The last one.

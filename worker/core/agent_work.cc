@@ -2,6 +2,7 @@
 //
 // Inside a session: the mirror of the shepherd, work from the master, results and output to it.
 #include <algorithm>
+#include <array>
 
 #include "common/model/limits.h"
 #include "common/model/render.h"
@@ -18,6 +19,17 @@ std::size_t size_of(const AttemptResult& result) {
 }
 
 constexpr std::size_t kResultsMessageBytes = limits::kMessageBytes * 3 / 4;
+
+/// Where an attempt's output goes beside the log, by Stream.
+Result<std::array<Bytes, 2>> files_of(const JobSpec& spec, const AttemptNames& names,
+                                      const std::vector<Bytes>& inputs) {
+  std::array<Bytes, 2> files;
+  const Bytes* patterns[] = {&spec.output_path, &spec.error_path};
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    if (!patterns[i]->empty()) files[i] = TRY(render_path(spec, *patterns[i], names, inputs));
+  }
+  return files;
+}
 
 }  // namespace
 
@@ -211,8 +223,9 @@ void Agent::run_one(const Template& job, const AttemptKey& key, const std::vecto
     return;
   }
   auto argv = render_command(job.spec, key.task, inputs);
-  if (!argv) {
-    tell(pair::Unrunnable{key, argv.error().message});
+  auto files = files_of(job.spec, {key, config_.name}, inputs);
+  if (!argv || !files) {
+    tell(pair::Unrunnable{key, (argv ? files.error() : argv.error()).message});
     return;
   }
   pair::Run run{.key = key,
@@ -225,7 +238,8 @@ void Agent::run_one(const Template& job, const AttemptKey& key, const std::vecto
                 .mem_bytes = job.spec.mem_bytes,
                 .nice = job.spec.nice,
                 .script = !job.spec.script.empty(),
-                .reads_stdin = job.spec.has_stdin};
+                .reads_stdin = job.spec.has_stdin,
+                .files = std::move(*files)};
   run.env.push_back({"CAPSTAN_WORKER", config_.name});
   bytes = 0;
   for (const Bytes& argument : run.argv) bytes += argument.size() + sizeof(char*) + 1;

@@ -395,7 +395,6 @@ TEST_SUITE("cli/job_options") {
                       return words;
                     }(),
                     {"/", "#!/bin/sh\n"}));
-    CHECK_FALSE(make_spec(job, words, {"/", "echo hello\n"}));
     CHECK_FALSE(make_spec(job, words, {"/", ""}));
     job.shell = true;
     CHECK_FALSE(make_spec(job, words, {"/", "#!/bin/sh\n"}));

@@ -19,7 +19,7 @@ Selector job_selector(std::uint64_t job) {
 }
 
 /// One that was cancelled before it began.
-JobId a_finished_job(Bench& bench, Peer& client, std::uint64_t request, std::uint64_t tasks = 3) {
+JobId a_finished_job(Bench& bench, Peer& client, std::uint64_t request, std::uint32_t tasks = 3) {
   submit(client, an_id(request), a_job().with_tasks(tasks).spec());
   bench.turn();
   const JobId job = client.expect<msg::Submitted>().job;
@@ -100,7 +100,7 @@ TEST_CASE("a job that a live one waits for stays until that has ended") {
   submit(client, an_id(5), next);
   bench.turn();
   const JobId second = client.expect<msg::Submitted>().job;
-  CHECK(api::Retention::is_waited_for(bench.server->queue(), first));
+  CHECK(bench.server->queue().is_waited_for(first));
   client.send(deletion(10, first.value));
   bench.turn();
   CHECK(client.expect<msg::Denied>().code == Errc::Conflict);
