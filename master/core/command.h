@@ -16,6 +16,7 @@
 #include "common/model/job.h"
 #include "common/model/member.h"
 #include "common/model/task.h"
+#include "master/core/index_span.h"
 
 namespace capstan {
 
@@ -25,13 +26,6 @@ struct Asked {
   std::string owner;
   RequestId request;
   auto operator<=>(const Asked&) const = default;
-};
-
-/// Ascending, not touching; both ends belong to it.
-struct IndexSpan {
-  std::uint32_t first = 0;
-  std::uint32_t last = 0;
-  auto operator<=>(const IndexSpan&) const = default;
 };
 
 namespace cmd {
@@ -212,9 +206,8 @@ struct BackoffsOver {
   std::vector<TaskIndex> tasks;
 };
 
-/// The wall clock has reached its --begin.
 struct JobReleased {
-  JobId job;
+  JobId job;  ///< The wall clock has reached its --begin.
 };
 struct JobPrioritised {
   Asked asked;

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "cli/client.h"
-#include "cli/job_options.h"
+#include "cli/job_submission.h"
 #include "cli/job_watch.h"
 #include "common/net/keys.h"
 
@@ -20,7 +20,7 @@ Outcome<Micros> one(Client& client, const Bytes& program) {
   spec.cwd = "/";
   spec.argv = {program};
   spec.indices = {{1, 1, 1}};
-  const JobSubmission submission(spec, InputList{}, "");
+  const JobSubmission submission(spec, {});
   const TimePoint began = client.now();
   const msg::Submitted submitted = TRY(client.submit(submission));
   const JobWatch watch(client, {submitted.job, false, false}, nullptr);

@@ -65,14 +65,14 @@ TEST_SUITE("cli/text") {
     task.end = EndClass::LaunchError;
     task.reason = "No such file or directory";
     CHECK(end_text(task) == "launch error: No such file or directory");
-    task.end = EndClass::Cancelled;
-    task.reason = "cancelled";
-    CHECK(end_text(task) == "cancelled");
     task.task = TaskIndex(42);
     task.state = TaskState::Failed;
     task.worker = "w1";
     CHECK(failure_text(JobId(17), task) ==
           "17.42 failed on w1: launch error: No such file or directory");
+    task.end = EndClass::Cancelled;
+    task.reason = "cancelled";
+    CHECK(end_text(task) == "cancelled");
   }
   TEST_CASE("a job's end is summed up") {
     msg::JobView job = job_of(1000, 998, 2);

@@ -330,7 +330,7 @@ TEST_CASE("output beyond all bounds ends the session") {
 
 TEST_CASE("while the disk is full output stays with its worker, and follows when there is room") {
   Running run(1);
-  run.bench.store.free_bytes = 0;
+  run.bench.host.state.free_bytes = 0;
   run.bench.memory.fail_next(MemoryStore::Fault::DiskFull);
   submit(run.client, an_id(77), a_job().spec());
   run.bench.turn();
@@ -342,7 +342,7 @@ TEST_CASE("while the disk is full output stays with its worker, and follows when
   }
   CHECK(run.bench.logs.streams.empty());
   CHECK(run.worker.count<msg::LogAck>() == 0);
-  run.bench.store.free_bytes = UINT64_MAX;
+  run.bench.host.state.free_bytes = UINT64_MAX;
   run.bench.pass(10s);
   CHECK(run.worker.count<msg::LogAck>() == 1);
   CHECK(run.bench.logs.streams.at({run.held.front(), Stream::Stdout}).data == "held back");

@@ -350,7 +350,7 @@ TEST_SUITE("worker/exec/process_runner") {
     CHECK(nice == "7");
     CHECK(nproc == "1");
     CHECK(pinned.ends_with("list: " + std::to_string(cpu)));
-    CHECK(end_of(shell("nice")).tail[0] == "0\n");
+    CHECK(end_of(shell("nice")).tail[0] == std::to_string(getpriority(PRIO_PROCESS, 0)) + "\n");
   }
 
   TEST_CASE_FIXTURE(Loop, "the memory of the whole tree is seen, what is shared once") {
