@@ -261,7 +261,7 @@ void Client::on_body(msg::Body body) {
         } else if constexpr (std::is_same_v<M, msg::Done>) {
           const RequestId request = m.request;
           answer(mutations_, request, msg::Body(std::move(m)));
-        } else if constexpr (requires { m.query; }) {
+        } else if constexpr (requires { m.query; }) {  // Every other answer to a question.
           const std::uint64_t query = m.query;
           answer(queries_, query, msg::Body(std::move(m)));
         }
