@@ -46,6 +46,9 @@ std::string one_line(const Json& object) {
 }  // namespace
 
 std::string line(const msg::JobView& job) {
+  Json tags = Json::array(), waits_for = Json::array();
+  for (const std::string& tag : job.tags) tags.push_back(shown(tag));
+  for (const JobId other : job.waits_for) waits_for.push_back(other.value);
   return one_line({{"id", job.id.value},
                    {"name", shown(job.name)},
                    {"owner", shown(job.owner)},
@@ -58,7 +61,11 @@ std::string line(const msg::JobView& job) {
                    {"priority", job.priority},
                    {"cpus", job.cpus},
                    {"command", shown(job.command)},
-                   {"reason", shown_or_null(job.reason)}});
+                   {"reason", shown_or_null(job.reason)},
+                   {"mem_bytes", or_null(job.mem_bytes != 0, job.mem_bytes)},
+                   {"tags", std::move(tags)},
+                   {"begin_at", time_or_null(job.begin_at)},
+                   {"waits_for", std::move(waits_for)}});
 }
 
 std::string line(const msg::TaskView& task) {
@@ -172,6 +179,10 @@ std::string line_of_workers(const std::vector<std::string>& names, std::uint64_t
   Json workers = Json::array();
   for (const std::string& name : names) workers.push_back(shown(name));
   return one_line({{"workers", std::move(workers)}, {"changed", changed}});
+}
+
+std::string quoted(std::string_view text) {
+  return one_line(shown(text));
 }
 
 std::string reason_of(const msg::TaskView& task) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/wire/message.h"
@@ -15,7 +16,7 @@
 namespace capstan::json {
 
 /// id name owner state tasks counts{…} submitted_at started_at finished_at priority cpus command
-/// reason.
+/// reason mem_bytes tags begin_at waits_for.
 std::string line(const msg::JobView& job);
 
 /// task state attempt worker exit_code signal reason started_at finished_at wall_s cpu_s
@@ -43,6 +44,9 @@ std::string line(const msg::KeyView& key);
 
 /// workers changed: of those that `worker drain` and the like named.
 std::string line_of_workers(const std::vector<std::string>& names, std::uint64_t changed);
+
+/// Text as a JSON string, with its quotes.
+std::string quoted(std::string_view text);
 
 /// Why a task's last attempt did not succeed, as `reason` above: "exit", "timeout",
 /// "launch_error: No such file or directory"; "cancelling" while its processes are being ended; ""

@@ -132,7 +132,21 @@ void ReadsApi::post_pending() {
 
 void ReadsApi::on_list_jobs(const Session& session, const msg::ListJobs& question) {
   store::Tables::JobFilter filter;
-  if (session.identity.role != Role::Admin) filter.owner = session.identity.name;
+  const bool is_admin = session.identity.role == Role::Admin;
+  const auto refuse = [&](Errc code, const std::string& reason) {
+    ledger_.hold(session.id, msg::Denied{RequestId{}, question.query, code, reason});
+  };
+  if (!is_admin && !question.owner.empty() && question.owner != session.identity.name)
+    return refuse(Errc::NotAllowed, "only an admin sees the jobs of others");
+  if (question.name.size() > limits::kNameBytes)
+    return refuse(Errc::Invalid, "a pattern has at most " + std::to_string(limits::kNameBytes) +
+                                     " bytes, as a name");
+  if (!is_admin) filter.owner = session.identity.name;
+  if (is_admin && !question.owner.empty()) filter.owner = question.owner;
+  filter.states = question.states;
+  filter.name = question.name;
+  filter.tag = question.tag;
+  filter.submitted_since = question.submitted_since;
   filter.before = question.before;
   filter.live_only = question.live_only;
   const std::uint32_t limit = page_limit(question.limit);

@@ -58,6 +58,8 @@ msg::JobView job_view(const JobRow& row, std::size_t command_bytes) {
     view.name = row.spec->name;
     view.begin_at = row.spec->begin_at;
     view.cpus = row.spec->cpus;
+    view.mem_bytes = row.spec->mem_bytes;
+    view.tags = row.spec->tags;
     view.command = command_line(*row.spec, command_bytes);
   }
   return view;
@@ -116,7 +118,9 @@ msg::TaskEnded task_ended(TaskIndex task, const TaskRow& row,
 }
 
 std::size_t approximate_bytes(const msg::JobView& view) {
-  return kJobNumbers + view.waits_for.size() * 9 + view.name.size() + view.owner.size() +
+  std::size_t tags = 0;
+  for (const std::string& tag : view.tags) tags += tag.size() + 2;
+  return kJobNumbers + tags + view.waits_for.size() * 9 + view.name.size() + view.owner.size() +
          view.command.size() + view.reason.size();
 }
 

@@ -87,6 +87,12 @@ void put_changing(Statement& s, const JobRow& row, const JobTexts& texts) {
   s.put(row.id.value);
 }
 
+std::string tag_lines(const std::vector<std::string>& tags) {
+  std::string lines;
+  for (const std::string& tag : tags) lines += (lines.empty() ? "\n" : "") + tag + "\n";
+  return lines;
+}
+
 }  // namespace
 
 /// The task rows of a batch, column by column as the table has them.
@@ -196,7 +202,7 @@ Result<RowWriter> RowWriter::prepare(Connection& db) {
   w.archive_ = TRY(db.prepare(kArchive));
   w.update_job_ = TRY(db.prepare(kUpdateJob));
   w.insert_job_ = TRY(db.prepare(kInsertJob));
-  w.insert_spec_ = TRY(db.prepare("INSERT OR REPLACE INTO specs VALUES (?,?)"));
+  w.insert_spec_ = TRY(db.prepare("INSERT OR REPLACE INTO specs VALUES (?,?,?)"));
   w.task_feed_ = std::make_unique<TaskFeed>();
   TRY(db.add_feed("task_feed", kTaskFields, *w.task_feed_));
   w.put_tasks_ = TRY(db.prepare(kPutTasks));
@@ -311,7 +317,8 @@ Result<void> RowWriter::insert_job(const JobRow& row) {
   insert_job_.put_or_null(row.submitted_at.us).put_or_null(row.inputs.value);
   TRY(insert_job_.text(row.token).text(command).text(cwd).run());
   const std::string blob = encode_spec(spec);
-  return insert_spec_.put(row.id.value).blob(blob).run();
+  const std::string tags = tag_lines(spec.tags);
+  return insert_spec_.put(row.id.value).blob(blob).text(tags).run();
 }
 
 Result<void> RowWriter::write_attempt(const AttemptKey& key, const AttemptRow& row) {

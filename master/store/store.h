@@ -112,6 +112,10 @@ class Tables {
     JobId before{};                      ///< Newest first, below this id; 0: from the newest.
     std::uint32_t limit = 100;
     bool live_only = false;
+    std::uint32_t states = 0;    ///< A bit for each JobState; 0: all.
+    std::string name{};          ///< Glob (common/model/glob.h); "": any.
+    std::string tag{};           ///< "": any.
+    WallTime submitted_since{};  ///< 0: any.
   };
   virtual Result<std::vector<JobRow>> list_jobs(const JobFilter& filter) = 0;
   virtual Result<std::optional<JobRow>> get_job(JobId job) = 0;

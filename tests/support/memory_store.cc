@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "common/base/check.h"
+#include "common/model/glob.h"
 #include "common/model/limits.h"
 #include "master/store/job_walk.h"
 
@@ -286,6 +287,13 @@ Result<std::vector<JobRow>> MemoryStore::list_jobs(const JobFilter& filter) {
     if (filter.before && it->first >= filter.before) continue;
     if (filter.owner && job.owner != *filter.owner) continue;
     if (filter.live_only && is_finished(job.state)) continue;
+    if (filter.states != 0 && (filter.states >> static_cast<unsigned>(job.state) & 1U) == 0)
+      continue;
+    if (!filter.name.empty() && !matches_glob(filter.name, job.spec->name)) continue;
+    const auto& tags = job.spec->tags;
+    const bool is_tagged = std::find(tags.begin(), tags.end(), filter.tag) != tags.end();
+    if (!filter.tag.empty() && !is_tagged) continue;
+    if (job.submitted_at < filter.submitted_since) continue;
     list.push_back(job);
   }
   return list;

@@ -381,6 +381,12 @@ TEST_SUITE("master/store/contract") {
       rows.jobs[JobId(id)] = a_job_row(id, a_job().spec(), id % 2 == 0 ? "bob" : "ann");
     }
     rows.jobs[JobId(5)].state = JobState::Failed;
+    JobSpec tagged = a_job().spec();
+    tagged.name = "render-7";
+    tagged.tags = {"night", "film"};
+    rows.jobs[JobId(2)] = a_job_row(2, tagged, "bob");
+    rows.jobs[JobId(2)].submitted_at = WallTime{5'000'000};
+    rows.jobs[JobId(1)].submitted_at = WallTime{1};
     append(disk, 1, 1, rows);
     const auto ids = [&disk](const store::Tables::JobFilter& filter) {
       std::vector<std::uint64_t> list;
@@ -394,6 +400,15 @@ TEST_SUITE("master/store/contract") {
     CHECK(ids({.owner = "ann"}) == Ids{5, 3, 1});
     CHECK(ids({.owner = "ann", .live_only = true}) == Ids{3, 1});
     CHECK(ids({.owner = "zoe"}).empty());
+    const auto bit = [](JobState state) { return 1U << static_cast<unsigned>(state); };
+    CHECK(ids({.states = bit(JobState::Failed) | bit(JobState::Skipped)}) == Ids{5});
+    CHECK(ids({.name = "render-*"}) == Ids{2});
+    CHECK(ids({.limit = 1, .name = "*"}) == Ids{6});
+    CHECK(ids({.name = "render"}).empty());
+    CHECK(ids({.tag = "film"}) == Ids{2});
+    CHECK(ids({.owner = "ann", .tag = "film"}).empty());
+    CHECK(ids({.tag = "fil"}).empty());
+    CHECK(ids({.before = JobId(3), .submitted_since = WallTime{5'000'000}}) == Ids{2});
     CHECK(same(*disk.tables().get_job(JobId(5)).value(), rows.jobs[JobId(5)]));
     CHECK_FALSE(disk.tables().get_job(JobId(7)).value().has_value());
   }
