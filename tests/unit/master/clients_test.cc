@@ -448,7 +448,7 @@ TEST_CASE("the priority of whole jobs is changed, of one's own") {
   bob.send(prioritise(4, {job_selector(1)}, 9));
   bench.turn();
   CHECK(ann.expect<msg::Done>().tasks == 6);
-  CHECK(bob.expect<msg::Denied>().code == Errc::NotAllowed);
+  CHECK(bob.expect<msg::Denied>().code == Errc::NotFound);
   ann.send(msg::GetJob{1, job_selector(2)});
   ann.send(prioritise(5, both, limits::kPriorityMax + 1));
   ann.send(prioritise(6, {{Selector::Kind::Job, JobId(1), {{1, 1, 1}}}}, 5));
