@@ -99,6 +99,11 @@ class TasksVerb final : public Verb {
   bool json_ = false;
 };
 
+std::string memory_text(const msg::WorkerView& worker) {
+  if (worker.mem_bytes == 0) return "-";
+  return size_text(worker.mem_assigned_bytes) + " / " + size_text(worker.mem_bytes);
+}
+
 class WorkersVerb final : public Verb {
  public:
   WorkersVerb() : Verb("workers", "list workers", {"", 0, 0}) {
@@ -106,7 +111,8 @@ class WorkersVerb final : public Verb {
     page_.description =
         "Lists every worker that was enrolled. RUNNING counts the cpus in use, QUEUED the attempts "
         "that were sent ahead. A worker is up; suspect (silent: it gets no new work); draining "
-        "(it was told to stop, or its disk is full); lost (its tasks run elsewhere); or left.";
+        "(by an admin, or it was told to stop: it gets no new work either); lost (its tasks run "
+        "elsewhere); or left. MEMORY is what its tasks were promised, of what it has.";
     options_.add_options()("json", po::bool_switch(&json_), "One JSON object for each worker.");
     set_examples("  capstan workers\n  capstan workers --json | jq -s 'map(.cpus) | add'\n");
     set_exits(std::string(kPlainExits));
@@ -121,6 +127,7 @@ class WorkersVerb final : public Verb {
                  {"CPUS", true},
                  {"RUNNING", true},
                  {"QUEUED", true},
+                 {"MEMORY", true},
                  {"HEARD", true},
                  {"VERSION"},
                  {"ADDRESS"},
@@ -138,6 +145,7 @@ class WorkersVerb final : public Verb {
                  number(worker.cpus),
                  number(worker.running),
                  number(worker.queued),
+                 {memory_text(worker)},
                  {heard ? span_text(worker.last_heard_ago) + " ago" : "-"},
                  {printable(worker.version)},
                  {printable(worker.address)},

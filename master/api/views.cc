@@ -89,6 +89,29 @@ msg::TaskView task_view(TaskIndex task, const TaskRow& row,
   return view;
 }
 
+msg::AttemptView attempt_view(const AttemptKey& key, const AttemptRow& row,
+                              const std::map<WorkerId, Worker>& workers) {
+  TaskRow as_task;
+  as_task.state = row.end == EndClass::Success ? TaskState::Succeeded : TaskState::Failed;
+  if (row.end == EndClass::Cancelled || row.end == EndClass::Superseded)
+    as_task.state = TaskState::Cancelled;
+  as_task.attempt = key.attempt;
+  as_task.worker = row.worker;
+  as_task.started_at = row.started_at;
+  as_task.finished_at = row.ended_at;
+  as_task.ended = true;
+  as_task.end = row.end;
+  as_task.exit_code = row.exit_code;
+  as_task.signal = row.signal;
+  as_task.reason = row.reason;
+  as_task.wall = row.wall;
+  as_task.cpu = row.cpu;
+  as_task.max_rss_bytes = row.max_rss_bytes;
+  as_task.stdout_bytes = row.stdout_bytes;
+  as_task.stderr_bytes = row.stderr_bytes;
+  return {task_view(key.task, as_task, workers), row.assigned_at, row.late, false};
+}
+
 msg::TaskEnded task_ended(TaskIndex task, const TaskRow& row,
                           const std::map<WorkerId, Worker>& workers) {
   return {task_view(task, row, workers), row.stdout_tail, row.stderr_tail};

@@ -219,4 +219,24 @@ Result<std::vector<std::pair<AttemptKey, AttemptRow>>> SqliteTables::list_attemp
   return list;
 }
 
+Result<cmd::JobReopened> SqliteTables::read_finished_job(JobId id) {
+  const ReadTransaction transaction = TRY(ReadTransaction::begin(connection_));
+  const std::string name = "job " + std::to_string(id.value);
+  const std::optional<JobRow> job = TRY(find_job(id));
+  if (!job) return fail(Errc::NotFound, name + " is not known");
+  if (!is_finished(job->state)) return fail(Errc::Unavailable, name + " is not finished yet");
+  cmd::JobReopened reopened{
+      job->id,    job->owner,  *job->spec,      job->submitted_at, job->started_at, {},
+      job->token, job->inputs, job->cancelling, job->launched,     job->mean_wall};
+  RunBuilder runs(*job);
+  const Rewind rewind(tasks_);
+  tasks_.put(id.value).put(0).put(UINT32_MAX);
+  while (TRY(tasks_.next())) {
+    const ReadTask read = TRY(read_task(tasks_));
+    TRY(runs.add(read.task, read.row));
+  }
+  TRY(runs.finish(reopened));
+  return reopened;
+}
+
 }  // namespace capstan::store

@@ -80,9 +80,6 @@ class Store {
     std::vector<Bytes> inputs;
   };
   virtual Result<InputChunk> read_inputs(SubmissionId submission, std::uint64_t ordinal) = 0;
-  /// A finished job as JobReopened carries it. NotFound; Invalid when it is too fragmented for one
-  /// entry (the message says what to do).
-  virtual Result<cmd::JobReopened> read_finished_job(JobId job) = 0;
   /// Owner of a job, live or finished.
   virtual Result<std::optional<std::string>> find_owner(JobId job) = 0;
   /// Owner and state of a job, live or finished.
@@ -203,6 +200,10 @@ class Tables {
   /// Where to cut the answers of requests from before `before` so that about `limit` of them go;
   /// 0: there is none.
   virtual Result<TimePoint> find_old_requests(TimePoint before, std::uint32_t limit) = 0;
+
+  /// A finished job as JobReopened carries it. NotFound; Invalid when it is too fragmented for one
+  /// entry (the message says what to do).
+  virtual Result<cmd::JobReopened> read_finished_job(JobId job) = 0;
 };
 
 }  // namespace capstan::store

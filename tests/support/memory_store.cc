@@ -449,18 +449,17 @@ LoadedState MemoryStore::load() const {
   state.submissions = disk_.submissions;
   state.deletions = disk_.deletions;
   for (const auto& [id, job] : disk_.jobs) {
-    if (!is_finished(job.state)) state.jobs.push_back({job, {}, {}});
+    if (!is_finished(job.state)) state.jobs.push_back({job, {}, {}, {}});
   }
   for (LoadedState::LoadedJob& job : state.jobs) {
     const JobId id = job.row.id;
     auto task = disk_.tasks.lower_bound({id, TaskIndex(0)});
     for (; task != disk_.tasks.end() && task->first.first == id; ++task) {
-      job.tasks.emplace(task->first.second, without_tails(task->second));
+      job.add_task(task->first.second, without_tails(task->second));
     }
     auto attempt = disk_.attempts.lower_bound({id, TaskIndex(0), AttemptNo(0)});
     for (; attempt != disk_.attempts.end() && attempt->first.job == id; ++attempt) {
-      const auto of = job.tasks.find(attempt->first.task);
-      if (of == job.tasks.end() || is_finished(of->second.state)) continue;
+      if (!job.tasks.contains(attempt->first.task)) continue;
       job.attempts.emplace(attempt->first, without_tails(attempt->second));
     }
   }
