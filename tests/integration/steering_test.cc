@@ -30,9 +30,9 @@ TEST_SUITE("integration/steering") {
     for (int i = 0; i < 60; ++i)
       inputs += std::string(100'000, 'i') + "-" + std::to_string(i) + "\n";
     const std::string gate = cluster.dir() / "gate";
-    const std::string job =
-        cli.submit({"--each-line", "-", "--retries", "0", "--shell"},
-                   {"case {} in *7) test -e " + gate + ";; esac; x={}; echo ${#x} ${x#*-}"}, inputs);
+    const std::string job = cli.submit(
+        {"--each-line", "-", "--retries", "0", "--shell"},
+        {"case {} in *7) test -e " + gate + ";; esac; x={}; echo ${#x} ${x#*-}"}, inputs);
     CHECK(cli.wait(job) == 1);
     CHECK(cli.job(job).at("counts").at("failed") == 6);
     cluster.kill_master();
