@@ -80,9 +80,10 @@ Result<std::map<JobId, cmd::JobReopened>> read_jobs(store::Tables& tables,
   std::map<JobId, cmd::JobReopened> jobs;
   std::size_t runs = 0;
   for (const JobId id : finished) {
-    cmd::JobReopened& job = jobs[id];
-    job = TRY(tables.read_finished_job(id));
-    runs += job.runs.size();
+    Result<cmd::JobReopened> job = tables.read_finished_job(id);
+    if (!job && job.error().code == Errc::Unavailable) continue;  // Another retry was faster.
+    runs += TRY(job).runs.size();
+    jobs.emplace(id, std::move(*job));
     if (runs > kRunsMax)
       return fail(Errc::Invalid, "too many tasks in too many states at once: name fewer jobs");
   }
@@ -161,8 +162,10 @@ Result<std::optional<Error>> ClientApi::find_fault(const Retry& retry, const Reo
       continue;
     }
     const auto job = jobs.find(target.job);
-    if (job == jobs.end() || !TRY(owner_of(target.job)))
+    if (!TRY(owner_of(target.job)))
       return std::optional<Error>(Error{Errc::NotFound, name + " is gone"});
+    if (job == jobs.end())
+      return std::optional<Error>(Error{Errc::Unavailable, name + " has just ended: try again"});
     if (!has_any(job->second, retry.states))
       return std::optional<Error>(Error{Errc::NotFound, name + " has no failed tasks"});
     rows += rows_of(job->second, target.spans, retry.states);

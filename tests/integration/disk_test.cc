@@ -46,7 +46,7 @@ TEST_SUITE("integration/disk") {
     const Finished refused = submit_now(cli);
     CHECK(refused.code == 75);
     CHECK(refused.out.empty());
-    CHECK(contains(refused.err, "disk is full"));
+    CHECK(contains(refused.err, "disk is nearly full"));
     CHECK(!cli.status().at("alarms").empty());
     CHECK(contains(cluster.master().err(), "error disk."));
     CHECK(cluster.master().is_running());
@@ -103,8 +103,9 @@ TEST_SUITE("integration/disk") {
     meeting.let_go(1);
     const Finished ended = cluster.master().wait();
     CHECK(ended.code == 70);
+    CAPTURE(ended.err);
     CHECK(contains(ended.err, "writing the database"));
-    CHECK(contains(ended.err, "Input/output error"));
+    CHECK(contains(ended.err, "disk I/O error"));
     ::unlink(fault.c_str());
     cluster.start_master();
     CHECK(cli.wait(running) == 0);
