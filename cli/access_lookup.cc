@@ -15,19 +15,26 @@ bool exists(const std::string& path) {
   return ::access(path.c_str(), F_OK) == 0;
 }
 
+/// "~/x" as a shell would have it: nobody does it for a file's values.
+std::string expanded(const std::string& path) {
+  const char* home = std::getenv("HOME");
+  return path.starts_with("~/") && home != nullptr ? home + path.substr(1) : path;
+}
+
 }  // namespace
 
 Outcome<std::string> find_access(const CommonOptions& common) {
   if (!common.access.empty()) {
-    if (exists(common.access)) return common.access;
+    const std::string path = expanded(common.access);
+    if (exists(path)) return path;
+    if (!common.access_origin.empty()) {
+      return fail_with(kExitUnavailable,
+                       printable(common.access_origin) + " names " + printable(path) +
+                           ", which does not exist: has that cluster ended? (change it, or "
+                           "--access)");
+    }
     return usage_error("--access " + printable(common.access) +
                        ": there is no such file; a master makes admin.access in its directory");
-  }
-  if (const char* env = std::getenv("CAPSTAN_ACCESS"); env != nullptr && *env != '\0') {
-    if (exists(env)) return std::string(env);
-    return fail_with(kExitUnavailable,
-                     "$CAPSTAN_ACCESS names " + printable(env) +
-                         ", which does not exist: has that cluster ended? (unset it, or --access)");
   }
   std::string looked;
   if (const auto config = default_config_dir()) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Which access file is ours: --access, $CAPSTAN_ACCESS, ~/.config/capstan/access, or that of this
-// machine's master, in this order. The first that exists is it.
+// Which access file is ours: the option (typed, $CAPSTAN_ACCESS, or of the configuration file),
+// ~/.config/capstan/access, or that of this machine's master, in this order.
 #pragma once
 
 #include <memory>

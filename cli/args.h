@@ -48,7 +48,8 @@ std::size_t first_plain_word(const po::options_description& options,
 
 /// What may stand before the verb and behind it.
 struct CommonOptions {
-  std::string access;  ///< "" when not given.
+  std::string access;         ///< "" when not given.
+  std::string access_origin;  ///< Where it was said; "": it was typed.
   Micros timeout{limits::kClientTimeout};
   bool help = false;
 };

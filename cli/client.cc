@@ -261,11 +261,7 @@ void Client::on_body(msg::Body body) {
         } else if constexpr (std::is_same_v<M, msg::Done>) {
           const RequestId request = m.request;
           answer(mutations_, request, msg::Body(std::move(m)));
-        } else if constexpr (std::is_same_v<M, msg::JobList> || std::is_same_v<M, msg::JobReply> ||
-                             std::is_same_v<M, msg::TaskList> ||
-                             std::is_same_v<M, msg::WorkerList> ||
-                             std::is_same_v<M, msg::StatusReply> ||
-                             std::is_same_v<M, msg::LogData>) {
+        } else if constexpr (requires { m.query; }) {  // Every other answer to a question.
           const std::uint64_t query = m.query;
           answer(queries_, query, msg::Body(std::move(m)));
         }
@@ -350,10 +346,10 @@ void Client::send_control(msg::Verb verb, std::vector<Selector> targets, Reply r
 }
 
 Outcome<msg::Done> Client::control(msg::Verb verb, std::vector<Selector> targets) {
-  msg::Body body =
-      TRY(blocking([&](Reply reply) { send_control(verb, std::move(targets), std::move(reply)); }));
-  if (auto* done = std::get_if<msg::Done>(&body)) return std::move(*done);
-  return fail_with(kExitRefused, "the master answered with another kind of message");
+  msg::Control control;
+  control.verb = verb;
+  control.targets = std::move(targets);
+  return change(std::move(control));
 }
 
 Outcome<msg::Submitted> Client::submit(const Submission& submission) {

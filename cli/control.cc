@@ -8,6 +8,7 @@
 #include "cli/job_watch.h"
 #include "cli/output.h"
 #include "cli/text.h"
+#include "common/model/limits.h"
 
 namespace capstan::cli {
 namespace {
@@ -51,42 +52,29 @@ class ControlVerb final : public Verb {
       return usage_error(std::string(steering_.name) + " takes whole jobs, as in " +
                          std::to_string(target.job.value));
     }
+    if (reason_.size() > limits::kReasonBytes || !is_utf8(reason_)) {
+      return usage_error(fmt::format("--reason: at most {} bytes of UTF-8", limits::kReasonBytes));
+    }
     net::EventLoop loop;
     const auto client = TRY(connect(loop, *this));
-    const msg::Verb verb = failed_only_ ? msg::Verb::RetryFailed : steering_.verb;
-    const msg::Done done = TRY(client->control(verb, targets));
+    msg::Control control;
+    control.verb = failed_only_ ? msg::Verb::RetryFailed : steering_.verb;
+    control.targets = targets;
+    control.reason = reason_;
+    const msg::Done done = TRY(client->change(control));
     Output out(STDOUT_FILENO);
     if (json_) {
-      out.write(json_of(done));
+      out.write(done_json(done));
     } else if (!quiet_) {
-      out.write(text_of(done));
+      out.write(done_text(done, steering_.done));
     }
     TRY(out.flush());
     return kExitOk;
   }
 
  private:
-  static std::string json_of(const msg::Done& done) {
-    std::string jobs;
-    for (const JobId job : done.jobs)
-      jobs += fmt::format("{}{}", jobs.empty() ? "" : ",", job.value);
-    return fmt::format("{{\"jobs\":[{}],\"tasks\":{}}}\n", jobs, done.tasks);
-  }
-  [[nodiscard]] std::string text_of(const msg::Done& done) const {
-    std::string text;
-    const std::string tasks = done.tasks == 0 ? "" : count_text(done.tasks, "task");
-    const bool is_one = done.jobs.size() == 1;
-    for (const JobId job : done.jobs) {
-      text += fmt::format("job {}: {}{}\n", job.value, steering_.done,
-                          is_one && !tasks.empty() ? ", " + tasks : "");
-    }
-    if (done.jobs.empty()) text = "nothing to do\n";
-    if (!is_one && !tasks.empty()) text += fmt::format("{} in all\n", tasks);
-    if (!done.note.empty()) text += printable(done.note) + "\n";
-    return text;
-  }
-
   const Steering steering_;
+  std::string reason_;
   bool failed_only_ = false;
   bool quiet_ = false;
   bool json_ = false;
@@ -94,13 +82,35 @@ class ControlVerb final : public Verb {
 
 }  // namespace
 
+std::string done_json(const msg::Done& done) {
+  std::string jobs;
+  for (const JobId job : done.jobs) jobs += fmt::format("{}{}", jobs.empty() ? "" : ",", job.value);
+  return fmt::format("{{\"jobs\":[{}],\"tasks\":{}}}\n", jobs, done.tasks);
+}
+
+std::string done_text(const msg::Done& done, std::string_view what) {
+  const std::string tasks = done.tasks == 0 ? "" : count_text(done.tasks, "task");
+  const bool is_one = done.jobs.size() == 1;
+  std::string text;
+  for (const JobId job : done.jobs) {
+    text += fmt::format("job {}: {}{}\n", job.value, what,
+                        is_one && !tasks.empty() ? ", " + tasks : "");
+  }
+  if (done.jobs.empty()) text = "nothing to do\n";
+  if (!is_one && !tasks.empty()) text += fmt::format("{} in all\n", tasks);
+  if (!done.note.empty()) text += printable(done.note) + "\n";
+  return text;
+}
+
 std::unique_ptr<Verb> make_cancel_verb() {
   return std::make_unique<ControlVerb>(Steering{
       msg::Verb::Cancel, "cancel", "end jobs or tasks", "cancelled",
       "What waits is cancelled at once. What runs is ended with everything it started: TERM, then "
       "KILL after the worker's grace; it keeps its cpus and counts as running until it is gone. "
       "Jobs that are finished stay as they are.",
-      "  capstan cancel 17\n  capstan cancel 17.1-100 18.3\n  capstan cancel all\n", true});
+      "  capstan cancel 17\n  capstan cancel 17.1-100 18.3\n  capstan cancel all --reason "
+      "maintenance\n",
+      true});
 }
 
 std::unique_ptr<Verb> make_pause_verb() {

@@ -22,19 +22,26 @@ class Interrupts {
 
   /// REQUIRES: this outlives the loop's last poll().
   Outcome<void> install(net::EventLoop& loop) {
-    auto installed = loop.on_signals({SIGINT, SIGTERM, SIGHUP, SIGCHLD}, [this](int signal) {
-      if (signal == SIGCHLD) {
-        if (on_child_) on_child_();
-        return;
-      }
-      ++count_;
-      last_ = signal;
-    });
+    auto installed =
+        loop.on_signals({SIGINT, SIGTERM, SIGHUP, SIGCHLD, SIGWINCH}, [this](int signal) {
+          if (signal == SIGWINCH) {
+            if (on_resize_) on_resize_();
+            return;
+          }
+          if (signal == SIGCHLD) {
+            if (on_child_) on_child_();
+            return;
+          }
+          ++count_;
+          last_ = signal;
+        });
     if (installed) return {};
     return fail_with(kExitFailed, installed.error().message);
   }
   /// Called when a child has ended or stopped.
   void on_child(std::function<void()> callback) { on_child_ = std::move(callback); }
+  /// Called when the terminal has another size.
+  void on_resize(std::function<void()> callback) { on_resize_ = std::move(callback); }
   [[nodiscard]] int count() const { return count_; }
   /// As shells say it: 130 for Ctrl-C.
   [[nodiscard]] int exit_code() const { return 128 + (last_ == 0 ? SIGINT : last_); }
@@ -43,6 +50,7 @@ class Interrupts {
   int count_ = 0;
   int last_ = 0;
   std::function<void()> on_child_;
+  std::function<void()> on_resize_;
 };
 
 }  // namespace capstan::cli

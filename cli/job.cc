@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// `job ID`: one job, and why its first failed tasks failed.
+// `job ID`: one job, and why its first failed tasks failed. `job priority ID N` changes its place.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "cli/access_lookup.h"
+#include "cli/control.h"
 #include "cli/lists.h"
 #include "cli/output.h"
 #include "cli/purge.h"
 #include "cli/text.h"
 #include "cli/wait.h"
+#include "common/base/config.h"
 #include "common/json/json.h"
 #include "common/model/limits.h"
 #include "common/model/parse.h"
@@ -25,25 +27,48 @@ constexpr std::uint32_t kFailuresShown = 5;
 constexpr std::size_t kLinesShown = 8;
 constexpr std::uint64_t kTailBytes = 2048;
 
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + printable(word);
+  return text;
+}
+
+/// "job 3", "jobs 3, 4".
+std::string jobs_text(const std::vector<JobId>& jobs) {
+  std::string text = jobs.size() == 1 ? "job" : "jobs";
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    text += fmt::format("{} {}", i == 0 ? "" : ",", jobs[i].value);
+  }
+  return text;
+}
+
 class JobVerb final : public Verb {
  public:
-  JobVerb() : Verb("job", "show or delete jobs", {"ID", 1, SIZE_MAX}) {
-    page_.synopsis = {"capstan job [OPTIONS] ID", "capstan job delete [OPTIONS] ID..."};
+  JobVerb() : Verb("job", "show, change or delete jobs", {"ID", 1, SIZE_MAX}) {
+    page_.synopsis = {"capstan job [OPTIONS] ID", "capstan job priority [OPTIONS] ID N",
+                      "capstan job delete [OPTIONS] ID..."};
     page_.description =
         "Shows a job: its state, how many of its tasks are in which, and of the first tasks that "
         "failed the reason and the last lines of their standard error.\n\n"
+        "job priority gives the job another one: tasks that were not handed out yet go by it "
+        "from now on. Jobs of a higher priority go first; a negative one stands behind --.\n\n"
         "job delete takes finished jobs off the lists, with their output, inputs and tokens; what "
         "was deleted cannot be had back.\n\n"
         "ID is 17 or last.";
-    options_.add_options()("json", po::bool_switch(&json_), "One JSON object.");
+    options_.add_options()("json", po::bool_switch(&json_),
+                           "One JSON object; of a change {\"jobs\":[17],\"tasks\":0}.");
     set_examples(
-        "  capstan job last\n  capstan job 17 --json | jq .counts.failed\n"
+        "  capstan job last\n"
+        "  capstan job 17 --json | jq .counts.failed\n"
+        "  capstan job priority 17 100\n"
+        "  capstan job priority 17 -- -5\n"
         "  capstan job delete 17 18\n");
     set_exits(std::string(kPlainExits));
   }
 
   Outcome<int> run(const Words& words) override {
     const auto& said = words.positionals;
+    if (said.front() == "priority") return prioritise(said);
     if (said.front() == "delete")
       return delete_jobs(*this, {{said.begin() + 1, said.end()}, json_});
     if (said.size() > 1) return usage_error("shows one job at a time: capstan jobs lists them");
@@ -69,6 +94,24 @@ class JobVerb final : public Verb {
   }
 
  private:
+  Outcome<int> prioritise(const std::vector<std::string>& words) {
+    if (words.size() != 3) return usage_error("say which job and its priority: job priority 17 5");
+    msg::Control control;
+    control.verb = msg::Verb::Prioritise;
+    control.targets = {TRY(as_usage(parse_selector(words[1])))};
+    if (!control.targets.front().tasks.empty()) {
+      return usage_error("a priority is of a whole job, as in 17");
+    }
+    control.priority = static_cast<std::int32_t>(TRY(as_usage(
+        config::parse_whole(words[2], -limits::kPriorityMax, limits::kPriorityMax), "priority")));
+    net::EventLoop loop;
+    const auto client = TRY(connect(loop, *this));
+    const msg::Done done = TRY(client->change(control));
+    Output out(STDOUT_FILENO);
+    out.write(json_ ? done_json(done) : done_text(done, "priority " + words[2]));
+    TRY(out.flush());
+    return kExitOk;
+  }
   static std::string text_of(const msg::JobView& job) {
     const Terminal terminal = Terminal::of_process();
     const bool colour = terminal.stdout_is_terminal && terminal.may_colour;
@@ -81,7 +124,12 @@ class JobVerb final : public Verb {
     row("owner", printable(job.owner));
     row("command", printable(job.command));
     row("tasks", fmt::format("{}: {}", job.tasks, counts_text(job.counts)));
-    row("each", count_text(job.cpus, "cpu") + fmt::format(", priority {}", job.priority));
+    row("each", count_text(job.cpus, "cpu") +
+                    (job.mem_bytes == 0 ? "" : ", " + size_text(job.mem_bytes) + " of memory"));
+    row("priority", std::to_string(job.priority));
+    if (!job.tags.empty()) row("tags", joined(job.tags));
+    if (job.begin_at.us != 0) row("begin", local_time_text(job.begin_at));
+    if (!job.waits_for.empty()) row("waits for", jobs_text(job.waits_for));
     row("submitted", local_time_text(job.submitted_at));
     row("started", local_time_text(job.started_at));
     row("finished", local_time_text(job.finished_at));

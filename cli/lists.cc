@@ -16,103 +16,11 @@
 namespace capstan::cli {
 namespace {
 
-constexpr std::size_t kNameColumns = 28;
 constexpr std::size_t kReasonColumns = 60;
-constexpr std::uint32_t kJobsShown = 50;
-
-bool colour_on_stdout() {
-  const Terminal terminal = Terminal::of_process();
-  return terminal.stdout_is_terminal && terminal.may_colour;
-}
 
 Table::Cell number(std::uint64_t value) {
   return {std::to_string(value), Colour::None};
 }
-
-/// How long it ran, or has been waiting to.
-std::string job_span_text(const msg::JobView& job) {
-  if (job.started_at.us == 0) return "-";
-  const WallTime end = job.finished_at.us != 0 ? job.finished_at : SystemClock().wall();
-  return span_text(Micros(std::max<std::int64_t>(end.us - job.started_at.us, 0)));
-}
-
-class JobsVerb final : public Verb {
- public:
-  JobsVerb() : Verb("jobs", "list jobs, newest first", {"", 0, 0}) {
-    page_.synopsis = {"capstan jobs [OPTIONS]"};
-    page_.description =
-        "Lists your jobs, and with an admin's key everybody's. DONE counts finished tasks, FAILED "
-        "those that failed.";
-    // clang-format off
-    options_.add_options()
-        ("live", po::bool_switch(&live_),
-         "Only jobs that are not finished.")
-        ("limit",
-         config::parsed("limit", &limit_, config::whole(0U, 1'000'000'000U))
-             ->value_name("N"),
-         "At most so many (default 50; 0: all; with --json: all).")
-        ("json", po::bool_switch(&json_),
-         "One JSON object for each job.");
-    // clang-format on
-    set_examples(
-        "  capstan jobs --live\n  capstan jobs --json | jq -r 'select(.state==\"failed\").id'\n");
-    set_exits(std::string(kPlainExits));
-  }
-
-  Outcome<int> run(const Words& words) override {
-    if (json_ && !words.has("limit")) limit_ = 0;
-    net::EventLoop loop;
-    const auto client = TRY(connect(loop, *this));
-    Table table({{"JOB", true},
-                 {"NAME"},
-                 {"OWNER"},
-                 {"STATE"},
-                 {"TASKS", true},
-                 {"DONE", true},
-                 {"FAILED", true},
-                 {"SUBMITTED"},
-                 {"RAN", true}},
-                colour_on_stdout());
-    Output out(STDOUT_FILENO);
-    std::uint64_t shown = 0;
-    msg::ListJobs list;
-    list.live_only = live_;
-    while (true) {
-      const std::uint64_t room = limit_ == 0 ? limits::kRowsPerPage : limit_ - shown;
-      list.limit = static_cast<std::uint32_t>(std::min<std::uint64_t>(room, limits::kRowsPerPage));
-      const auto page = TRY(client->ask<msg::JobList>(list));
-      for (const msg::JobView& job : page.jobs) add(job, table, out);
-      out.write(table.page());
-      TRY(out.flush());
-      shown += page.jobs.size();
-      if (!page.more || page.jobs.empty()) break;
-      list.before = page.jobs.back().id;
-      if (limit_ != 0 && shown >= limit_) {
-        if (!json_) fmt::print(stderr, "capstan jobs: there are older ones: --limit 0 shows all\n");
-        break;
-      }
-    }
-    return kExitOk;
-  }
-
- private:
-  void add(const msg::JobView& job, Table& table, Output& out) const {
-    if (json_) return out.write(json::line(job) + "\n");
-    table.add(
-        {number(job.id.value),
-         {shortened(printable(job.name), kNameColumns)},
-         {printable(job.owner)},
-         {std::string(to_string(job.state)), colour_of(job.state)},
-         number(job.tasks),
-         number(job.counts.finished()),
-         {std::to_string(job.counts.failed), job.counts.failed != 0 ? Colour::Red : Colour::None},
-         {local_time_text(job.submitted_at)},
-         {job_span_text(job)}});
-  }
-  bool live_ = false;
-  std::uint32_t limit_ = kJobsShown;
-  bool json_ = false;
-};
 
 class TasksVerb final : public Verb {
  public:
@@ -191,6 +99,11 @@ class TasksVerb final : public Verb {
   bool json_ = false;
 };
 
+std::string memory_text(const msg::WorkerView& worker) {
+  if (worker.mem_bytes == 0) return "-";
+  return size_text(worker.mem_assigned_bytes) + " / " + size_text(worker.mem_bytes);
+}
+
 class WorkersVerb final : public Verb {
  public:
   WorkersVerb() : Verb("workers", "list workers", {"", 0, 0}) {
@@ -198,7 +111,8 @@ class WorkersVerb final : public Verb {
     page_.description =
         "Lists every worker that was enrolled. RUNNING counts the cpus in use, QUEUED the attempts "
         "that were sent ahead. A worker is up; suspect (silent: it gets no new work); draining "
-        "(it was told to stop, or its disk is full); lost (its tasks run elsewhere); or left.";
+        "(by an admin, or it was told to stop: it gets no new work either); lost (its tasks run "
+        "elsewhere); or left. MEMORY is what its tasks were promised, of what it has.";
     options_.add_options()("json", po::bool_switch(&json_), "One JSON object for each worker.");
     set_examples("  capstan workers\n  capstan workers --json | jq -s 'map(.cpus) | add'\n");
     set_exits(std::string(kPlainExits));
@@ -213,6 +127,7 @@ class WorkersVerb final : public Verb {
                  {"CPUS", true},
                  {"RUNNING", true},
                  {"QUEUED", true},
+                 {"MEMORY", true},
                  {"HEARD", true},
                  {"VERSION"},
                  {"ADDRESS"},
@@ -230,6 +145,7 @@ class WorkersVerb final : public Verb {
                  number(worker.cpus),
                  number(worker.running),
                  number(worker.queued),
+                 {memory_text(worker)},
                  {heard ? span_text(worker.last_heard_ago) + " ago" : "-"},
                  {printable(worker.version)},
                  {printable(worker.address)},
@@ -298,13 +214,15 @@ class StatusVerb final : public Verb {
 
 }  // namespace
 
+bool colour_on_stdout() {
+  const Terminal terminal = Terminal::of_process();
+  return terminal.stdout_is_terminal && terminal.may_colour;
+}
+
 std::string bytes_or_dash(std::uint64_t bytes) {
   return bytes == 0 ? "-" : size_text(bytes);
 }
 
-std::unique_ptr<Verb> make_jobs_verb() {
-  return std::make_unique<JobsVerb>();
-}
 std::unique_ptr<Verb> make_tasks_verb() {
   return std::make_unique<TasksVerb>();
 }

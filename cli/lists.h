@@ -16,6 +16,8 @@ std::unique_ptr<Verb> make_tasks_verb();
 std::unique_ptr<Verb> make_workers_verb();
 std::unique_ptr<Verb> make_status_verb();
 
+/// Where a person looks.
+bool colour_on_stdout();
 /// "2 GiB", or "-" for nothing.
 std::string bytes_or_dash(std::uint64_t bytes);
 /// The last lines of `tail`, at most `count` and about 2 KiB, each behind `indent`.

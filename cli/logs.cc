@@ -12,8 +12,10 @@
 #include "cli/access_lookup.h"
 #include "cli/interrupts.h"
 #include "cli/job_watch.h"
+#include "cli/log_files.h"
 #include "cli/output.h"
 #include "cli/output_pump.h"
+#include "cli/selectors.h"
 #include "cli/text.h"
 #include "common/model/limits.h"
 
@@ -26,6 +28,8 @@ constexpr std::size_t kReadAhead = 16;
 
 struct LogRequest {
   Target target;
+  AttemptNo attempt;         ///< 0: each task's last.
+  std::uint32_t states = 0;  ///< A bit for each TaskState; 0: all.
   Stream stream = Stream::Stdout;
   bool follow = false;
 };
@@ -154,6 +158,7 @@ class Reader {
   Outcome<void> load_page() {
     list_.job = request_.target.job;
     list_.only = request_.target.tasks;
+    list_.states = request_.states;
     list_.limit = limits::kRowsPerPage;
     auto page = TRY(client_.ask<msg::TaskList>(list_));
     is_last_page_ = !page.more || page.tasks.empty();
@@ -162,7 +167,14 @@ class Reader {
       list_.after = page.tasks.back().task;
     }
     printed_tasks_ += page.tasks.size();
-    for (const msg::TaskView& task : page.tasks) running_ += is_running(task) ? 1 : 0;
+    for (const msg::TaskView& task : page.tasks) {
+      if (request_.attempt > task.attempt) {
+        return fail_with(kExitRefused,
+                         fmt::format("{} has had {}", task_name(request_.target.job, task.task),
+                                     count_text(task.attempt.value, "attempt")));
+      }
+      running_ += is_running(task) && is_last(task) ? 1 : 0;
+    }
     for (msg::TaskView& task : page.tasks) tasks_.push_back(std::move(task));
     return {};
   }
@@ -170,17 +182,24 @@ class Reader {
     msg::ReadLog read;
     read.job = request_.target.job;
     read.task = task.task;
-    read.attempt = task.attempt;
+    read.attempt = request_.attempt ? request_.attempt : task.attempt;
     read.stream = request_.stream;
     read.offset = offset;
     return read;
+  }
+  /// The last attempt is meant: what the task says is of it.
+  [[nodiscard]] bool is_last(const msg::TaskView& task) const {
+    return !request_.attempt || request_.attempt == task.attempt;
+  }
+  [[nodiscard]] bool is_ended(const msg::TaskView& task) const {
+    return task.ended || !is_last(task);
   }
   void start() {
     Ahead& ahead = ahead_.emplace_back();
     ahead.task = std::move(tasks_.front());
     tasks_.pop_front();
     const msg::TaskView& task = ahead.task;
-    const bool wrote_nothing = task.ended && bytes_of(task) == 0;
+    const bool wrote_nothing = is_last(task) && task.ended && bytes_of(task) == 0;
     if (task.attempt.value == 0 || wrote_nothing) {
       msg::LogData nothing;
       nothing.end = true;
@@ -212,7 +231,7 @@ class Reader {
       if (data.offset > offset && !data.data.empty()) note_hole(task, data.offset - offset);
       if (!data.data.empty()) offset = data.offset + data.data.size();
       out_.write(lines.add(data.data));
-      if (data.end || (data.data.empty() && !task.ended)) break;
+      if (data.end || (data.data.empty() && !is_ended(task))) break;
       if (data.data.empty()) TRY(await_delivery(task));
       has_grown_ = false;
       auto next = client_.ask<msg::LogData>(question(task, offset));
@@ -220,7 +239,7 @@ class Reader {
       reply = msg::Body(std::move(*next));
     }
     out_.write(lines.finish());
-    if (task.ended && task.end == EndClass::LaunchError) {
+    if (is_last(task) && task.ended && task.end == EndClass::LaunchError) {
       TRY(out_.flush());
       fmt::print(stderr, "capstan logs: {}: {}\n", task_name(request_.target.job, task.task),
                  end_text(task));
@@ -272,7 +291,8 @@ class Reader {
 class LogsVerb final : public Verb {
  public:
   LogsVerb() : Verb("logs", "print what tasks printed", {"ID", 1, 1}) {
-    page_.synopsis = {"capstan logs [OPTIONS] ID[.TASK]"};
+    page_.synopsis = {"capstan logs [OPTIONS] ID[.TASK[.ATTEMPT]]",
+                      "capstan logs --to DIR [OPTIONS] ID[.TASK]"};
     page_.description =
         "Prints the standard output of a job's tasks in their order, of each its last attempt. "
         "With several tasks every line has its task in front, as in '17.42: '. Of a finished task "
@@ -281,28 +301,54 @@ class LogsVerb final : public Verb {
         "Kept of each stream are the first 1 MiB and the last 15 MiB; where bytes were dropped "
         "between them a line on stderr says so. A task that could not be started has no output: "
         "the reason is on stderr.\n\n"
-        "ID is 17, 17.42, 17.1-100 or last.";
+        "With --to each task's output becomes files of DIR, 17.42.out and (when there is any) "
+        "17.42.err, each of which is there when it is whole; a line on stderr says what was "
+        "written, what is not there yet and what is gone.\n\n"
+        "ID is 17, 17.42, 17.1-100 or last; 17.42.2 is the second attempt at that task.";
     // clang-format off
     options_.add_options()
         ("follow,f", po::bool_switch(&follow_),
          "Print what comes as it comes, of every attempt, until the job is finished.")
         ("stderr", po::bool_switch(&stderr_),
-         "The standard error of the tasks instead.");
+         "The standard error of the tasks instead.")
+        ("to", po::value(&to_)->value_name("DIR"),
+         "Write files into DIR, which is made when it is missing. Files that are there are "
+         "replaced.")
+        ("state,s", po::value(&states_)->value_name("STATE"),
+         "Only tasks in this state, as with capstan tasks. Again for more.")
+        ("failed", po::bool_switch(&failed_),
+         "Only tasks that failed; as --state failed.")
+        ("json", po::bool_switch(&json_),
+         "With --to: what was written, as one JSON object.");
     // clang-format on
     set_examples(
         "  capstan logs 17.42\n"
         "  capstan logs -f last\n"
-        "  capstan logs --stderr 17.1-10\n");
-    set_exits(std::string(kPlainExits));
+        "  capstan logs --stderr 17.1-10\n"
+        "  capstan logs --to out --failed last\n");
+    set_exits(
+        "  0    done\n"
+        "  1    with --to: some output is not kept any more, or a file could not be written\n"
+        "  2    the command line cannot be meant; nothing was sent\n"
+        "  3    refused by the master: no such job, not yours, not this cluster's key\n"
+        "  75   no answer in time; try again\n");
   }
 
   Outcome<int> run(const Words& words) override {
+    const AttemptSelector named = TRY(parse_attempt_selector(words.positionals.front()));
+    if (named.selector.kind == Selector::Kind::All) {
+      return usage_error("'all' is more than one job: name one, as in 17 or last");
+    }
+    LogRequest request;
+    request.attempt = named.attempt;
+    request.states = TRY(wanted_states());
+    TRY(check(request));
     net::EventLoop loop;
     Interrupts interrupts;
     TRY(interrupts.install(loop));
     const auto client = TRY(connect(loop, *this, &interrupts));
-    LogRequest request;
-    request.target = TRY(resolve_one(*client, words.positionals.front()));
+    request.target = TRY(resolve(*client, {named.selector})).front();
+    if (!to_.empty()) return write_files(*client, request);
     request.stream = stderr_ ? Stream::Stderr : Stream::Stdout;
     msg::GetJob get;
     get.which.job = request.target.job;
@@ -313,6 +359,43 @@ class LogsVerb final : public Verb {
   }
 
  private:
+  Outcome<std::uint32_t> wanted_states() const {
+    std::uint32_t states = failed_ ? 1U << static_cast<unsigned>(TaskState::Failed) : 0;
+    for (const std::string& state : states_) {
+      const TaskState wanted = TRY(as_usage(parse_task_state(state), "--state"));
+      states |= 1U << static_cast<unsigned>(wanted);
+    }
+    return states;
+  }
+  [[nodiscard]] Outcome<void> check(const LogRequest& request) const {
+    if (follow_ && (request.attempt || request.states != 0 || !to_.empty())) {
+      return usage_error(
+          "-f shows every attempt as it comes: leave the attempt, --state, --to out");
+    }
+    if (json_ && to_.empty()) return usage_error("--json is for --to");
+    return {};
+  }
+  [[nodiscard]] Outcome<int> write_files(Client& client, const LogRequest& request) const {
+    LogFilesRequest files;
+    files.target = request.target;
+    files.attempt = request.attempt;
+    files.states = request.states;
+    files.dir = to_;
+    files.with_stdout = !stderr_;
+    const LogFilesSummary summary = TRY(write_log_files(client, files));
+    if (summary.tasks == 0) {
+      return fail_with(kExitRefused, fmt::format("job {} has no such task", summary.job.value));
+    }
+    Output out(STDOUT_FILENO);
+    if (json_) out.write(summary_json(summary));
+    TRY(out.flush());
+    if (!json_) fmt::print(stderr, "capstan logs: {}\n", summary_text(summary, to_));
+    return summary.gone == 0 ? kExitOk : kExitFailed;
+  }
+  std::string to_;
+  std::vector<std::string> states_;
+  bool failed_ = false;
+  bool json_ = false;
   bool follow_ = false;
   bool stderr_ = false;
 };

@@ -8,14 +8,17 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cli/args.h"
 #include "cli/output.h"
+#include "cli/settings.h"
 #include "cli/verb.h"
 #include "cli/verb_table.h"
 #include "common/base/config.h"
 #include "common/base/log.h"
+#include "common/model/parse.h"
 #include "common/wire/version.h"
 
 namespace capstan::cli {
@@ -79,9 +82,23 @@ Outcome<int> help(const Globals& globals, const std::vector<std::string>& verbs)
   return print(verb->help());
 }
 
+/// What stands before the verb, then the user's settings.
+Outcome<std::vector<config::Layer>> layers_of(const Verb& verb, const Globals& globals,
+                                              const config::Parsed& given) {
+  config::Layer before;
+  if (given.has("access")) before.push_back({"access", globals.common.access, "", true});
+  if (given.has("timeout")) {
+    before.push_back({"timeout", duration_text(globals.common.timeout), "", true});
+  }
+  std::vector<config::Layer> layers = TRY(Settings::read()).layers(verb);
+  layers.insert(layers.begin(), std::move(before));
+  return layers;
+}
+
 Outcome<int> dispatch(const CutLine& line, std::string& name) {
   Globals globals;
-  TRY(as_usage(config::parse(globals.options, line.globals, config::Positional::Allowed)));
+  const config::Parsed given =
+      TRY(as_usage(config::parse(globals.options, line.globals, config::Positional::Allowed)));
   if (globals.version) return print(fmt::format("capstan {}\n", kVersion));
   if (globals.common.help) return print(overview(globals));
   if (line.verb.empty()) { return usage_error("a verb is missing: capstan --help lists them"); }
@@ -89,8 +106,13 @@ Outcome<int> dispatch(const CutLine& line, std::string& name) {
   const auto verb = find_verb(line.verb);
   if (verb == nullptr) return no_such_verb(line.verb);
   name += " " + verb->name();
-  verb->common() = globals.common;
-  const Words words = TRY(verb->parse(line));
+  const auto layers = layers_of(*verb, globals, given);
+  if (!layers) {  // A broken file must not keep anybody from the manual.
+    const auto alone = verb->parse(line);
+    if (alone && verb->common().help) return print(verb->help());
+    return tl::unexpected<Failure>(layers.error());
+  }
+  const Words words = TRY(verb->parse(line, *layers));
   if (verb->common().help) return print(verb->help());
   return verb->run(words);
 }

@@ -27,13 +27,13 @@ std::string bar(std::uint64_t done, std::uint64_t all, std::size_t width) {
          std::string(width - std::min(filled, width), '-') + "]";
 }
 
+}  // namespace
+
 std::string rate_text(double per_second) {
   if (per_second >= 10) return fmt::format("{:.0f}/s", per_second);
   if (per_second >= 1) return fmt::format("{:.1f}/s", per_second);
   return fmt::format("{:.1f}/min", per_second * 60);
 }
-
-}  // namespace
 
 void Rate::add(TimePoint at, std::uint64_t finished) {
   // A retry opens finished tasks again: what was measured before says nothing then.

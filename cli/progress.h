@@ -32,6 +32,9 @@ class Rate {
   std::deque<Sample> samples_;
 };
 
+/// "41/s", "2.5/s", "12.0/min".
+std::string rate_text(double per_second);
+
 /// One line of at most `columns`, without colour. `per_second` 0: not known yet.
 std::string progress_text(const msg::JobView& job, double per_second, std::size_t columns);
 

@@ -31,7 +31,12 @@ void Verb::set_exits(std::string text) {
   page_.sections.push_back({"EXIT STATUS", std::move(text)});
 }
 
-Outcome<Words> Verb::parse(const CutLine& line) {
+Outcome<void> Verb::settle(const std::vector<config::Layer>& layers) {
+  TRY(as_usage(config::parse(options_, {}, config::Positional::Allowed, layers)));
+  return {};
+}
+
+Outcome<Words> Verb::parse(const CutLine& line, const std::vector<config::Layer>& layers) {
   const std::string look = " (see capstan help " + name_ + ")";
   std::vector<std::string> own = line.own;
   Words words;
@@ -44,8 +49,11 @@ Outcome<Words> Verb::parse(const CutLine& line) {
     words.command.assign(own.begin() + static_cast<std::ptrdiff_t>(cut), own.end());
     own.resize(cut);
   }
-  config::Parsed parsed = TRY(as_usage(config::parse(options_, own, config::Positional::Allowed)));
+  config::Parsed parsed =
+      TRY(as_usage(config::parse(options_, own, config::Positional::Allowed, layers)));
   words.given = std::move(parsed.given);
+  const auto access = parsed.settings.find("access");
+  common_.access_origin = access == parsed.settings.end() ? "" : access->second.origin;
   if (common_.help) return words;
   if (anywhere && !parsed.positional.empty()) {
     return usage_error("unexpected '" + printable(parsed.positional.front()) +

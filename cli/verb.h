@@ -47,10 +47,16 @@ class Verb {
   Verb& operator=(const Verb&) = delete;
 
   /// Sets the bound variables. One line that names the problem and the fix when it cannot be meant.
-  Outcome<Words> parse(const CutLine& line);
+  /// What is not typed comes from `layers`.
+  Outcome<Words> parse(const CutLine& line, const std::vector<config::Layer>& layers = {});
+  /// Sets the bound variables as `layers` say; nothing is typed.
+  Outcome<void> settle(const std::vector<config::Layer>& layers);
   /// The manual page.
   [[nodiscard]] std::string help() const { return config::help_text(page_, options_); }
   [[nodiscard]] const std::string& summary() const { return page_.summary; }
+  [[nodiscard]] const po::options_description& options() const { return options_; }
+  [[nodiscard]] const Shape& shape() const { return shape_; }
+  [[nodiscard]] const std::vector<std::string>& synopsis() const { return page_.synopsis; }
   /// "submit".
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] CommonOptions& common() { return common_; }

@@ -2,15 +2,21 @@
 #include "cli/verb_table.h"
 
 #include "cli/backup.h"
+#include "cli/completion.h"
+#include "cli/config.h"
 #include "cli/control.h"
 #include "cli/dev.h"
 #include "cli/events.h"
+#include "cli/key.h"
 #include "cli/lists.h"
 #include "cli/logs.h"
 #include "cli/purge.h"
 #include "cli/run.h"
 #include "cli/submit.h"
+#include "cli/top.h"
 #include "cli/wait.h"
+#include "cli/why.h"
+#include "cli/worker.h"
 
 namespace capstan::cli {
 namespace {
@@ -18,10 +24,11 @@ namespace {
 using Factory = std::unique_ptr<Verb> (*)();
 
 constexpr Factory kVerbs[] = {
-    make_submit_verb, make_run_verb,     make_jobs_verb,    make_job_verb,   make_tasks_verb,
-    make_logs_verb,   make_wait_verb,    make_cancel_verb,  make_pause_verb, make_resume_verb,
-    make_retry_verb,  make_workers_verb, make_status_verb,  make_dev_verb,   make_purge_verb,
-    make_events_verb, make_backup_verb,  make_restore_verb,
+    make_submit_verb,   make_run_verb,    make_jobs_verb,       make_job_verb,    make_tasks_verb,
+    make_attempts_verb, make_why_verb,    make_logs_verb,       make_wait_verb,   make_cancel_verb,
+    make_pause_verb,    make_resume_verb, make_retry_verb,      make_purge_verb,  make_workers_verb,
+    make_worker_verb,   make_status_verb, make_top_verb,        make_events_verb, make_key_verb,
+    make_config_verb,   make_dev_verb,    make_completion_verb, make_backup_verb, make_restore_verb,
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -61,6 +62,7 @@ struct Process {
   std::unique_ptr<BackupDoor> backups;
   std::unique_ptr<Server> server;
   std::vector<Member> members;
+  std::vector<net::Identity> own_keys;
   bool stopping = false;
   std::optional<Error> failed;
   TimePoint publish_at;
@@ -78,6 +80,7 @@ struct Process {
 
   Result<void> open_store();
   Result<void> open_sockets();
+  void admit(const std::map<std::string, KeyRow>& known);
   Result<void> open_threads();
   Result<void> begin();
   void say_ready() const;
@@ -111,10 +114,13 @@ Result<void> Process::open_store() {
 Result<void> Process::open_sockets() {
   const net::HostPort http_at = TRY(net::parse_address(options.http));
   context = std::make_unique<net::ZmqContext>();
-  ring.add({Role::Admin, dir->admin().name, dir->admin().keys.public_key});
-  ring.add({Role::Enrolment, "invitation", dir->invitation().keys.public_key});
-  for (const auto& [id, worker] : opened.state.workers)
-    ring.add({Role::Worker, worker.name, worker.public_key});
+  own_keys = {{Role::Admin, dir->admin().name, dir->admin().keys.public_key},
+              {Role::Enrolment, "invitation", dir->invitation().keys.public_key}};
+  for (const net::Identity& own : own_keys) ring.add(own);
+  for (const auto& [id, worker] : opened.state.workers) {
+    if (!worker.removed) ring.add({Role::Worker, worker.name, worker.public_key});
+  }
+  admit(opened.state.keys);
   net::ZmqListener::Handler handler;
   // Frames come in poll(), when the server is there.
   handler.on_frame = [this](net::PeerId peer, const net::Identity& identity,
@@ -124,6 +130,16 @@ Result<void> Process::open_sockets() {
                                         std::move(handler)));
   http = TRY(web::HttpServer::open({http_at.host, http_at.port}, clock));
   return {};
+}
+
+/// What an admin said of keys: those that are valid, and none that is not.
+void Process::admit(const std::map<std::string, KeyRow>& known) {
+  for (const auto& [public_key, key] : known) {
+    if (key.revoked_at.us == 0)
+      ring.add({key.role, key.name, public_key});
+    else
+      ring.remove(public_key);
+  }
 }
 
 Result<void> Process::open_threads() {
@@ -153,15 +169,21 @@ Result<void> Process::begin() {
       std::min(Micros(limits::kHeartbeatEvery), options.suspect_after / 4);
   server_options.retention = {options.retain, options.retain_jobs, options.retain_bytes};
   server_options.disk_reserve_bytes = options.disk_reserve_bytes;
+  server_options.own_keys = own_keys;
   const bool clean = opened.clean;
   const bool is_new = opened.meta.last_seq == Seq{};
   server = std::make_unique<Server>(
       std::move(server_options),
       Server::Doors{*store, *listener, *reads, *logs, *keys, *host, clock, backups.get()},
       std::move(opened), epoch);
-  // Those that enrolled in the journal's tail.
-  for (const auto& [id, worker] : server->queue().workers())
-    ring.add({Role::Worker, worker.row.name, worker.row.public_key});
+  // What changed in the journal's tail.
+  for (const auto& [id, worker] : server->queue().workers()) {
+    if (worker.row.removed)
+      ring.remove(worker.row.public_key);
+    else
+      ring.add({Role::Worker, worker.row.name, worker.row.public_key});
+  }
+  admit(server->queue().keys());
   TRY(server->turn());
   TRY(dir->tell_addresses(members));
   http->publish(server->status());
@@ -251,6 +273,7 @@ Result<void> run_master(const DaemonOptions& options) {
   }
   process.reads.reset();  // A reader would keep the WAL.
   process.backups.reset();
+  TRY(process.server->finish());
   TRY(process.store->close());
   log::info("master.stopped", {{"seq", process.server->committed().value}});
   return {};

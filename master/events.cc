@@ -87,6 +87,22 @@ struct EntryLog {
   void operator()(const cmd::WorkerLeft& c) const {
     worker_event("worker.left", c.worker, "goodbye");
   }
+  void admin_event(std::string_view event, const Asked& asked, const std::string& of) const {
+    log::info(event, {{"name", printable(of)},
+                      {"by", asked.owner},
+                      {"request", asked.request.hex()},
+                      {"seq", seq()},
+                      {"epoch", epoch()}});
+  }
+  void operator()(const cmd::WorkersDrained& c) const {
+    for (const WorkerId worker : c.workers)
+      admin_event(c.drained ? "worker.drained" : "worker.resumed", c.asked, name(worker));
+  }
+  void operator()(const cmd::WorkersRemoved& c) const {
+    for (const WorkerId worker : c.workers) admin_event("worker.removed", c.asked, name(worker));
+  }
+  void operator()(const cmd::KeyAdded& c) const { admin_event("key.added", c.asked, c.name); }
+  void operator()(const cmd::KeyRevoked& c) const { admin_event("key.revoked", c.asked, c.name); }
   void operator()(const cmd::TasksAssigned& c) const {
     if (!log::is_enabled(log::Level::Debug)) return;
     for (const TaskIndex task : c.tasks)

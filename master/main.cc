@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "common/base/config.h"
+#include "common/base/config_file.h"
 #include "common/base/dirs.h"
 #include "common/base/log.h"
 #include "common/model/parse.h"
@@ -115,7 +115,9 @@ config::Page manual() {
       "The first start in an empty directory makes the keys. DIR/admin.access is what 'capstan' "
       "needs (on this machine it finds it by itself), DIR/worker.access is the invitation of "
       "workers: copy it to their machines. Whoever has one of these files may come in, so keep "
-      "them private.";
+      "them private.\n\n"
+      "What is not said here comes from the environment (CAPSTAN_MASTER_LOST_AFTER=2m), then from "
+      "the file DIR/config (lost-after = 2m, a line for each option, # for comments).";
   page.sections = {{"EXIT STATUS",
                     " 0   it was told to end\n"
                     " 2   a wrong option, or a directory that is none of a master's\n"
@@ -186,7 +188,11 @@ std::optional<int> run_backup_command(const CommandLine& line) {
 int run(const std::vector<std::string>& args) {
   CommandLine line;
   const config::po::options_description options = describe(line);
-  if (const auto parsed = config::parse(options, args); !parsed) return complain(parsed.error());
+  const auto find_dir = [&line]() -> Result<std::string> {
+    if (line.daemon.dir.empty()) line.daemon.dir = TRY(default_state_dir("master"));
+    return line.daemon.dir;
+  };
+  const auto parsed = config::parse_program({options, "CAPSTAN_MASTER_", find_dir}, args);
   if (line.help) {
     fmt::print("{}", config::help_text(manual(), options));
     return 0;
@@ -195,15 +201,11 @@ int run(const std::vector<std::string>& args) {
     fmt::print("capstan-master {}\n", kVersion);
     return 0;
   }
+  if (!parsed) return complain(parsed.error());
   log::configure(line.log_level, line.log_format);
   if (const auto done = run_backup_command(line)) return *done;
   line.daemon.advertise = split_commas(line.advertise);
   if (const auto valid = check(line.daemon); !valid) return complain(valid.error());
-  if (line.daemon.dir.empty()) {
-    Result<std::string> dir = default_state_dir("master");
-    if (!dir) return complain(dir.error());
-    line.daemon.dir = *dir;
-  }
   if (const auto ended = run_master(line.daemon); !ended) return complain(ended.error());
   return 0;
 }

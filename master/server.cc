@@ -40,6 +40,25 @@ Queue replay(store::Opened& opened, QueueMutant mutant, RowChanges& rows) {
   return queue;
 }
 
+/// Whoever reads the tables finds there all that is durable.
+class CurrentReads final : public api::Reads {
+ public:
+  CurrentReads(api::Ledger& ledger, store::Store& store, api::Reads& reads)
+      : ledger_(ledger), store_(store), reads_(reads) {}
+  void post(Question question) override {
+    if (result_) result_ = ledger_.bring_up(store_);
+    if (result_) reads_.post(std::move(question));
+  }
+  /// An error is the store's: fatal.
+  [[nodiscard]] const Result<void>& result() const { return result_; }
+
+ private:
+  api::Ledger& ledger_;
+  store::Store& store_;
+  api::Reads& reads_;
+  Result<void> result_;
+};
+
 /// It acts on rows of finished jobs that are in the tables.
 bool needs_tables(const msg::Body& body) {
   const auto* control = std::get_if<msg::Control>(&body);
@@ -65,6 +84,8 @@ std::string role_reason(Role role, const msg::Body& body) {
     reason += "; a worker enrols with the master's worker.access";
   if (std::holds_alternative<msg::ClientHello>(body))
     reason += "; a command line needs an access file like the master's admin.access";
+  if (role == Role::User && api::message_rule(body).roles == api::role_bit(Role::Admin))
+    reason = "only an admin's key may do this";
   return reason;
 }
 
@@ -82,6 +103,7 @@ struct Server::Impl {
   Doors doors;
   RowChanges replayed;  ///< Of the journal's tail: to be written before anything else.
   api::Ledger ledger;
+  CurrentReads current_reads;
   api::Sessions sessions;
   api::WorkerApi workers;
   api::ClientApi clients;
@@ -105,16 +127,18 @@ struct Server::Impl {
       : options(std::move(o)),
         doors(d),
         ledger(replay(opened, options.mutant, replayed), epoch, d.clock),
+        current_reads(ledger, d.store, d.reads),
         sessions(d.listener,
                  api::Cluster{opened.meta.cluster, opened.meta.generation, options.node,
                               options.members, options.members_version, options.heartbeat_every},
                  epoch),
         workers(api::WorkerApi::Parts{ledger, sessions, d.store, d.keys, d.host}),
-        clients(ledger, sessions, d.store),
-        reads(api::ReadsApi::Parts{ledger, sessions, clients, d.reads, options.silence}),
-        watches(ledger, sessions, d.reads),
+        clients(
+            api::ClientApi::Parts{ledger, sessions, d.store, current_reads, options.own_keys}),
+        reads(api::ReadsApi::Parts{ledger, sessions, clients, current_reads, options.silence}),
+        watches(ledger, sessions, current_reads),
         logs(api::LogsApi::Parts{ledger, sessions, d.logs, reads, watches}),
-        retention(api::Retention::Parts{ledger, d.reads, d.logs, d.store, options.retention}),
+        retention(api::Retention::Parts{ledger, current_reads, d.logs, d.store, options.retention}),
         backups(api::BackupsApi::Parts{ledger, sessions, d.backups}),
         began_at(ledger.at()),
         turned_at(ledger.at()),
@@ -126,6 +150,7 @@ struct Server::Impl {
 
   Result<void> turn();
   Result<void> begin_reign();
+  Result<void> bring_up_tables();
   void forgive_sleep();
   Result<void> take_messages();
   Result<void> dispatch(Frame& frame);
@@ -187,6 +212,12 @@ struct InSession {
   Done operator()(msg::ListWorkers& m) { return reads.on_list_workers(session, m), Done{}; }
   Done operator()(msg::ListEvents& m) { return reads.on_list_events(session, m), Done{}; }
   Done operator()(msg::ReadBackup& m) { return backups.on_read(session, m), Done{}; }
+  Done operator()(msg::ListAttempts& m) { return reads.on_list_attempts(session, m), Done{}; }
+  Done operator()(msg::Why& m) { return reads.on_why(session, m), Done{}; }
+  Done operator()(msg::WorkerControl& m) { return clients.on_worker_control(session, m); }
+  Done operator()(msg::KeyAdd& m) { return clients.on_key_add(session, m); }
+  Done operator()(msg::KeyRevoke& m) { return clients.on_key_revoke(session, m); }
+  Done operator()(msg::ListKeys& m) { return clients.on_list_keys(session, m), Done{}; }
   Done operator()(msg::GetStatus& m) {
     status.query = m.query;
     return reads.on_status(session, std::move(status)), Done{};
@@ -232,8 +263,11 @@ void Server::on_closed(net::PeerId peer) {
 Result<void> Server::Impl::take_messages() {
   for (std::size_t taken = 0; taken < limits::kMessagesPerTurn && !inbox.empty(); ++taken) {
     if (ledger.is_full()) break;
-    // What this batch changed must be there first.
-    if (needs_tables(inbox.front().message.body) && !ledger.empty()) break;
+    if (needs_tables(inbox.front().message.body)) {
+      // What this batch changed must be there first.
+      if (!ledger.empty()) break;
+      TRY(ledger.bring_up(doors.store));
+    }
     Frame frame = std::move(inbox.front());
     inbox.pop_front();
     if (frame.closed)
@@ -268,6 +302,14 @@ Result<void> Server::Impl::dispatch(Frame& frame) {
 }
 
 Result<void> Server::Impl::dispatch_hello(Frame& frame) {
+  const auto& keys = ledger.queue().keys();
+  if (const auto key = keys.find(frame.identity.public_key);
+      key != keys.end() && key->second.revoked_at.us != 0) {
+    // It was let in before, and its frames were waiting here.
+    sessions.refuse(frame.peer, Errc::NotAllowed,
+                    "the key of " + key->second.name + " was revoked by " + key->second.revoked_by);
+    return {};
+  }
   if (auto* hello = std::get_if<msg::WorkerHello>(&frame.message.body))
     workers.on_hello(frame.peer, frame.identity, std::move(*hello));
   else if (const auto* enrol = std::get_if<msg::Enrol>(&frame.message.body))
@@ -284,6 +326,8 @@ Result<void> Server::Impl::turn() {
   sessions.set_now(ledger.at());
   forgive_sleep();
   if (!std::exchange(began, true)) TRY(begin_reign());
+  if (clients.has_read()) TRY(ledger.bring_up(doors.store));
+  TRY(clients.take_read());
   TRY(take_messages());
   plan();
   retention.step();
@@ -291,21 +335,30 @@ Result<void> Server::Impl::turn() {
   workers.follow(watches.followed());
   reads.post_pending();
   TRY(retention.after_write());
+  clients.post_pending();
   logs.retry(ledger.at());
   watches.pump(ledger.at());
   keep_time();
   sweep();
+  TRY(bring_up_tables());
   steady_turned_at = doors.clock.now();
   return {};
 }
 
-/// A batch of several parts may have been cut off between two of them: the journal has the first
-/// ones, the tables nothing of them.
+/// The journal may have more than the tables: what was deferred, or the first parts of a batch.
 Result<void> Server::Impl::begin_reign() {
   if (!replayed.empty())
     TRY(doors.store.flush(std::exchange(replayed, {}), ledger.queue().last_seq()));
   ledger.commit(cmd::ReignBegan{options.node});
   return {};
+}
+
+/// Last in a turn: nobody waits for it.
+Result<void> Server::Impl::bring_up_tables() {
+  TRY(current_reads.result());
+  if (ledger.at() < ledger.bring_up_due()) return {};
+  TRY(ledger.bring_up(doors.store));
+  return doors.store.maintain();
 }
 
 /// A master that was stopped, or stuck in a write, heard nobody: that is not their silence.
@@ -333,6 +386,7 @@ Result<void> Server::Impl::write_and_tell() {
     log_written(written, ledger.queue());
     watches.on_committed(written.rows, written.upto);
     for (const auto& [job, row] : written.rows.deleted) logs.forget(job);
+    if (!written.in_tables) ledger.defer(std::move(written.rows));
   }
   for (api::Held& held : written.held) TRY(tell(held));
   if (wrote) TRY(doors.store.maintain());
@@ -476,11 +530,16 @@ Result<void> Server::turn() {
   return impl_->turn();
 }
 
+Result<void> Server::finish() {
+  return impl_->ledger.bring_up(impl_->doors.store);
+}
+
 TimePoint Server::next_deadline() const {
   const Impl& s = *impl_;
-  if (!s.inbox.empty() || !s.began) return s.doors.clock.now();
-  return s.ledger.steady(std::min({s.beat_at, s.plan_at, s.suspect_at, s.watches.next_due(),
-                                   s.logs.next_retry(), s.retention.next_due()}));
+  if (!s.inbox.empty() || !s.began || s.clients.has_read()) return s.doors.clock.now();
+  return s.ledger.steady(
+      std::min({s.beat_at, s.plan_at, s.suspect_at, s.watches.next_due(), s.logs.next_retry(),
+                s.retention.next_due(), s.ledger.bring_up_due()}));
 }
 
 std::size_t Server::inbox_size() const {

@@ -45,6 +45,7 @@ class Server {
     /// smaller of 5 % and 1 GiB.
     std::uint64_t disk_reserve_bytes = 0;
     api::Retention::Policy retention{};
+    std::vector<net::Identity> own_keys{};  ///< That this master made: its admin's, the invitation.
     QueueMutant mutant = QueueMutant::None;  ///< tests/sim only.
   };
   /// All outlive the server. `reads`, `logs`: their completions must not run after its end.
@@ -74,6 +75,8 @@ class Server {
   /// One turn, as above. An error is the end: the caller leaves at once (exit 70), without
   /// sending anything more; what was not acknowledged may have happened or not.
   [[nodiscard]] Result<void> turn();
+  /// Before the store is closed: leaves nothing behind the tables.
+  [[nodiscard]] Result<void> finish();
   /// Call turn() then, or when a frame or completion arrived. Steady time of `clock`.
   [[nodiscard]] TimePoint next_deadline() const;
 

@@ -25,11 +25,11 @@ bool exists(const std::string& path) {
   return ::access(path.c_str(), F_OK) == 0;
 }
 
-/// A first start that was cut short may leave the first four (whole, or while they were written); a
-/// new file system brings the last.
+/// A first start that was cut short may leave the first four (whole, or while they were written);
+/// `config` is put there by a person; a new file system brings the last.
 bool is_ours(std::string_view name) {
-  constexpr std::array<std::string_view, 5> kOurs = {"master.lock", "master.key", "admin.access",
-                                                     "worker.access", "lost+found"};
+  constexpr std::array<std::string_view, 6> kOurs = {"master.lock",   "master.key", "admin.access",
+                                                     "worker.access", "config",     "lost+found"};
   return std::any_of(kOurs.begin(), kOurs.end(),
                      [&](std::string_view ours) { return name.starts_with(ours); });
 }

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "common/base/config.h"
+#include "common/base/config_file.h"
 #include "common/base/dirs.h"
 #include "common/base/log.h"
 #include "common/model/parse.h"
@@ -83,7 +83,9 @@ config::Page manual() {
       "is ready. Start as many as you like on a machine, each with a directory of its own.\n\n"
       "It dials out to the master, so a firewall needs no opening here. Tasks run as the account "
       "that runs it: do not run it as root. Results are kept in its directory until the master has "
-      "them, also while no master answers. A second SIGTERM ends running tasks at once.";
+      "them, also while no master answers. A second SIGTERM ends running tasks at once.\n\n"
+      "What is not said here comes from the environment (CAPSTAN_WORKER_CPUS=4), then from the "
+      "file DIR/config (cpus = 4, a line for each option, # for comments).";
   page.sections = {
       {"EXIT STATUS",
        " 0   it was told to stop\n"
@@ -143,8 +145,19 @@ int run(const std::vector<std::string>& args, unsigned user_umask) {
   const config::po::options_description options = describe(line);
   config::po::options_description all;
   all.add(options).add_options()("agent", config::po::value(&line.worker.cookie));
-  const auto parsed = config::parse(all, args);
-  if (!parsed) return complain(parsed.error());
+  const auto find_dir = [&line]() -> Result<std::string> {
+    WorkerOptions& worker = line.worker;
+    if (worker.dir.empty()) {
+      worker.dir =
+          TRY(default_state_dir("worker-" + (worker.name.empty() ? host_name() : worker.name)));
+    }
+    return worker.dir;
+  };
+  // An agent gets everything from its shepherd.
+  const bool is_agent = std::find(args.begin(), args.end(), "--agent") != args.end();
+  const auto parsed = is_agent
+                          ? config::parse(all, args)
+                          : config::parse_program({options, "CAPSTAN_WORKER_", find_dir}, args);
   if (line.help) {
     fmt::print("{}", config::help_text(manual(), options));
     return 0;
@@ -153,9 +166,10 @@ int run(const std::vector<std::string>& args, unsigned user_umask) {
     fmt::print("capstan-worker {}\n", kVersion);
     return 0;
   }
+  if (!parsed) return complain(parsed.error());
   log::configure(line.worker.log_level, line.worker.log_format);
   if (const auto completed = complete(line.worker); !completed) return complain(completed.error());
-  return parsed->has("agent") ? run_agent(line.worker) : run_shepherd(line.worker);
+  return is_agent ? run_agent(line.worker) : run_shepherd(line.worker);
 }
 
 }  // namespace

@@ -143,7 +143,6 @@ Result<void> ShepherdShell::open_spool() {
   machine_.emplace(shepherd::Config{.instance = Instance::random(),
                                     .cpus = options_.cpus,
                                     .mem_bytes = options_.mem_bytes,
-                                    .cpu_ids = cpus_.cpus(),
                                     .grace = options_.grace,
                                     .kill_grace = options_.kill_grace},
                    std::move(contents.items), contents.generation);
@@ -170,7 +169,8 @@ Result<void> ShepherdShell::open_runner() {
                                      .jobs_dir = options_.jobs_dir(),
                                      .cookie = cookie_,
                                      .umask = static_cast<mode_t>(options_.user_umask),
-                                     .default_signals = ignored_signals_},
+                                     .default_signals = ignored_signals_,
+                                     .cpu_ids = cpus_.cpus()},
                                     clock_, std::move(handler)));
   return {};
 }
@@ -357,7 +357,7 @@ void ShepherdShell::execute(shepherd::SpoolAppend& append) {
 }
 
 void ShepherdShell::execute(shepherd::SpoolAcked& acked) {
-  for (const AttemptKey& key : acked.keys) spool_->acked(key);
+  spool_->acked(acked.keys);
 }
 void ShepherdShell::execute(shepherd::SpoolDelivered& delivered) {
   spool_->delivered(delivered.key, delivered.stream);

@@ -92,7 +92,8 @@ std::string bare(const std::string& option) {
 /// "FILE:3: " when the option's value comes from there.
 std::string whence(const Parsed& parsed, const std::string& option) {
   const auto found = parsed.settings.find(option);
-  return found == parsed.settings.end() ? "" : found->second.origin + ": ";
+  const bool has_origin = found != parsed.settings.end() && !found->second.origin.empty();
+  return has_origin ? found->second.origin + ": " : "";
 }
 
 /// Changes of one letter (another, one more, one less, two swapped) between two words.

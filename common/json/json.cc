@@ -46,6 +46,9 @@ std::string one_line(const Json& object) {
 }  // namespace
 
 std::string line(const msg::JobView& job) {
+  Json tags = Json::array(), waits_for = Json::array();
+  for (const std::string& tag : job.tags) tags.push_back(shown(tag));
+  for (const JobId other : job.waits_for) waits_for.push_back(other.value);
   return one_line({{"id", job.id.value},
                    {"name", shown(job.name)},
                    {"owner", shown(job.owner)},
@@ -58,7 +61,11 @@ std::string line(const msg::JobView& job) {
                    {"priority", job.priority},
                    {"cpus", job.cpus},
                    {"command", shown(job.command)},
-                   {"reason", shown_or_null(job.reason)}});
+                   {"reason", shown_or_null(job.reason)},
+                   {"mem_bytes", or_null(job.mem_bytes != 0, job.mem_bytes)},
+                   {"tags", std::move(tags)},
+                   {"begin_at", time_or_null(job.begin_at)},
+                   {"waits_for", std::move(waits_for)}});
 }
 
 std::string line(const msg::TaskView& task) {
@@ -88,7 +95,9 @@ std::string line(const msg::WorkerView& worker) {
                    {"address", shown(worker.address)},
                    {"last_heard_s", or_null(heard, seconds(worker.last_heard_ago))},
                    {"queued", worker.queued},
-                   {"note", shown_or_null(worker.note)}});
+                   {"note", shown_or_null(worker.note)},
+                   {"mem_bytes", or_null(worker.mem_bytes != 0, worker.mem_bytes)},
+                   {"mem_assigned_bytes", worker.mem_assigned_bytes}});
 }
 
 std::string line(const msg::EventView& event) {
@@ -122,6 +131,58 @@ std::string line(const msg::StatusReply& status) {
                    {"database_bytes", status.database_bytes},
                    {"disk_free_bytes", status.disk_free_bytes},
                    {"alarms", std::move(alarms)}});
+}
+
+std::string line(JobId job, TaskIndex task, const msg::WhyReply& why) {
+  Json workers = Json::array();
+  for (const msg::WorkerVerdict& one : why.workers)
+    workers.push_back(
+        {{"worker", shown(one.worker)}, {"fits", one.fits}, {"reason", shown(one.reason)}});
+  return one_line({{"job", job.value},
+                   {"task", task.value},
+                   {"state", to_string(why.state)},
+                   {"reason", shown_or_null(why.reason)},
+                   {"workers", std::move(workers)}});
+}
+
+std::string line(JobId job, const msg::AttemptView& attempt) {
+  const msg::TaskView& view = attempt.view;
+  const bool ended = view.ended && !attempt.running;
+  const bool exited = ended && (view.end == EndClass::Success || view.end == EndClass::Exit);
+  return one_line({{"job", job.value},
+                   {"task", view.task.value},
+                   {"attempt", view.attempt.value},
+                   {"worker", shown_or_null(view.worker)},
+                   {"class", or_null(ended, to_string(view.end))},
+                   {"exit_code", or_null(exited, view.exit_code)},
+                   {"signal", or_null(ended && view.signal != 0, view.signal)},
+                   {"reason", shown_or_null(ended ? reason_of(view) : "")},
+                   {"assigned_at", time_or_null(attempt.assigned_at)},
+                   {"started_at", time_or_null(view.started_at)},
+                   {"finished_at", time_or_null(view.finished_at)},
+                   {"wall_s", or_null(ended, seconds(view.wall))},
+                   {"cpu_s", or_null(ended, seconds(view.cpu))},
+                   {"max_rss_bytes", or_null(ended, view.max_rss_bytes)},
+                   {"late", attempt.late},
+                   {"running", attempt.running}});
+}
+
+std::string line(const msg::KeyView& key) {
+  return one_line({{"name", shown(key.name)},
+                   {"role", to_string(key.role)},
+                   {"public_key", shown(key.public_key)},
+                   {"added_at", time_or_null(key.added_at)},
+                   {"added_by", shown_or_null(key.added_by)}});
+}
+
+std::string line_of_workers(const std::vector<std::string>& names, std::uint64_t changed) {
+  Json workers = Json::array();
+  for (const std::string& name : names) workers.push_back(shown(name));
+  return one_line({{"workers", std::move(workers)}, {"changed", changed}});
+}
+
+std::string quoted(std::string_view text) {
+  return one_line(shown(text));
 }
 
 std::string reason_of(const msg::TaskView& task) {

@@ -166,7 +166,11 @@ inline constexpr auto kWatchPace = 100ms;  ///< Progress is told at most this of
 // --- Storage -------------------------------------------------------------------------------------
 inline constexpr std::size_t kWalCheckpointBytes = 64 * 1024 * 1024;
 inline constexpr std::size_t kBallastBytes = 16 * 1024 * 1024;  ///< Deleted when the disk is full.
-inline constexpr auto kIdleFlush = 200ms;                       ///< Committed rows not yet written.
+/// Rows that are in the journal wait so long for others before they go into the tables …
+inline constexpr auto kIdleFlush = 200ms;
+/// … or until they are so many (some 8 MiB; 20 ms to write), or have so much text.
+inline constexpr std::size_t kDeferredRows = 16'384;
+inline constexpr std::size_t kDeferredBytes = 4 * 1024 * 1024;
 inline constexpr std::uint64_t kJournalBytesKept = 1ULL << 30;
 inline constexpr std::uint32_t kSchemaVersion = 1;
 inline constexpr std::uint32_t kEntryLevel = 1;

@@ -142,6 +142,17 @@ Result<std::vector<IndexRange>> parse_ranges(std::string_view text) {
   return ranges;
 }
 
+/// What stands behind the dot of a selector.
+Result<std::vector<IndexRange>> parse_tasks(std::string_view selector, std::string_view tasks) {
+  if (tasks.find('.') != std::string_view::npos) {
+    return invalid(fmt::format(
+        "{} is one attempt: name the task, as in 17.42 (logs takes attempts)", quoted(selector)));
+  }
+  auto ranges = parse_ranges(tasks);
+  if (!ranges) return fail(std::move(ranges).error(), "tasks of " + quoted(selector));
+  return ranges;
+}
+
 }  // namespace
 
 Result<Micros> parse_duration(std::string_view text) {
@@ -210,6 +221,9 @@ Result<ArraySpec> parse_array(std::string_view text) {
 
 Result<Selector> parse_selector(std::string_view text) {
   if (text == "last") return Selector{Selector::Kind::Last, {}, {}};
+  if (text.starts_with("last.")) {
+    return Selector{Selector::Kind::Last, {}, TRY(parse_tasks(text, text.substr(5)))};
+  }
   if (text == "all") return Selector{Selector::Kind::All, {}, {}};
   Selector selector;
   std::string_view rest = text;
@@ -219,11 +233,7 @@ Result<Selector> parse_selector(std::string_view text) {
     return invalid(fmt::format("bad job {}: use 17, 17.42, 17.1-100, last or all", quoted(text)));
   }
   selector.job = JobId(*job);
-  if (has_tasks) {
-    auto ranges = parse_ranges(rest);
-    if (!ranges) return fail(std::move(ranges).error(), "tasks of " + quoted(text));
-    selector.tasks = *std::move(ranges);
-  }
+  if (has_tasks) selector.tasks = TRY(parse_tasks(text, rest));
   return selector;
 }
 

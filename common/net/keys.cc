@@ -207,7 +207,7 @@ Result<Access> read_access(const std::string& path) {
   return access;
 }
 
-Result<void> write_access(const std::string& path, const Access& access) {
+std::string access_text(const Access& access) {
   std::string text = "# Access to a Capstan cluster. It holds a secret key: keep it private.\n";
   text += "cluster = " + access.cluster.hex() + "\n";
   text += "role = " + std::string(to_string(access.role)) + "\n";
@@ -221,7 +221,11 @@ Result<void> write_access(const std::string& path, const Access& access) {
     }
     text += "\n";
   }
-  return write_file_durably(path, text, 0600);
+  return text;
+}
+
+Result<void> write_access(const std::string& path, const Access& access) {
+  return write_file_durably(path, access_text(access), 0600);
 }
 
 Result<void> write_file_durably(const std::string& path, const std::string& content,

@@ -35,6 +35,8 @@ struct Access {
 /// Errors name the file and the line. A file that others may read is refused with the way out
 /// (chmod 600), unless its role is Enrolment (then it is a warning of the caller's choice).
 Result<Access> read_access(const std::string& path);
+/// The text of such a file.
+std::string access_text(const Access& access);
 Result<void> write_access(const std::string& path, const Access& access);
 
 /// Atomic replacement of a file by `content`, durable when it returns.

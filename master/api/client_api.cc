@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "common/base/bytes.h"
 #include "common/model/job.h"
 #include "common/model/limits.h"
 
@@ -95,6 +96,15 @@ void ClientApi::deny(const Session& session, const RequestId& request, Errc code
   waiting_.erase(Asked{session.identity.name, request});
   settle(session.id, request);
   ledger_.hold(session.id, msg::Denied{request, 0, code, std::move(reason)});
+}
+
+void ClientApi::refuse(const Asked& asked, const Error& error) {
+  const auto it = waiting_.find(asked);
+  if (it == waiting_.end()) return;
+  if (const Session* session = sessions_.find(it->second.session))
+    deny(*session, asked.request, error.code, error.message);
+  else
+    waiting_.erase(it);
 }
 
 void ClientApi::on_hello(net::PeerId peer, const net::Identity& identity) {
@@ -350,15 +360,20 @@ void ClientApi::tell(const effect::PartAccepted& effect) {
 std::string ClientApi::warning_for(JobId id) const {
   const Job* job = ledger_.queue().find_job(id);
   if (job == nullptr) return "";
-  std::uint32_t most = 0;
+  // The same words of size as `why` has for each worker (obstacle.h).
+  bool is_any_up = false, has_cpus = false, has_both = false;
   for (const auto& [worker_id, worker] : ledger_.queue().workers()) {
-    if (worker.row.present) most = std::max(most, worker.row.cpus);
+    if (!worker.row.present) continue;
+    is_any_up = true;
+    has_cpus = has_cpus || worker.row.cpus >= job->spec->cpus;
+    const bool fits = worker.row.mem_bytes >= job->spec->mem_bytes;
+    has_both = has_both || (fits && worker.row.cpus >= job->spec->cpus);
   }
-  if (most == 0) return "no worker is connected: the job waits for one";
-  if (most < job->spec->cpus)
-    return "no connected worker has " + std::to_string(job->spec->cpus) +
-           " cpus: the job waits for one";
-  return "";
+  if (!is_any_up) return "no worker is connected: the job waits for one";
+  if (has_both) return "";
+  std::string size = std::to_string(job->spec->cpus) + (job->spec->cpus == 1 ? " cpu" : " cpus");
+  if (has_cpus) size += " and " + size_text(job->spec->mem_bytes) + " of memory";
+  return "no connected worker has " + size + ": the job waits for one";
 }
 
 Result<std::optional<JobId>> ClientApi::last_job_of(const std::string& owner) {

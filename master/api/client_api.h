@@ -15,12 +15,14 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/wire/message.h"
+#include "master/api/doors.h"
 #include "master/api/ledger.h"
 #include "master/api/session.h"
 #include "master/core/command.h"
@@ -32,8 +34,24 @@ namespace capstan::api {
 
 class ClientApi {
  public:
-  ClientApi(Ledger& ledger, Sessions& sessions, store::Store& store)
-      : ledger_(ledger), sessions_(sessions), store_(store) {}
+  /// `own_keys`: those that the master made for itself, which are in no table.
+  struct Parts {
+    Ledger& ledger;
+    Sessions& sessions;
+    store::Store& store;
+    Reads& reads;
+    std::vector<net::Identity> own_keys;
+  };
+  explicit ClientApi(Parts parts)
+      : ledger_(parts.ledger),
+        sessions_(parts.sessions),
+        store_(parts.store),
+        reads_(parts.reads),
+        own_keys_(std::move(parts.own_keys)) {}
+
+  /// Tasks that one request may give a row each: all in one transaction (0.3 GB of memory). A whole
+  /// job that nobody touched costs nothing like that.
+  static constexpr std::uint64_t kTasksMax = 1'000'000;
 
   void on_hello(net::PeerId peer, const net::Identity& identity);
   [[nodiscard]] Result<void> on_open(const Session& session, msg::SubmitOpen open);
@@ -49,6 +67,18 @@ class ClientApi {
   }
   /// So long before now, as entries count it: no change of the clock moves it.
   [[nodiscard]] WallTime wall_before(Micros age) const;
+  // An admin's (client_admin.cc).
+  [[nodiscard]] Result<void> on_worker_control(const Session& session,
+                                               const msg::WorkerControl& control);
+  [[nodiscard]] Result<void> on_key_add(const Session& session, const msg::KeyAdd& add);
+  [[nodiscard]] Result<void> on_key_revoke(const Session& session, const msg::KeyRevoke& revoke);
+  void on_list_keys(const Session& session, const msg::ListKeys& question);
+  /// At the beginning of a turn: carries out a retry whose finished jobs were read, one a turn. It
+  /// moves rows that are in the tables, so the batch must be empty.
+  [[nodiscard]] Result<void> take_read();
+  [[nodiscard]] bool has_read() const { return !read_.empty(); }
+  /// Behind the write: asks the tables for what the retries of this turn need.
+  void post_pending();
   /// Its session is over: nobody waits there any more.
   void on_ended(SessionId session);
 
@@ -91,6 +121,14 @@ class ClientApi {
     Bytes chunk;
   };
   using MakeStaged = std::function<Result<Staged>(const SubmissionRow&)>;
+  using Reopened = std::map<JobId, cmd::JobReopened>;
+  struct Retry {
+    std::vector<Target> targets;
+    unsigned states = 0;       ///< A bit for each TaskState that is done again.
+    std::set<JobId> finished;  ///< Of the targets: to be read.
+    bool is_stale = false;     ///< One of them was opened since it was asked for.
+    std::optional<Result<Reopened>> read;
+  };
 
   Asked ask(const Session& session, const RequestId& request);
   /// The submission that is open under `asked`. None: it was answered, or refused now.
@@ -116,6 +154,7 @@ class ClientApi {
   [[nodiscard]] Result<Result<Ended>> find_ended(const net::Identity& identity,
                                                  const JobSpec& spec);
   [[nodiscard]] Result<std::optional<store::Store::JobOutline>> outline_of(JobId job);
+  [[nodiscard]] const net::Identity* own_key(const std::string& name) const;
 
   [[nodiscard]] Result<Targets> resolve(const Session& session, const msg::Control& control);
   [[nodiscard]] Result<void> resolve_one(const Session& session, const Selector& selector,
@@ -126,13 +165,23 @@ class ClientApi {
   /// One of them: what JobsDeleted says of it, or why it is refused.
   [[nodiscard]] Result<Result<cmd::JobsDeleted::One>> deletable(const Session& session,
                                                                 const Selector& selector);
-  [[nodiscard]] Result<std::optional<Error>> retry(const Asked& asked, msg::Verb verb,
-                                                   const std::vector<Target>& targets);
+  [[nodiscard]] Result<void> retry(const Asked& asked, msg::Verb verb, std::vector<Target> targets);
+  /// Why it cannot be done, if so.
+  [[nodiscard]] Result<std::optional<Error>> find_fault(const Retry& retry, const Reopened& jobs);
+  [[nodiscard]] Result<void> commit_retry(const Asked& asked, const Retry& retry,
+                                          const Reopened& jobs);
+  /// Denies, when whoever asked is still there.
+  void refuse(const Asked& asked, const Error& error);
 
   Ledger& ledger_;
   Sessions& sessions_;
   store::Store& store_;
+  Reads& reads_;
+  std::vector<net::Identity> own_keys_;
   std::map<Asked, Waiting> waiting_;
+  std::map<Asked, Retry> retries_;                      ///< Of finished jobs, on their way.
+  std::vector<Asked> unposted_;                         ///< Of these: not asked for yet …
+  std::deque<Asked> read_;                              ///< … and read.
   std::map<SessionId, std::deque<RequestId>> settled_;  ///< At most kSettledKept each.
   static constexpr std::size_t kSettledKept = 256;
 };

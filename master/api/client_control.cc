@@ -17,9 +17,6 @@ constexpr std::uint64_t kSpansMax = 16'384;
 /// Selectors of one request, and jobs that they may name: a Done lists them in one message.
 constexpr std::size_t kSelectorsMax = 16'384;
 constexpr std::size_t kJobsMax = 100'000;
-/// Single tasks that one request may touch: each gets a row, all in one transaction (0.3 GB of
-/// memory). A whole job costs nothing like that.
-constexpr std::uint64_t kTasksMax = 1'000'000;
 
 std::optional<std::vector<IndexSpan>> spans_of(const std::vector<IndexRange>& ranges) {
   std::vector<IndexSpan> spans;
@@ -45,17 +42,6 @@ std::optional<std::vector<IndexSpan>> spans_of(const std::vector<IndexRange>& ra
   return merged;
 }
 
-constexpr unsigned bit(TaskState state) {
-  return 1U << static_cast<unsigned>(state);
-}
-
-unsigned states_of(msg::Verb verb) {
-  const unsigned failed = bit(TaskState::Failed) | bit(TaskState::Skipped);
-  return verb == msg::Verb::RetryFailed
-             ? failed
-             : failed | bit(TaskState::Succeeded) | bit(TaskState::Cancelled);
-}
-
 const char* verb_text(msg::Verb verb) {
   switch (verb) {
     case msg::Verb::Cancel:
@@ -75,13 +61,6 @@ const char* verb_text(msg::Verb verb) {
   return "retry";
 }
 
-/// Would the retry of a reopened job find anything? Otherwise it would only be opened and closed.
-bool has_any(const cmd::JobReopened& job, unsigned states) {
-  return std::any_of(job.runs.begin(), job.runs.end(), [&](const cmd::JobReopened::Run& run) {
-    return (states & bit(run.state)) != 0;
-  });
-}
-
 /// Are these too many tasks to have a row each? Not when they are simply the whole job.
 bool are_too_many(const Job& job, const std::vector<IndexSpan>& spans) {
   std::uint64_t sum = 0;
@@ -89,7 +68,7 @@ bool are_too_many(const Job& job, const std::vector<IndexSpan>& spans) {
     const auto ordinals = job.ordinals_in(span);
     if (ordinals) sum += std::uint64_t{ordinals->second} - ordinals->first + 1;
   }
-  return sum > kTasksMax && !(spans.size() == 1 && sum == job.tasks);
+  return sum > ClientApi::kTasksMax && !(spans.size() == 1 && sum == job.tasks);
 }
 
 std::string names_of(const std::vector<Selector>& selectors) {
@@ -134,6 +113,7 @@ Result<void> ClientApi::on_control(const Session& session, const msg::Control& c
              " to " + most);
     return {};
   }
+  if (retries_.contains(asked)) return {};  // Said again: it is on its way.
   if (TRY(was_answered(session, asked))) return {};
   if (control.verb == msg::Verb::Delete) return delete_jobs(session, control);
   const Targets targets = TRY(resolve(session, control));
@@ -143,11 +123,8 @@ Result<void> ClientApi::on_control(const Session& session, const msg::Control& c
   }
   if (!targets.finished.empty())
     waiting_[asked].note = "finished already: " + list_of(targets.finished);
-  if (control.verb == msg::Verb::Retry || control.verb == msg::Verb::RetryFailed) {
-    if (const auto refused = TRY(retry(asked, control.verb, targets.found)))
-      deny(session, control.request, refused->code, refused->message);
-    return {};
-  }
+  if (control.verb == msg::Verb::Retry || control.verb == msg::Verb::RetryFailed)
+    return retry(asked, control.verb, targets.found);
   for (std::size_t i = 0; i < targets.found.size(); ++i) {
     const Target& target = targets.found[i];
     const bool last = i + 1 == targets.found.size();
@@ -239,40 +216,17 @@ Result<void> ClientApi::add_target(const net::Identity& identity, JobId job,
   const auto spans = spans_of(selector.tasks);
   const std::string name = selector_text(selector);
   const Job* live = ledger_.queue().find_job(job);
-  if (!owner)
+  if (!owner || !may_act_for(identity, *owner))  // What others have is not told.
     targets.refused = Error{Errc::NotFound, "job " + name + " does not exist (any more)"};
-  else if (!may_act_for(identity, *owner))
-    targets.refused = Error{Errc::NotAllowed, "job " + name + " belongs to " + *owner};
   else if (!spans)
     targets.refused = Error{Errc::Invalid, name + ": too many single tasks; name a range"};
   else if (live != nullptr && are_too_many(*live, *spans))
-    targets.refused = Error{Errc::Invalid, name + ": at most " + std::to_string(kTasksMax) +
-                                               " tasks at once, or the whole job"};
+    targets.refused =
+        Error{Errc::Invalid, name + ": at most " + std::to_string(ClientApi::kTasksMax) +
+                                 " tasks at once, or the whole job"};
   else
     targets.found.push_back({job, *spans, live != nullptr});
   return {};
-}
-
-Result<std::optional<Error>> ClientApi::retry(const Asked& asked, msg::Verb verb,
-                                              const std::vector<Target>& targets) {
-  const unsigned states = states_of(verb);
-  std::map<JobId, cmd::JobReopened> reopened;
-  for (const Target& target : targets) {
-    if (target.live || reopened.contains(target.job)) continue;
-    Result<cmd::JobReopened> read = store_.read_finished_job(target.job);
-    if (!read && (read.error().code == Errc::NotFound || read.error().code == Errc::Invalid))
-      return std::optional<Error>(read.error());
-    cmd::JobReopened job = TRY(std::move(read));
-    if (!has_any(job, states))
-      return std::optional<Error>(Error{
-          Errc::NotFound, "job " + std::to_string(target.job.value) + " has no failed tasks"});
-    reopened.emplace(target.job, std::move(job));
-  }
-  for (auto& [id, job] : reopened) ledger_.commit(std::move(job));
-  for (std::size_t i = 0; i < targets.size(); ++i)
-    ledger_.commit(cmd::TasksRetried{asked, targets[i].job, targets[i].spans, states,
-                                     i + 1 == targets.size()});
-  return std::optional<Error>{};
 }
 
 }  // namespace capstan::api

@@ -72,9 +72,8 @@ Result<Result<cmd::JobsDeleted::One>> ClientApi::deletable(const Session& sessio
   if (!selector.tasks.empty())
     return One(fail(Errc::Invalid, "only whole jobs: delete " + std::to_string(job.value)));
   const auto owner = TRY(owner_of(job));
-  if (!owner) return One(fail(Errc::NotFound, name + " does not exist (any more)"));
-  if (!may_act_for(session.identity, *owner))
-    return One(fail(Errc::NotAllowed, name + " belongs to " + *owner));
+  if (!owner || !may_act_for(session.identity, *owner))  // What others have is not told.
+    return One(fail(Errc::NotFound, name + " does not exist (any more)"));
   if (ledger_.queue().find_job(job) != nullptr)
     return One(fail(Errc::Conflict, name + " is not finished: end it first with `capstan cancel " +
                                         std::to_string(job.value) + "`"));

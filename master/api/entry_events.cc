@@ -86,6 +86,20 @@ class Teller {
   void operator()(const cmd::WorkerLeft& c) {
     of_cluster({name(c.worker), "left", "said goodbye"});
   }
+  void operator()(const cmd::WorkersDrained& c) {
+    const std::string why = c.reason.empty() ? "" : ": " + printable(c.reason);
+    of_cluster({c.asked.owner, c.drained ? "drained" : "resumed", names(c.workers) + why});
+  }
+  void operator()(const cmd::WorkersRemoved& c) {
+    of_cluster({c.asked.owner, "removed", names(c.workers)});
+  }
+  void operator()(const cmd::KeyAdded& c) {
+    of_admins({c.asked.owner, "let in", fmt::format("{} ({})", c.name, to_string(c.role))},
+              c.asked);
+  }
+  void operator()(const cmd::KeyRevoked& c) {
+    of_admins({c.asked.owner, "shut out", printable(c.name)}, c.asked);
+  }
   void operator()(const cmd::TasksAssigned& c) {
     const std::string how = fmt::format("attempt {} to {}", c.attempt.value, name(c.worker));
     if (!is_wanted(c.job)) return;
@@ -128,6 +142,13 @@ class Teller {
     const auto it = workers_.find(id);
     return it == workers_.end() ? fmt::format("worker {}", id.value) : printable(it->second);
   }
+  [[nodiscard]] std::string names(const std::vector<WorkerId>& workers) const {
+    std::string text;
+    for (std::size_t i = 0; i < std::min(workers.size(), kSpansNamed); ++i)
+      text += (i == 0 ? "" : ", ") + name(workers[i]);
+    if (workers.size() <= kSpansNamed) return text;
+    return text + fmt::format(" and {} more", workers.size() - kSpansNamed);
+  }
   [[nodiscard]] bool is_wanted(JobId job) const { return !filter_.job || filter_.job == job; }
 
   void add(Said said, JobId job, TaskIndex task, std::string owner) {
@@ -137,6 +158,10 @@ class Teller {
   }
   void of_cluster(Said said) {
     if (!filter_.job) add(std::move(said), {}, {}, "");
+  }
+  /// Who has a key is no user's business.
+  void of_admins(Said said, const Asked& asked) {
+    if (!filter_.job) add(std::move(said), {}, {}, asked.owner);
   }
   void of_job(JobId job, Said said, std::string owner = "") {
     if (is_wanted(job)) add(std::move(said), job, {}, std::move(owner));

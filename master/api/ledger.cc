@@ -130,19 +130,20 @@ bool Ledger::is_full() const {
   return batch_.size() >= limits::kEntriesPerBatch / 2 || batch_bytes_ >= limits::kBatchBytes / 4;
 }
 
-Result<void> Ledger::append(store::Store& store, const store::Batch& part, const RowChanges& rows,
-                            Seq applied) {
-  Result<void> written = store.append(part, rows, applied);
+template <class Write>
+Result<void> Ledger::with_ballast(store::Store& store, Write write) {
+  Result<void> written = write();
   if (written || written.error().code != Errc::DiskFull) return written;
   if (!store.release_ballast())
     return fail(std::move(written.error()), "the disk is full and the ballast is gone");
   draining_ = true;
-  written = store.append(part, rows, applied);
+  written = write();
   if (!written) return fail(std::move(written.error()), "the disk is full, second attempt");
   return written;
 }
 
-Result<Ledger::Written> Ledger::write(store::Store& store) {
+/// The batch in parts; `rows` with the last one, when they go into the tables at all.
+Result<void> Ledger::append(store::Store& store, const RowChanges& rows, bool in_tables) {
   std::size_t begin = 0;
   while (begin < batch_.size()) {
     std::size_t end = begin;
@@ -154,21 +155,66 @@ Result<Ledger::Written> Ledger::write(store::Store& store) {
       ++end;
     }
     const bool last = end == batch_.size();
-    if (last) applied_ = batch_.back().seq;
+    const bool with_rows = last && in_tables;
+    if (with_rows) applied_ = batch_.back().seq;
+    const auto put = [&](const store::Batch& part) {
+      return with_ballast(
+          store, [&] { return store.append(part, with_rows ? rows : RowChanges{}, applied_); });
+    };
     if (begin == 0 && last) {  // Nearly always: no copy.
-      TRY(append(store, batch_, rows_, applied_));
+      TRY(put(batch_));
     } else {
-      const store::Batch part(batch_.begin() + static_cast<std::ptrdiff_t>(begin),
-                              batch_.begin() + static_cast<std::ptrdiff_t>(end));
-      TRY(append(store, part, last ? rows_ : RowChanges{}, applied_));
+      TRY(put(store::Batch(batch_.begin() + static_cast<std::ptrdiff_t>(begin),
+                           batch_.begin() + static_cast<std::ptrdiff_t>(end))));
     }
     durable_ = batch_[end - 1].seq;
     begin = end;
   }
+  return {};
+}
+
+Result<Ledger::Written> Ledger::write(store::Store& store) {
+  const bool in_tables = !rows_.is_progress();
+  if (!in_tables || deferred_.empty()) {
+    TRY(append(store, rows_, in_tables));
+  } else if (!rows_.archived.empty()) {  // It moves rows that must be there.
+    TRY(bring_up(store));
+    TRY(append(store, rows_, true));
+  } else {
+    deferred_.merge(rows_);
+    TRY(append(store, deferred_, true));
+  }
+  if (in_tables) forget_deferred();
   Written written{std::exchange(batch_, {}), std::exchange(rows_, {}), std::exchange(held_, {}),
-                  durable_};
+                  durable_, in_tables};
   batch_bytes_ = 0;
   return written;
+}
+
+// --- Behind the journal --------------------------------------------------------------------------
+
+void Ledger::defer(RowChanges rows) {
+  for (const auto& [key, row] : rows.tasks)
+    deferred_bytes_ += row.reason.size() + row.stdout_tail.size() + row.stderr_tail.size();
+  deferred_.merge(std::move(rows));
+  const bool is_much = deferred_.tasks.size() >= limits::kDeferredRows ||
+                       deferred_.attempts.size() >= limits::kDeferredRows ||
+                       deferred_bytes_ >= limits::kDeferredBytes;
+  deferred_due_ = std::min(deferred_due_, is_much ? at_ : at_ + Micros(limits::kIdleFlush));
+}
+
+void Ledger::forget_deferred() {
+  deferred_ = {};
+  deferred_bytes_ = 0;
+  deferred_due_ = TimePoint::never();
+}
+
+Result<void> Ledger::bring_up(store::Store& store) {
+  if (applied_ == durable_) return {};
+  TRY(with_ballast(store, [&] { return store.flush(deferred_, durable_); }));
+  applied_ = durable_;
+  forget_deferred();
+  return {};
 }
 
 }  // namespace capstan::api

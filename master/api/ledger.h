@@ -5,6 +5,11 @@
 // the handlers of one turn see each other's decisions, and nobody outside sees any of them early.
 // Loop thread only.
 //
+// The journal is written with every batch, the tables less often: rows that only say how far live
+// jobs are wait (`defer`) until there are many, until kIdleFlush has passed, or until somebody
+// wants to read (`bring_up`). So a task that is assigned and ends in between is written once.
+// Everything else (submissions, answers, workers, the end of a job) takes what waits with it.
+//
 // Time: `at` begins a reign at the larger of the queue's last `at` and the wall clock and goes on
 // by steady time; it stands still within a turn.
 #pragma once
@@ -76,10 +81,18 @@ class Ledger {
     RowChanges rows;
     std::vector<Held> held;  ///< May be told now, in this order.
     Seq upto;
+    bool in_tables = true;  ///< False: `rows` are in the journal alone, and to be deferred.
   };
   /// Writes the batch (in parts of at most kBatchBytes). A full disk: the ballast goes, the same
   /// part is tried once more, and is_draining() from then on. Any error is the end of the process.
   [[nodiscard]] Result<Written> write(store::Store& store);
+
+  /// Keeps the rows of a write that are not in the tables yet.
+  void defer(RowChanges rows);
+  /// Brings the tables to everything that is durable. Errors as write().
+  [[nodiscard]] Result<void> bring_up(store::Store& store);
+  /// When bring_up() is due at the latest; never: nothing waits.
+  [[nodiscard]] TimePoint bring_up_due() const { return deferred_due_; }
 
   /// The disk is full or nearly so: what would fill it is refused.
   [[nodiscard]] bool is_draining() const { return draining_; }
@@ -90,8 +103,11 @@ class Ledger {
   void end_drain() { draining_ = false; }
 
  private:
-  [[nodiscard]] Result<void> append(store::Store& store, const store::Batch& part,
-                                    const RowChanges& rows, Seq applied);
+  /// Once more when the disk is full and there is ballast to throw off.
+  template <class Write>
+  [[nodiscard]] Result<void> with_ballast(store::Store& store, Write write);
+  [[nodiscard]] Result<void> append(store::Store& store, const RowChanges& rows, bool in_tables);
+  void forget_deferred();
 
   Queue queue_;
   Epoch epoch_;
@@ -103,6 +119,9 @@ class Ledger {
   std::vector<Entry> batch_;
   std::size_t batch_bytes_ = 0;
   RowChanges rows_;
+  RowChanges deferred_;  ///< Of applied_ + 1 … durable_: tasks, attempts and live jobs alone.
+  std::size_t deferred_bytes_ = 0;
+  TimePoint deferred_due_ = TimePoint::never();
   std::vector<Effect> effects_;
   std::vector<Held> held_;
   Seq durable_;

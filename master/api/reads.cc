@@ -34,7 +34,8 @@ msg::WorkerState worker_state(const Worker& worker, bool suspect) {
   if (!worker.row.present)
     return was_lost(worker.row) ? msg::WorkerState::Lost : msg::WorkerState::Left;
   if (suspect) return msg::WorkerState::Suspect;
-  return worker.row.leaving ? msg::WorkerState::Draining : msg::WorkerState::Up;
+  const bool takes_work = !worker.row.drained && !worker.row.leaving;
+  return takes_work ? msg::WorkerState::Up : msg::WorkerState::Draining;
 }
 
 std::string worker_note(const WorkerRow& row) {
@@ -42,6 +43,8 @@ std::string worker_note(const WorkerRow& row) {
   const auto add = [&](const std::string& more) {
     if (!more.empty()) note += (note.empty() ? "" : ", ") + more;
   };
+  if (row.drained)
+    add("drained by " + row.drained_by + (row.drain_reason.empty() ? "" : ": " + row.drain_reason));
   if (row.disk_full) add("disk full");
   if (!row.present) add(row.left_reason);
   return note;
@@ -70,6 +73,7 @@ Overview overview(const Queue& queue, const Sessions& sessions, const planner::L
                   TimePoint at) {
   Overview all;
   for (const auto& [id, worker] : queue.workers()) {
+    if (worker.row.removed) continue;
     if (!worker.row.present || seems_suspect(sessions, id, silence, at)) {
       ++all.workers_away;
       continue;
@@ -85,14 +89,12 @@ Overview overview(const Queue& queue, const Sessions& sessions, const planner::L
 
 Result<JobRow> visible_job(store::Tables& tables, JobId job, const net::Identity& identity) {
   std::optional<JobRow> row = TRY(tables.get_job(job));
-  if (!row)
+  if (!row || !ClientApi::may_act_for(identity, row->owner))
     return fail(Errc::NotFound, "job " + std::to_string(job.value) + " does not exist (any more)");
-  if (!ClientApi::may_act_for(identity, row->owner))
-    return fail(Errc::NotAllowed, "job " + std::to_string(job.value) + " belongs to " + row->owner);
   return std::move(*row);
 }
 
-Result<void> ReadsApi::are_at(store::Tables& tables, Seq seq) {
+Result<void> are_at(store::Tables& tables, Seq seq) {
   // With one master the tables are never behind what is durable; with a standby they may be.
   if (TRY(tables.applied_seq()) < seq)
     return fail(Errc::Unavailable, "the tables are behind; ask again");
@@ -130,7 +132,21 @@ void ReadsApi::post_pending() {
 
 void ReadsApi::on_list_jobs(const Session& session, const msg::ListJobs& question) {
   store::Tables::JobFilter filter;
-  if (session.identity.role != Role::Admin) filter.owner = session.identity.name;
+  const bool is_admin = session.identity.role == Role::Admin;
+  const auto refuse = [&](Errc code, const std::string& reason) {
+    ledger_.hold(session.id, msg::Denied{RequestId{}, question.query, code, reason});
+  };
+  if (!is_admin && !question.owner.empty() && question.owner != session.identity.name)
+    return refuse(Errc::NotAllowed, "only an admin sees the jobs of others");
+  if (question.name.size() > limits::kNameBytes)
+    return refuse(Errc::Invalid, "a pattern has at most " + std::to_string(limits::kNameBytes) +
+                                     " bytes, as a name");
+  if (!is_admin) filter.owner = session.identity.name;
+  if (is_admin && !question.owner.empty()) filter.owner = question.owner;
+  filter.states = question.states;
+  filter.name = question.name;
+  filter.tag = question.tag;
+  filter.submitted_since = question.submitted_since;
   filter.before = question.before;
   filter.live_only = question.live_only;
   const std::uint32_t limit = page_limit(question.limit);
@@ -227,6 +243,8 @@ void ReadsApi::on_list_workers(const Session& session, const msg::ListWorkers& q
       list.more = true;
       break;
     }
+    list.last = id;
+    if (worker.row.removed) continue;
     const bool suspect = seems_suspect(sessions_, id, silence_, ledger_.at());
     msg::WorkerView view;
     view.name = worker.row.name;
@@ -237,6 +255,8 @@ void ReadsApi::on_list_workers(const Session& session, const msg::ListWorkers& q
       const std::uint64_t ahead = worker.cpus_granted - worker.row.cpus;
       view.queued = static_cast<std::uint32_t>(worker.granted.size() * ahead / worker.cpus_granted);
     }
+    view.mem_bytes = worker.row.mem_bytes;
+    view.mem_assigned_bytes = worker.mem_granted;
     view.version = worker.row.version;
     view.address = worker.row.address;
     view.note = worker_note(worker.row);
@@ -245,7 +265,6 @@ void ReadsApi::on_list_workers(const Session& session, const msg::ListWorkers& q
                               ? ledger_.at() - it->second.last_heard
                               : Micros(-1);
     bytes += wire::size_bound(view);
-    list.last = id;
     list.workers.push_back(std::move(view));
   }
   ledger_.hold(session.id, std::move(list));

@@ -23,6 +23,9 @@
 
 namespace capstan::api {
 
+/// Errc::Unavailable: the tables are not at this entry yet.
+[[nodiscard]] Result<void> are_at(store::Tables& tables, Seq seq);
+
 /// The cluster in numbers, from memory. O(live jobs + workers).
 struct Overview {
   std::uint32_t workers_up = 0, workers_away = 0;
@@ -53,6 +56,8 @@ class ReadsApi {
   [[nodiscard]] Result<void> on_get_job(const Session& session, const msg::GetJob& question);
   void on_list_tasks(const Session& session, const msg::ListTasks& question);
   void on_list_events(const Session& session, const msg::ListEvents& question);
+  void on_list_attempts(const Session& session, const msg::ListAttempts& question);
+  void on_why(const Session& session, const msg::Why& question);
   void on_list_workers(const Session& session, const msg::ListWorkers& question);
   /// `reply` has what the server knows of itself; the numbers of the cluster are filled in here.
   void on_status(const Session& session, msg::StatusReply reply);
@@ -95,10 +100,14 @@ class ReadsApi {
   void on_ended(SessionId session) { open_.erase(session); }
 
  private:
+  /// The job, when the asker may see it and the task is not finished.
+  [[nodiscard]] const Job* live_job(const Session& session, const msg::Why& question) const;
+  [[nodiscard]] msg::WhyReply explain_live(const Session& session, const msg::Why& question,
+                                           std::map<WorkerId, std::string> errors) const;
+  void explain_finished(const Session& session, const msg::Why& question);
   /// Counts it; false: too many at once, and denied.
   bool admit(const Session& session, std::uint64_t query);
   Session* finish(SessionId session);
-  [[nodiscard]] static Result<void> are_at(store::Tables& tables, Seq seq);
 
   Ledger& ledger_;
   Sessions& sessions_;
@@ -109,7 +118,8 @@ class ReadsApi {
   std::map<SessionId, std::size_t> open_;  ///< Questions not answered yet.
 };
 
-/// The row of a job that `identity` may see: NotFound, NotAllowed.
+/// The row of a job that `identity` may see: NotFound, also when it is somebody else's:
+/// what others have is not told.
 [[nodiscard]] Result<JobRow> visible_job(store::Tables& tables, JobId job,
                                          const net::Identity& identity);
 

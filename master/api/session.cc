@@ -19,6 +19,7 @@ namespace {
 
 constexpr unsigned kNobody = 0;
 constexpr unsigned kWorkers = role_bit(Role::Worker);
+constexpr unsigned kAdmins = role_bit(Role::Admin);
 constexpr unsigned kClients = role_bit(Role::Admin) | role_bit(Role::User);
 constexpr unsigned kBoth = kWorkers | kClients;
 constexpr unsigned kEnrolling = role_bit(Role::Enrolment);
@@ -62,6 +63,12 @@ constexpr std::array<MessageRule, kTypes> make_rules() {
   rules[index_of<msg::ListTasks>()] = {kClients, true};
   rules[index_of<msg::ListWorkers>()] = {kClients, true};
   rules[index_of<msg::GetStatus>()] = {kClients, true};
+  rules[index_of<msg::ListAttempts>()] = {kClients, true};
+  rules[index_of<msg::Why>()] = {kClients, true};
+  rules[index_of<msg::WorkerControl>()] = {kAdmins, true};
+  rules[index_of<msg::KeyAdd>()] = {kAdmins, true};
+  rules[index_of<msg::KeyRevoke>()] = {kAdmins, true};
+  rules[index_of<msg::ListKeys>()] = {kAdmins, true};
   rules[index_of<msg::ReadLog>()] = {kClients, true};
   rules[index_of<msg::Watch>()] = {kClients, true};
   rules[index_of<msg::Unwatch>()] = {kClients, true};

@@ -58,6 +58,8 @@ msg::JobView job_view(const JobRow& row, std::size_t command_bytes) {
     view.name = row.spec->name;
     view.begin_at = row.spec->begin_at;
     view.cpus = row.spec->cpus;
+    view.mem_bytes = row.spec->mem_bytes;
+    view.tags = row.spec->tags;
     view.command = command_line(*row.spec, command_bytes);
   }
   return view;
@@ -87,13 +89,38 @@ msg::TaskView task_view(TaskIndex task, const TaskRow& row,
   return view;
 }
 
+msg::AttemptView attempt_view(const AttemptKey& key, const AttemptRow& row,
+                              const std::map<WorkerId, Worker>& workers) {
+  TaskRow as_task;
+  as_task.state = row.end == EndClass::Success ? TaskState::Succeeded : TaskState::Failed;
+  if (row.end == EndClass::Cancelled || row.end == EndClass::Superseded)
+    as_task.state = TaskState::Cancelled;
+  as_task.attempt = key.attempt;
+  as_task.worker = row.worker;
+  as_task.started_at = row.started_at;
+  as_task.finished_at = row.ended_at;
+  as_task.ended = true;
+  as_task.end = row.end;
+  as_task.exit_code = row.exit_code;
+  as_task.signal = row.signal;
+  as_task.reason = row.reason;
+  as_task.wall = row.wall;
+  as_task.cpu = row.cpu;
+  as_task.max_rss_bytes = row.max_rss_bytes;
+  as_task.stdout_bytes = row.stdout_bytes;
+  as_task.stderr_bytes = row.stderr_bytes;
+  return {task_view(key.task, as_task, workers), row.assigned_at, row.late, false};
+}
+
 msg::TaskEnded task_ended(TaskIndex task, const TaskRow& row,
                           const std::map<WorkerId, Worker>& workers) {
   return {task_view(task, row, workers), row.stdout_tail, row.stderr_tail};
 }
 
 std::size_t approximate_bytes(const msg::JobView& view) {
-  return kJobNumbers + view.waits_for.size() * 9 + view.name.size() + view.owner.size() +
+  std::size_t tags = 0;
+  for (const std::string& tag : view.tags) tags += tag.size() + 2;
+  return kJobNumbers + tags + view.waits_for.size() * 9 + view.name.size() + view.owner.size() +
          view.command.size() + view.reason.size();
 }
 

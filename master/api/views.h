@@ -26,6 +26,9 @@ inline constexpr std::size_t kCommandBytes = 8192;
 /// `workers` names the task's worker.
 [[nodiscard]] msg::TaskView task_view(TaskIndex task, const TaskRow& row,
                                       const std::map<WorkerId, Worker>& workers);
+/// One that is not (or no more) in its task's row.
+[[nodiscard]] msg::AttemptView attempt_view(const AttemptKey& key, const AttemptRow& row,
+                                            const std::map<WorkerId, Worker>& workers);
 [[nodiscard]] msg::TaskEnded task_ended(TaskIndex task, const TaskRow& row,
                                         const std::map<WorkerId, Worker>& workers);
 

@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/model/limits.h"
 #include "common/net/keys.h"
+#include "master/api/names.h"
 
 namespace capstan::api {
 namespace {
@@ -18,13 +19,6 @@ constexpr std::size_t kInputOverhead = 5;   ///< An input's head.
 /// A Start is cut here: room for one more task's inputs below kReplyBytes.
 constexpr std::size_t kStartBytes =
     limits::kReplyBytes - limits::kTaskInputBytes - limits::kInputsPerTask * kInputOverhead - 1024;
-
-bool is_good_name(const std::string& name) {
-  if (name.empty() || name.size() > limits::kNameBytes || !is_utf8(name)) return false;
-  return std::none_of(name.begin(), name.end(), [](char c) {
-    return static_cast<unsigned char>(c) <= ' ' || c == '/' || c == 0x7f;
-  });
-}
 
 /// What a clock of the worker's says is a duration: from nothing to ten years, so that sums of some
 /// and products with thousands cannot overflow.
@@ -45,12 +39,17 @@ void WorkerApi::on_enrol(net::PeerId peer, const msg::Enrol& enrol) {
     return refuse(Errc::Invalid, "the public key is not a key");
   if (const Worker* known = ledger_.queue().find_worker_by_key(enrol.public_key))
     return ledger_.hold(peer, msg::Enrolled{known->row.name});
+  if (ledger_.queue().keys().contains(enrol.public_key))
+    return refuse(Errc::NotAllowed, "this key was revoked: start the worker with another --dir");
   if (keys_.is_taken(enrol.public_key))
     return refuse(Errc::Conflict, "this key belongs to somebody else");
   if (!is_good_name(enrol.name))
     return refuse(Errc::Invalid,
                   "a worker's name is 1 to 255 bytes of UTF-8 without spaces and slashes: --name");
-  if (ledger_.queue().workers().size() >= limits::kWorkers)
+  const auto& known = ledger_.queue().workers();
+  const auto enrolled = std::count_if(known.begin(), known.end(),
+                                      [](const auto& one) { return !one.second.row.removed; });
+  if (static_cast<std::size_t>(enrolled) >= limits::kWorkers)
     return refuse(Errc::Unavailable, "this master has as many workers as it can hold");
   if (!may_enrol()) {
     // No answer: it asks again every few seconds. A refusal would be for good.
@@ -74,8 +73,12 @@ bool WorkerApi::may_enrol() {
 }
 
 std::string WorkerApi::free_name(const std::string& wanted) const {
+  const auto is_taken = [this](const std::string& name) {
+    return ledger_.queue().find_worker_by_name(name) != nullptr ||
+           ledger_.queue().has_key_named(name);
+  };
   std::string name = wanted;
-  for (unsigned number = 2; ledger_.queue().find_worker_by_name(name) != nullptr; ++number) {
+  for (unsigned number = 2; is_taken(name); ++number) {
     const std::string suffix = "-" + std::to_string(number);
     std::size_t kept = std::min(wanted.size(), limits::kNameBytes - suffix.size());
     while (kept > 0 && (static_cast<unsigned char>(wanted[kept]) & 0xC0U) == 0x80U) --kept;

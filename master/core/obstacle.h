@@ -27,10 +27,10 @@ enum class Obstacle : std::uint8_t {
   MemoryUnknown,    ///< The task says how much it needs, the worker not how much it has.
   TooLittleMemory,  ///< Even when it is empty.
   // Of this moment.
-  Reserved,  ///< For what is first in line.
   CpusBusy,
   MemoryBusy,
   HoldsTooMany,  ///< Attempts: a HELLO must be able to list them.
+  Reserved,      ///< For what is first in line.
   FailedThere,   ///< The task did, and there is another worker to try first.
 };
 

@@ -131,10 +131,10 @@ Placement::Room* Placement::emptiest_for(Cursor& cursor, const LiveTask* history
 Obstacle Placement::obstacle_in(const Room& room, const Job& job, const LiveTask* history) const {
   const Obstacle lasting = obstacle_between(*room.worker, job);
   if (lasting != Obstacle::None) return lasting;
-  if (is_reserved_for_another(room, job)) return Obstacle::Reserved;
   if (room.free() < job.spec->cpus) return Obstacle::CpusBusy;
   if (room.mem_free() < job.spec->mem_bytes) return Obstacle::MemoryBusy;
   if (room.held >= limits::kHeldPerWorker) return Obstacle::HoldsTooMany;
+  if (is_reserved_for_another(room, job)) return Obstacle::Reserved;
   if (must_wait_for_another(job, history, room.worker->id)) return Obstacle::FailedThere;
   return Obstacle::None;
 }

@@ -45,6 +45,7 @@ class Placement {
     bool lacks_cpus = false;  ///< Else memory alone: what needs none may have the other cpus.
   };
   [[nodiscard]] const std::optional<Reservation>& reservation() const { return reserved_; }
+  void keep(const std::optional<Reservation>& reservation) { reserved_ = reservation; }
   void fill_slots();
   void send_ahead();
   void take_back();

@@ -114,6 +114,14 @@ void Queue::remember(const Asked& asked, const RequestRow& row) {
   count_token(row);
 }
 
+RequestRow& Queue::renew_request(const Asked& asked, TimePoint at) {
+  RequestRow& row = requests_.at(asked);
+  requests_by_age_.erase({row.steady_at, asked});
+  row.steady_at = at;
+  requests_by_age_.emplace(std::pair(at, asked), true);
+  return row;
+}
+
 void Queue::prune_requests() {
   // By what entries say alone, so that every replica forgets the same ones at the same entry.
   while (!requests_by_age_.empty()) {

@@ -72,10 +72,22 @@ enum class QueueMutant : std::uint8_t {
 
 /// What a start of a master read from the tables (master/store fills it, Queue takes it over).
 struct LoadedState {
+  /// Finished tasks of consecutive indices that are alike: all that a queue keeps of them.
+  struct FinishedRun {
+    IndexSpan span;
+    TaskState state = TaskState::Succeeded;
+    AttemptNo attempts;
+    std::uint32_t round = 1;
+    bool operator==(const FinishedRun&) const = default;
+  };
   struct LoadedJob {
     JobRow row;
-    std::map<TaskIndex, TaskRow> tasks;         ///< Touched ones. Output tails are not loaded.
+    std::vector<FinishedRun> finished{};        ///< Ascending.
+    std::map<TaskIndex, TaskRow> tasks;         ///< Other touched ones. Without output tails.
     std::map<AttemptKey, AttemptRow> attempts;  ///< Of tasks that are not finished.
+    /// A touched task, as one or the other. REQUIRES: behind all that were added before.
+    void add_task(TaskIndex task, TaskRow touched);
+    void add_finished(const FinishedRun& run);
   };
   Seq last_seq;
   Epoch last_epoch;
@@ -208,6 +220,8 @@ class Queue {
   [[nodiscard]] Worker* worker_at(WorkerId id);
   void add_worker(WorkerId id, WorkerRow row);
   void remember(const Asked& asked, const RequestRow& row);
+  /// The row of a request that is known, to be changed in place.
+  RequestRow& renew_request(const Asked& asked, TimePoint at);
   void prune_requests();
   void count_token(const RequestRow& row);
   void uncount_token(const RequestRow& row);

@@ -64,12 +64,13 @@ void QueueApply::on(const cmd::WorkersRemoved& c) {
 }
 
 void QueueApply::forget(Worker& worker, const std::string& how) {
+  // Before its session is closed: it is told why.
+  emit(effect::KeyRemoved{worker.row.public_key, "worker " + worker.row.name + " " + how});
   if (worker.row.present) part(worker, {how, 0});
   worker.row.removed = true;
   queue_.workers_by_key_.erase(worker.row.public_key);
   queue_.workers_by_name_.erase(worker.row.name);
   rows_.workers.insert_or_assign(worker.id, worker.row);
-  emit(effect::KeyRemoved{worker.row.public_key, "worker " + worker.row.name + " " + how});
 }
 
 // --- Keys ----------------------------------------------------------------------------------------

@@ -89,6 +89,7 @@ class QueueApply {
     bool found = true;  ///< False: NotFound, and `note` says what.
     std::string note{};
   };
+  static void add_part(RequestRow& row, const Part& part, bool last);
   void answer_part(const Asked& asked, bool last, const Part& part);
   /// What is to be said of a job that is not in memory.
   [[nodiscard]] Part absent(JobId job) const;

@@ -65,7 +65,6 @@ void load_task(Job& job, TaskIndex index, const TaskRow& row, const LoadedJob& l
   } else {
     job.ready.erase(*ordinal);
   }
-  if (is_finished(row.state)) return;
   LiveTask live = live_of(row);
   add_history(live, index, loaded);
   if (is_idle && !live.has_history()) return;
@@ -73,6 +72,18 @@ void load_task(Job& job, TaskIndex index, const TaskRow& row, const LoadedJob& l
     job.backoffs.emplace(std::pair(live.ready_at, *ordinal), true);
   if (row.state == TaskState::Running) job.cpus_assigned += job.spec->cpus;
   job.live.emplace(*ordinal, std::move(live));
+}
+
+void load_finished(Job& job, const LoadedState::FinishedRun& run) {
+  const auto ordinals = job.ordinals_in(run.span);
+  CHECK(ordinals.has_value());
+  const auto [first, last] = *ordinals;
+  CHECK(last - first == run.span.last - run.span.first);  // Consecutive indices, all of the job.
+  for (std::uint32_t ordinal = first; ordinal <= last; ++ordinal)
+    job.bytes.set(ordinal, run.state, run.attempts);
+  job.round = std::max(job.round, run.round);
+  count_of(job.counts, run.state) += std::uint64_t{last} - first + 1;
+  job.ready.erase(first, last);
 }
 
 Job load_job(const LoadedJob& loaded) {
@@ -99,6 +110,7 @@ Job load_job(const LoadedJob& loaded) {
   job.inputs = row.inputs;
   if (!is_finished(job.untouched_state()))
     job.ready.insert(0, static_cast<std::uint32_t>(job.tasks - 1));
+  for (const LoadedState::FinishedRun& run : loaded.finished) load_finished(job, run);
   for (const auto& [index, task] : loaded.tasks) load_task(job, index, task, loaded);
   const std::uint64_t untouched = job.tasks - job.bytes.touched();
   count_of(job.counts, job.untouched_state()) += untouched;
@@ -118,6 +130,27 @@ void load_grants(std::map<WorkerId, Worker>& workers, const Job& job) {
 }
 
 }  // namespace
+
+void LoadedState::LoadedJob::add_task(TaskIndex task, TaskRow touched) {
+  if (!is_finished(touched.state)) {
+    tasks.emplace_hint(tasks.end(), task, std::move(touched));
+    return;
+  }
+  add_finished({{task.value, task.value}, touched.state, touched.attempts, touched.round});
+}
+
+void LoadedState::LoadedJob::add_finished(const FinishedRun& run) {
+  if (!finished.empty()) {
+    FinishedRun& before = finished.back();
+    const bool is_alike =
+        before.state == run.state && before.attempts == run.attempts && before.round == run.round;
+    if (is_alike && std::uint64_t{before.span.last} + 1 == run.span.first) {
+      before.span.last = run.span.last;
+      return;
+    }
+  }
+  finished.push_back(run);
+}
 
 Queue Queue::load(LoadedState state) {
   Queue queue;

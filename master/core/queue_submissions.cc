@@ -68,22 +68,37 @@ QueueApply::Part QueueApply::absent(JobId job) const {
   return {job, 0, true, name + " has finished already"};
 }
 
-void QueueApply::answer_part(const Asked& asked, bool last, const Part& part) {
-  // What the parts before this one came to is in the request's row, OutcomeUnknown until the last.
-  // Only what was not found leaves a reason there.
-  RequestRow row;
-  if (const auto it = queue_.requests_.find(asked); it != queue_.requests_.end()) row = it->second;
+void QueueApply::add_part(RequestRow& row, const Part& part, bool last) {
+  // Only what was not found leaves a reason before the last part.
   const auto place = std::lower_bound(row.jobs.begin(), row.jobs.end(), part.job);
   const bool is_known = place != row.jobs.end() && *place == part.job;
   if (part.found && !is_known) row.jobs.insert(place, part.job);
   row.tasks += part.tasks;
   if (!part.found && row.reason.empty()) row.reason = part.note;
   row.code = Errc::OutcomeUnknown;
-  if (last) {
-    row.code = row.reason.empty() ? Errc{} : Errc::NotFound;
-    if (row.reason.empty() && row.tasks == 0) row.reason = part.note;
+  if (!last) return;
+  row.code = row.reason.empty() ? Errc{} : Errc::NotFound;
+  if (row.reason.empty() && row.tasks == 0) row.reason = part.note;
+}
+
+void QueueApply::answer_part(const Asked& asked, bool last, const Part& part) {
+  // What the parts before this one came to is in the request's row, OutcomeUnknown until the last.
+  // It grows where it is: over many jobs a copy for each would take the square of their number.
+  if (!queue_.requests_.contains(asked)) {
+    RequestRow row;
+    add_part(row, part, last);
+    return answer(asked, std::move(row));
   }
-  answer(asked, std::move(row));
+  RequestRow& row = queue_.renew_request(asked, entry_.at);
+  row.at = entry_.wall;
+  add_part(row, part, last);
+  const auto [written, is_new] = rows_.requests.try_emplace(asked, row);
+  if (!is_new) {
+    written->second.at = row.at;
+    written->second.steady_at = row.steady_at;
+    add_part(written->second, part, last);
+  }
+  if (last) tell(asked, row);
 }
 
 void QueueApply::on(const cmd::RequestAnswered& c) {

@@ -41,10 +41,17 @@ AttemptRow attempt_in(const TaskRow& row) {
 }
 
 bool RowChanges::empty() const {
-  return jobs.empty() && tasks.empty() && attempts.empty() && archived.empty() && workers.empty() &&
-         keys.empty() && requests.empty() && tokens.empty() && submissions.empty() &&
-         inputs.empty() && inputs_dropped.empty() && deleted.empty() && swept.empty() &&
-         requests_forgotten == TimePoint{};
+  return jobs.empty() && tasks.empty() && attempts.empty() && is_progress();
+}
+
+bool RowChanges::is_progress() const {
+  const bool nothing_else = archived.empty() && workers.empty() && keys.empty() &&
+                            requests.empty() && tokens.empty() && submissions.empty() &&
+                            inputs.empty() && inputs_dropped.empty() && deleted.empty() &&
+                            swept.empty() && requests_forgotten == TimePoint{};
+  return nothing_else && std::none_of(jobs.begin(), jobs.end(), [](const auto& entry) {
+           return is_finished(entry.second.state);
+         });
 }
 
 void RowChanges::drop_inputs(SubmissionId submission) {

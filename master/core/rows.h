@@ -205,6 +205,9 @@ struct RowChanges {
   TimePoint requests_forgotten;              ///< Requests up to then are gone; 0: none.
 
   [[nodiscard]] bool empty() const;
+  /// Nothing but how far live jobs are: it may reach the tables a little later than the journal.
+  /// Whatever is added to this struct and is not that, is to be named there.
+  [[nodiscard]] bool is_progress() const;
   /// Deletes all chunks of a submission, those written in this batch too.
   void drop_inputs(SubmissionId submission);
   void delete_job(JobId job, DeletedRow row);

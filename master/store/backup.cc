@@ -59,6 +59,8 @@ Result<void> carry(Connection& copy, const BackupAsk& ask) {
 Result<BackupCopy> copy_and_carry(const BackupAsk& ask) {
   {
     Connection source = TRY(Connection::open(database_path(ask.dir), Access::ReadOnly));
+    // It writes nothing here, but into the copy.
+    TRY(source.exec("PRAGMA query_only=OFF"));
     if (ask.stop != nullptr) source.stop_when(*ask.stop);
     Statement vacuum = TRY(source.prepare("VACUUM INTO ?"));
     TRY(vacuum.text(ask.to).run());

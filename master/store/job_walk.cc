@@ -87,7 +87,7 @@ void RunBuilder::append(const cmd::JobReopened::Run& run) {
       return;
     }
   }
-  if (runs_.size() <= kRunsMax) runs_.push_back(run);
+  runs_.push_back(run);
 }
 
 void RunBuilder::append_untouched(std::uint64_t count) {
@@ -102,18 +102,21 @@ Result<void> RunBuilder::add(TaskIndex task, const TaskRow& row) {
   append_untouched(*ordinal - next_);
   append({1, row.state, row.attempts, true});
   round_ = std::max(round_, row.round);
-  return {};
+  return are_few_enough();
+}
+
+Result<void> RunBuilder::are_few_enough() const {
+  if (runs_.size() <= kRunsMax) return {};
+  const std::string id = std::to_string(job_.id.value);
+  return fail(Errc::Invalid, "the tasks of job " + id +
+                                 " ended in too many different ways to be "
+                                 "opened again: see `capstan tasks " +
+                                 id + " --state failed` and submit those as a new job");
 }
 
 Result<void> RunBuilder::finish(cmd::JobReopened& reopened) {
   if (job_.tasks > next_) append_untouched(job_.tasks - next_);
-  if (runs_.size() > kRunsMax) {
-    const std::string id = std::to_string(job_.id.value);
-    return fail(Errc::Invalid, "the tasks of job " + id +
-                                   " ended in too many different ways to be "
-                                   "opened again: see `capstan tasks " +
-                                   id + " --state failed` and submit those as a new job");
-  }
+  TRY(are_few_enough());
   reopened.runs = std::move(runs_);
   reopened.round = round_;
   return {};

@@ -54,6 +54,7 @@ class RunBuilder {
  private:
   void append(const cmd::JobReopened::Run& run);
   void append_untouched(std::uint64_t count);
+  [[nodiscard]] Result<void> are_few_enough() const;
   std::optional<std::uint64_t> ordinal_of(std::uint32_t index);
 
   const JobRow& job_;

@@ -19,6 +19,7 @@ constexpr int kBatchesChecked = 16;
 constexpr const char* kLive = " WHERE state NOT IN ('succeeded', 'failed', 'cancelled', 'skipped')";
 constexpr const char* kUnfinished =
     " t.state NOT IN ('succeeded', 'failed', 'cancelled', 'skipped')";
+constexpr const char* kFinished = " state IN ('succeeded', 'failed', 'cancelled', 'skipped')";
 
 Digest read_digest(Statement& row) {
   Digest digest;
@@ -46,12 +47,25 @@ Result<Uuid> parse_uuid(std::string_view hex) {
 }
 
 Result<void> load_live_job(Connection& db, LoadedState::LoadedJob& job) {
-  Statement tasks = TRY(db.prepare(std::string("SELECT ") + kTaskColumns +
-                                   " FROM tasks WHERE job = ? ORDER BY task"));
+  // Of a million finished ones a byte each is kept: their rows are never all in memory.
+  Statement finished = TRY(
+      db.prepare(std::string("SELECT task, state, attempts, round FROM tasks WHERE job = ? AND") +
+                 kFinished + " ORDER BY task"));
+  finished.put(job.row.id.value);
+  while (TRY(finished.next())) {
+    const std::uint32_t task = finished.u32();
+    const Result<TaskState> state = parse_task_state(finished.bytes());
+    if (!state) return fail(Errc::Corrupt, state.error().message);
+    const AttemptNo attempts(finished.u32());
+    job.add_finished({{task, task}, *state, attempts, finished.u32()});
+  }
+  Statement tasks =
+      TRY(db.prepare(std::string("SELECT ") + kTaskColumns + " FROM tasks t WHERE job = ? AND" +
+                     kUnfinished + " ORDER BY task"));
   tasks.put(job.row.id.value);
   while (TRY(tasks.next())) {
     ReadTask read = TRY(read_task(tasks));
-    job.tasks.emplace_hint(job.tasks.end(), read.task, std::move(read.row));
+    job.add_task(read.task, std::move(read.row));
   }
   // From the attempts, which are the exceptions, to their tasks.
   Statement attempts =
@@ -67,7 +81,7 @@ Result<void> load_live_job(Connection& db, LoadedState::LoadedJob& job) {
 Result<void> load_jobs(Connection& db, LoadedState& state) {
   Statement jobs = TRY(db.prepare(std::string("SELECT ") + kJobColumns +
                                   " FROM jobs JOIN specs ON job = id" + kLive + " ORDER BY id"));
-  while (TRY(jobs.next())) state.jobs.push_back({TRY(read_job(jobs)), {}, {}});
+  while (TRY(jobs.next())) state.jobs.push_back({TRY(read_job(jobs)), {}, {}, {}});
   for (LoadedState::LoadedJob& job : state.jobs) TRY(load_live_job(db, job));
   return {};
 }

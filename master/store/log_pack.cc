@@ -26,7 +26,11 @@ constexpr std::size_t kSyncBytes = 2 << 20;
 // At an opening the data of so many bytes at the end are checked, not only the headers.
 constexpr std::uint64_t kCheckedBytes = 2 * kSyncBytes + kLengthMax;
 constexpr std::size_t kPacksOpen = 64;
-constexpr std::size_t kExtentsKept = 500'000;  // 12 MB.
+constexpr std::size_t kIndexBytes = 16 << 20;  // Of all packs in use.
+/// Of a stream without any extent: the nodes of a million empty ones are memory too.
+constexpr std::size_t kStreamBytes = 128;
+// Headers are read in blocks: of small records many at once, of large ones little in vain.
+constexpr std::size_t kBlockBytes = 8 * 1024;
 constexpr std::size_t kSearchBytes = 64 * 1024;
 
 struct Header {
@@ -93,6 +97,27 @@ std::optional<Header> decode(std::string_view bytes, JobId job, std::uint64_t at
   return h;
 }
 
+/// Bytes of a file in ascending places, read in blocks.
+class BlockReader {
+ public:
+  BlockReader(int fd, std::uint64_t size) : fd_(fd), size_(size) {}
+  /// kHeaderBytes from `at` on, fewer at the end of the file. Valid until the next call.
+  Result<std::string_view> header_at(std::uint64_t at) {
+    const std::uint64_t end = std::min<std::uint64_t>(at + kHeaderBytes, size_);
+    if (at < begin_ || end > begin_ + block_.size()) {
+      block_ = TRY(read_at(fd_, kBlockBytes, at));
+      begin_ = at;
+    }
+    return std::string_view(block_).substr(at - begin_, kHeaderBytes);
+  }
+
+ private:
+  int fd_;
+  std::uint64_t size_;
+  std::uint64_t begin_ = 0;
+  std::string block_;
+};
+
 /// The next header behind damaged bytes.
 Result<std::optional<std::uint64_t>> find_header(int fd, JobId job, std::uint64_t from) {
   while (true) {
@@ -143,9 +168,9 @@ Result<void> LogPacks::load(JobId job, Pack& pack) {
   if (::fstat(pack.fd.get(), &status) != 0) return fail(Errc::Io, errno_text(errno));
   const auto size = static_cast<std::uint64_t>(status.st_size);
   std::uint64_t at = 0;
+  BlockReader blocks(pack.fd.get(), size);
   while (at < size) {
-    const std::string bytes = TRY(read_at(pack.fd.get(), kHeaderBytes, at));
-    const std::optional<Header> header = decode(bytes, job, at);
+    const std::optional<Header> header = decode(TRY(blocks.header_at(at)), job, at);
     const std::uint64_t data_at = at + kHeaderBytes;
     if (!header || data_at + header->length > size) {
       const auto next = TRY(find_header(pack.fd.get(), job, at + 1));
@@ -179,9 +204,10 @@ Result<void> LogPacks::load(JobId job, Pack& pack) {
 
 void LogPacks::evict(JobId except) {
   const auto too_many = [this] {
-    std::size_t extents = 0;
-    for (const auto& [job, pack] : packs_) extents += pack.extents;
-    return packs_.size() > kPacksOpen || extents > kExtentsKept;
+    std::size_t bytes = 0;
+    for (const auto& [job, pack] : packs_)
+      bytes += pack.extents * sizeof(Extent) + pack.streams.size() * kStreamBytes;
+    return packs_.size() > kPacksOpen || bytes > kIndexBytes;
   };
   while (packs_.size() > 1 && too_many()) {
     auto oldest = packs_.end();

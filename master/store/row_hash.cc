@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "master/store/row_hash.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <type_traits>
@@ -18,30 +19,31 @@ class Bytestream {
  public:
   template <class... Field>
   Bytestream& row(char table, const Field&... field) {
-    bytes_.push_back(table);
+    one(table);
     (one(field), ...);
     return *this;
   }
-  [[nodiscard]] const std::string& bytes() const { return bytes_; }
+  [[nodiscard]] std::string_view bytes() const { return std::string_view(buffer_).substr(0, at_); }
   template <class... Field>
   void more(const Field&... field) {
     (one(field), ...);
   }
 
  private:
-  template <class T>
-  requires(std::is_integral_v<T> || std::is_enum_v<T>) void one(T v) {
-    char raw[sizeof v];
-    std::memcpy(raw, &v, sizeof v);
-    bytes_.append(raw, sizeof raw);
+  static constexpr std::size_t kFirst = 4096;
+
+  void raw(const void* bytes, std::size_t count) {
+    if (buffer_.size() - at_ < count) buffer_.resize(std::max(2 * buffer_.size(), at_ + count));
+    std::memcpy(buffer_.data() + at_, bytes, count);
+    at_ += count;
   }
+  template <class T>
+  requires(std::is_integral_v<T> || std::is_enum_v<T>) void one(T v) { raw(&v, sizeof v); }
   void one(const std::string& v) {
     one(v.size());
-    bytes_.append(v);
+    raw(v.data(), v.size());
   }
-  void one(const Uuid& v) {
-    bytes_.append(reinterpret_cast<const char*>(v.bytes.data()), v.bytes.size());
-  }
+  void one(const Uuid& v) { raw(v.bytes.data(), v.bytes.size()); }
   void one(WallTime v) { one(v.us); }
   void one(TimePoint v) { one(v.us); }
   void one(Micros v) { one(v.count()); }
@@ -55,7 +57,8 @@ class Bytestream {
     for (const T& v : list) one(v);
   }
 
-  std::string bytes_;
+  std::string buffer_ = std::string(kFirst, '\0');  // Filled up to at_.
+  std::size_t at_ = 0;
 };
 
 void add(Bytestream& out, const JobRow& row, bool is_new) {

@@ -2,6 +2,7 @@
 #include "master/store/row_writer.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <string>
 
@@ -63,12 +64,12 @@ constexpr const char* kInsertJob =
     " submitted_at_us, inputs, token, command, cwd)"
     " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
-constexpr const char* kPutTask =
-    "INSERT OR REPLACE INTO tasks VALUES "
-    "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+constexpr const char* kPutTasks = "INSERT OR REPLACE INTO tasks SELECT * FROM task_feed";
 
 constexpr const char* kPutAttempt =
     "INSERT OR REPLACE INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+
+constexpr int kTaskFields = 29;
 
 /// Text that the row's statement reads until it was run.
 struct JobTexts {
@@ -86,7 +87,74 @@ void put_changing(Statement& s, const JobRow& row, const JobTexts& texts) {
   s.put(row.id.value);
 }
 
+std::string tag_lines(const std::vector<std::string>& tags) {
+  std::string lines;
+  for (const std::string& tag : tags) lines += (lines.empty() ? "\n" : "") + tag + "\n";
+  return lines;
+}
+
 }  // namespace
+
+/// The task rows of a batch, column by column as the table has them.
+class TaskFeed final : public RowFeed {
+ public:
+  /// REQUIRES: `changes` lives while they are read.
+  void begin(const RowChanges& changes) { tasks_ = &changes.tasks; }
+  void rewind() override { at_ = tasks_->begin(); }
+  [[nodiscard]] bool at_end() const override { return at_ == tasks_->end(); }
+  void next() override { ++at_; }
+  void column(int number, FeedValue value) const override {
+    kGetters[static_cast<std::size_t>(number)](at_->first, at_->second, value);
+  }
+
+ private:
+  using Key = std::pair<JobId, TaskIndex>;
+  using Getter = void (*)(const Key&, const TaskRow&, FeedValue);
+  static const std::array<Getter, kTaskFields> kGetters;
+
+  const std::map<Key, TaskRow>* tasks_ = nullptr;
+  std::map<Key, TaskRow>::const_iterator at_;
+};
+
+const std::array<TaskFeed::Getter, kTaskFields> TaskFeed::kGetters = {
+    [](const Key& key, const TaskRow&, FeedValue v) { v.put(key.first.value); },
+    [](const Key& key, const TaskRow&, FeedValue v) { v.put(key.second.value); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.text(to_string(row.state)); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.attempt.value); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.attempts.value); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put_or_null(row.worker.value); },
+    [](const Key&, const TaskRow& row, FeedValue v) {
+      row.instance.is_set() ? v.blob(blob_of(row.instance)) : v.null();
+    },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.round); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.failures); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.losses); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.cancelling); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.recalled); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.number_free); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put_or_null(row.ready_at.us); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put_or_null(row.assigned_at.us); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put_or_null(row.started_at.us); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put_or_null(row.finished_at.us); },
+    [](const Key&, const TaskRow& row, FeedValue v) {
+      row.ended ? v.text(to_string(row.end)) : v.null();
+    },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.exit_code); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.signal); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.wall.count()); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.cpu.count()); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.max_rss_bytes); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.stdout_bytes); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.stderr_bytes); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.put_or_null(row.finished_seq.value); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.text(row.reason); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.blob(row.stdout_tail); },
+    [](const Key&, const TaskRow& row, FeedValue v) { v.blob(row.stderr_tail); },
+};
+
+RowWriter::RowWriter() = default;
+RowWriter::RowWriter(RowWriter&&) noexcept = default;
+RowWriter::~RowWriter() = default;
 
 template <class Id>
 std::string id_list(const std::vector<Id>& ids) {
@@ -134,8 +202,10 @@ Result<RowWriter> RowWriter::prepare(Connection& db) {
   w.archive_ = TRY(db.prepare(kArchive));
   w.update_job_ = TRY(db.prepare(kUpdateJob));
   w.insert_job_ = TRY(db.prepare(kInsertJob));
-  w.insert_spec_ = TRY(db.prepare("INSERT OR REPLACE INTO specs VALUES (?,?)"));
-  w.put_task_ = TRY(db.prepare(kPutTask));
+  w.insert_spec_ = TRY(db.prepare("INSERT OR REPLACE INTO specs VALUES (?,?,?)"));
+  w.task_feed_ = std::make_unique<TaskFeed>();
+  TRY(db.add_feed("task_feed", kTaskFields, *w.task_feed_));
+  w.put_tasks_ = TRY(db.prepare(kPutTasks));
   w.put_attempt_ = TRY(db.prepare(kPutAttempt));
   w.delete_attempt_ =
       TRY(db.prepare("DELETE FROM attempts WHERE job = ? AND task = ? AND attempt = ?"));
@@ -172,7 +242,10 @@ Result<void> RowWriter::write(Connection& db, const RowChanges& changes) {
   TRY(write_archived(changes));
   TRY(write_deleted(changes));
   for (const auto& [id, row] : changes.jobs) TRY(write_job(db, row));
-  for (const auto& [key, row] : changes.tasks) TRY(write_task(key, row));
+  if (!changes.tasks.empty()) {
+    task_feed_->begin(changes);
+    TRY(put_tasks_.run());
+  }
   for (const auto& [key, row] : changes.attempts) {
     if (row) {
       TRY(write_attempt(key, *row));
@@ -244,26 +317,8 @@ Result<void> RowWriter::insert_job(const JobRow& row) {
   insert_job_.put_or_null(row.submitted_at.us).put_or_null(row.inputs.value);
   TRY(insert_job_.text(row.token).text(command).text(cwd).run());
   const std::string blob = encode_spec(spec);
-  return insert_spec_.put(row.id.value).blob(blob).run();
-}
-
-Result<void> RowWriter::write_task(const std::pair<JobId, TaskIndex>& key, const TaskRow& row) {
-  Statement& s = put_task_;
-  s.put(key.first.value).put(key.second.value).text(to_string(row.state));
-  s.put(row.attempt.value).put(row.attempts.value).put_or_null(row.worker.value);
-  put_instance(s, row.instance);
-  s.put(row.round).put(row.failures).put(row.losses);
-  s.put(row.cancelling).put(row.recalled).put(row.number_free);
-  s.put_or_null(row.ready_at.us).put_or_null(row.assigned_at.us);
-  s.put_or_null(row.started_at.us).put_or_null(row.finished_at.us);
-  if (row.ended)
-    s.text(to_string(row.end));
-  else
-    s.null();
-  s.put(row.exit_code).put(row.signal).put(row.wall.count()).put(row.cpu.count());
-  s.put(row.max_rss_bytes).put(row.stdout_bytes).put(row.stderr_bytes);
-  s.put_or_null(row.finished_seq.value).text(row.reason);
-  return s.blob(row.stdout_tail).blob(row.stderr_tail).run();
+  const std::string tags = tag_lines(spec.tags);
+  return insert_spec_.put(row.id.value).blob(blob).text(tags).run();
 }
 
 Result<void> RowWriter::write_attempt(const AttemptKey& key, const AttemptRow& row) {

@@ -4,7 +4,10 @@
 // caller's transaction, on its connection. Loop thread.
 #pragma once
 
+#include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/base/error.h"
 #include "master/core/rows.h"
@@ -24,21 +27,24 @@ struct NextIds {
   void pass(const RowChanges& changes);
 };
 
+class TaskFeed;
+
 class RowWriter {
  public:
   static Result<RowWriter> prepare(Connection& connection);
+  RowWriter(RowWriter&&) noexcept;
+  ~RowWriter();
 
   /// Archives first, then every row; a job's template is written when its row is new.
   /// REQUIRES: a transaction is open on the connection that prepare() was given.
   Result<void> write(Connection& connection, const RowChanges& changes);
 
  private:
-  RowWriter() = default;
+  RowWriter();
   Result<void> prepare_deletions(Connection& connection);
   Result<void> write_archived(const RowChanges& changes);
   Result<void> write_job(Connection& connection, const JobRow& row);
   Result<void> insert_job(const JobRow& row);
-  Result<void> write_task(const std::pair<JobId, TaskIndex>& key, const TaskRow& row);
   Result<void> write_attempt(const AttemptKey& key, const AttemptRow& row);
   Result<void> write_worker(WorkerId id, const WorkerRow& row);
   Result<void> write_key(const std::string& public_key, const KeyRow& row);
@@ -48,8 +54,9 @@ class RowWriter {
   Result<void> sweep(const SweptRow& row);
   Result<void> write_staging(Connection& connection, const RowChanges& changes);
 
+  std::unique_ptr<TaskFeed> task_feed_;  ///< Outlives the statements that read it.
   Statement archive_, update_job_, insert_job_, insert_spec_;
-  Statement put_task_, put_attempt_, delete_attempt_, put_worker_, put_key_, put_request_,
+  Statement put_tasks_, put_attempt_, delete_attempt_, put_worker_, put_key_, put_request_,
       put_token_;
   Statement update_submission_, insert_submission_, delete_submission_;
   Statement put_inputs_, drop_inputs_;

@@ -74,7 +74,8 @@ CREATE INDEX jobs_live ON jobs (id)
 
 CREATE TABLE specs (
   job INTEGER PRIMARY KEY,
-  spec BLOB NOT NULL                 -- msgpack: the whole template, written once
+  spec BLOB NOT NULL,                -- msgpack: the whole template, written once
+  tags TEXT NOT NULL                 -- each with a newline before and behind it, to find it by
 ) STRICT;
 
 CREATE TABLE tasks (

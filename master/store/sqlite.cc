@@ -3,6 +3,7 @@
 
 #include <sqlite3.h>
 
+#include <string>
 #include <utility>
 
 #include "common/base/check.h"
@@ -137,6 +138,103 @@ ReadTransaction::ReadTransaction(ReadTransaction&& other) noexcept
 
 ReadTransaction::~ReadTransaction() {
   if (connection_ != nullptr) static_cast<void>(connection_->rollback());
+}
+
+// --- Feeds: a virtual table without a schema of its own ------------------------------------------
+
+void FeedValue::put(std::int64_t v) {
+  sqlite3_result_int64(context_, v);
+}
+void FeedValue::text(std::string_view v) {
+  const char* bytes = v.data() != nullptr ? v.data() : "";
+  sqlite3_result_text64(context_, bytes, v.size(), SQLITE_STATIC, SQLITE_UTF8);
+}
+void FeedValue::blob(std::string_view v) {
+  const char* bytes = v.data() != nullptr ? v.data() : "";
+  sqlite3_result_blob64(context_, bytes, v.size(), SQLITE_STATIC);
+}
+void FeedValue::null() {
+  sqlite3_result_null(context_);
+}
+
+/// What sqlite3_create_module is told. A table points at its feed, a cursor at its table; there is
+/// one cursor at a time, since a feed has one position.
+struct FeedModule {
+  struct Source {
+    RowFeed* feed;
+    int columns;
+  };
+  struct Table {
+    sqlite3_vtab base;
+    RowFeed* feed;
+  };
+  static RowFeed& feed_of(sqlite3_vtab_cursor* cursor) {
+    return *reinterpret_cast<Table*>(cursor->pVtab)->feed;
+  }
+  static int connect(sqlite3* db, void* aux, int /*count*/, const char* const* /*words*/,
+                     sqlite3_vtab** out, char** /*error*/) {
+    const Source& source = *static_cast<Source*>(aux);
+    std::string schema = "CREATE TABLE feed (c0";
+    for (int i = 1; i < source.columns; ++i) schema += ", c" + std::to_string(i);
+    const int code = sqlite3_declare_vtab(db, (schema + ")").c_str());
+    if (code != SQLITE_OK) return code;
+    auto* table = new Table{{}, source.feed};
+    *out = &table->base;
+    return SQLITE_OK;
+  }
+  static int disconnect(sqlite3_vtab* table) {
+    delete reinterpret_cast<Table*>(table);
+    return SQLITE_OK;
+  }
+  static int best_index(sqlite3_vtab* /*table*/, sqlite3_index_info* /*plan*/) { return SQLITE_OK; }
+  static int open(sqlite3_vtab* /*table*/, sqlite3_vtab_cursor** out) {
+    *out = new sqlite3_vtab_cursor{};
+    return SQLITE_OK;
+  }
+  static int close(sqlite3_vtab_cursor* cursor) {
+    delete cursor;
+    return SQLITE_OK;
+  }
+  static int filter(sqlite3_vtab_cursor* cursor, int /*index*/, const char* /*name*/, int /*count*/,
+                    sqlite3_value** /*values*/) {
+    feed_of(cursor).rewind();
+    return SQLITE_OK;
+  }
+  static int next(sqlite3_vtab_cursor* cursor) {
+    feed_of(cursor).next();
+    return SQLITE_OK;
+  }
+  static int at_end(sqlite3_vtab_cursor* cursor) { return feed_of(cursor).at_end() ? 1 : 0; }
+  static int column(sqlite3_vtab_cursor* cursor, sqlite3_context* context, int number) {
+    feed_of(cursor).column(number, FeedValue(context));
+    return SQLITE_OK;
+  }
+  static int row_id(sqlite3_vtab_cursor* /*cursor*/, sqlite3_int64* id) {
+    *id = 0;
+    return SQLITE_OK;
+  }
+};
+
+Result<void> Connection::add_feed(const char* name, int columns, RowFeed& feed) {
+  static const sqlite3_module kModule = [] {
+    sqlite3_module module{};
+    module.xConnect = FeedModule::connect;  // Without xCreate it can only be read, by its name.
+    module.xDisconnect = FeedModule::disconnect;
+    module.xBestIndex = FeedModule::best_index;
+    module.xOpen = FeedModule::open;
+    module.xClose = FeedModule::close;
+    module.xFilter = FeedModule::filter;
+    module.xNext = FeedModule::next;
+    module.xEof = FeedModule::at_end;
+    module.xColumn = FeedModule::column;
+    module.xRowid = FeedModule::row_id;
+    return module;
+  }();
+  const int code =
+      sqlite3_create_module_v2(handle_->db, name, &kModule, new FeedModule::Source{&feed, columns},
+                               [](void* aux) { delete static_cast<FeedModule::Source*>(aux); });
+  if (code != SQLITE_OK) return tl::unexpected(describe(handle_->db, code, false));
+  return {};
 }
 
 Statement::Statement(Statement&& other) noexcept

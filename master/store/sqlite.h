@@ -17,6 +17,7 @@
 #include "common/base/error.h"
 
 struct sqlite3;
+struct sqlite3_context;
 struct sqlite3_stmt;
 
 namespace capstan::store {
@@ -24,6 +25,42 @@ namespace capstan::store {
 enum class Access : unsigned char { ReadOnly, ReadWrite };
 
 class Statement;
+
+/// One value that SQLite asked a RowFeed for. Text and blobs are borrowed: they must live until the
+/// feed moves on.
+class FeedValue {
+ public:
+  void put(std::int64_t v);
+  void put(std::uint64_t v) { put(static_cast<std::int64_t>(v)); }
+  void put(std::uint32_t v) { put(static_cast<std::int64_t>(v)); }
+  void put(std::int32_t v) { put(static_cast<std::int64_t>(v)); }
+  void put(bool v) { put(static_cast<std::int64_t>(v)); }
+  void text(std::string_view v);
+  void blob(std::string_view v);
+  void null();
+  /// NULL for 0: "none" reads better than 0 in a table.
+  template <class Number>
+  void put_or_null(Number v) {
+    v == 0 ? null() : put(v);
+  }
+
+ private:
+  friend struct FeedModule;
+  explicit FeedValue(sqlite3_context* context) : context_(context) {}
+  sqlite3_context* context_;
+};
+
+/// Rows of ours that a statement reads as a table of that name, so that thousands of them are
+/// written by one `INSERT … SELECT * FROM name`: binding and stepping each cost more than the row.
+class RowFeed {
+ public:
+  virtual ~RowFeed() = default;
+  virtual void rewind() = 0;
+  [[nodiscard]] virtual bool at_end() const = 0;
+  virtual void next() = 0;
+  /// Column `number`, from 0, of the present row.
+  virtual void column(int number, FeedValue value) const = 0;
+};
 
 class Connection {
  public:
@@ -41,6 +78,8 @@ class Connection {
   Result<std::int64_t> read_int(const std::string& sql);
   Result<std::string> read_text(const std::string& sql);
   Result<Statement> prepare(std::string_view sql);
+  /// Makes `feed` readable as table `name` on this connection. REQUIRES: it lives as long.
+  Result<void> add_feed(const char* name, int columns, RowFeed& feed);
 
   /// Long statements fail soon when this is set. It outlives the connection.
   void stop_when(const std::atomic<bool>& stop);

@@ -133,8 +133,6 @@ Result<void> SqliteStore::prepare() {
       TRY(db.prepare("SELECT id, owner, token, inputs, tasks FROM jobs"
                      " WHERE id = ? AND finished_at_us IS NOT NULL"));
   last_job_ = TRY(db.prepare("SELECT id FROM jobs WHERE owner = ? ORDER BY id DESC LIMIT 1"));
-  get_job_ = TRY(db.prepare(std::string("SELECT ") + kJobColumns +
-                            " FROM jobs JOIN specs ON job = id WHERE id = ?"));
   return {};
 }
 
@@ -338,29 +336,6 @@ void SqliteStore::keep_chunk(SubmissionId submission, const InputChunk& chunk) {
     chunks_bytes_ -= chunks_.back().bytes;
     chunks_.pop_back();
   }
-}
-
-Result<cmd::JobReopened> SqliteStore::read_finished_job(JobId id) {
-  const std::string name = "job " + std::to_string(id.value);
-  const Rewind rewind(get_job_);
-  get_job_.put(id.value);
-  if (!TRY(get_job_.next())) return fail(Errc::NotFound, name + " is not known");
-  const JobRow job = TRY(read_job(get_job_));
-  if (!is_finished(job.state)) return fail(Errc::Unavailable, name + " is not finished yet");
-  cmd::JobReopened reopened{job.id,         job.owner,    *job.spec,     job.submitted_at,
-                            job.started_at, {},           job.token,     job.inputs,
-                            job.cancelling, job.launched, job.mean_wall, 1,
-                            job.skipping,   job.priority, job.reason};
-  RunBuilder runs(job);
-  Statement tasks = TRY(connection_.prepare(std::string("SELECT ") + kTaskColumns +
-                                            " FROM tasks WHERE job = ? ORDER BY task"));
-  tasks.put(id.value);
-  while (TRY(tasks.next())) {
-    const ReadTask read = TRY(read_task(tasks));
-    TRY(runs.add(read.task, read.row));
-  }
-  TRY(runs.finish(reopened));
-  return reopened;
 }
 
 Result<std::optional<std::string>> SqliteStore::find_owner(JobId job) {

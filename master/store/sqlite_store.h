@@ -53,7 +53,6 @@ class SqliteStore final : public Store {
   Result<std::optional<TokenRow>> find_token(const std::string& owner,
                                              const std::string& token) override;
   Result<InputChunk> read_inputs(SubmissionId submission, std::uint64_t ordinal) override;
-  Result<cmd::JobReopened> read_finished_job(JobId job) override;
   Result<std::optional<std::string>> find_owner(JobId job) override;
   Result<std::optional<JobOutline>> find_outline(JobId job) override;
   Result<std::optional<cmd::JobsDeleted::One>> find_deletable(JobId job) override;
@@ -102,7 +101,7 @@ class SqliteStore final : public Store {
   std::unique_ptr<RowWriter> rows_;
   Statement put_meta_, put_journal_, trim_, oldest_;
   Statement find_request_, find_token_, read_inputs_, find_owner_, find_outline_, find_deletable_;
-  Statement last_job_, get_job_;
+  Statement last_job_;
   Position position_;
   std::deque<Stamp> stamps_;       ///< Of the entries behind position_.applied, in order.
   std::list<CachedChunk> chunks_;  ///< Newest use first.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "common/model/glob.h"
 #include "master/store/job_walk.h"
 #include "master/store/row_reader.h"
 #include "master/store/sqlite_store.h"
@@ -29,6 +30,17 @@ std::uint32_t last_wanted(const TaskFilter& filter) {
   std::uint32_t last = 0;
   for (const IndexRange& range : filter.only) last = std::max(last, range.last);
   return last;
+}
+
+/// "'queued','failed'", of the bits of JobState. No bit, no word: what matches nothing.
+std::string state_words(std::uint32_t states) {
+  std::string words;
+  for (unsigned i = 0; i <= static_cast<unsigned>(JobState::Skipped); ++i) {
+    if ((states & 1U << i) == 0) continue;
+    if (!words.empty()) words += ',';
+    words += "'" + std::string(to_string(static_cast<JobState>(i))) + "'";
+  }
+  return words;
 }
 
 }  // namespace
@@ -68,16 +80,24 @@ Result<Seq> SqliteTables::applied_seq() {
 
 Result<std::vector<JobRow>> SqliteTables::list_jobs(const JobFilter& filter) {
   std::string sql =
-      std::string("SELECT ") + kJobColumns + " FROM jobs JOIN specs ON job = id WHERE id < ?";
+      std::string("SELECT name, ") + kJobColumns + " FROM jobs JOIN specs ON job = id WHERE id < ?";
   if (filter.owner) sql += " AND owner = ?";
+  if (!filter.tag.empty()) sql += " AND instr(tags, ?) > 0";
+  if (filter.submitted_since.us != 0) sql += " AND submitted_at_us >= ?";
+  if (filter.states != 0) sql += " AND state IN (" + state_words(filter.states) + ")";
   if (filter.live_only) sql += " AND state NOT IN ('succeeded', 'failed', 'cancelled', 'skipped')";
-  sql += " ORDER BY id DESC LIMIT ?";
+  sql += " ORDER BY id DESC";
   Statement rows = TRY(connection_.prepare(sql));
   rows.put(filter.before ? static_cast<std::int64_t>(filter.before.value) : INT64_MAX);
   if (filter.owner) rows.text(*filter.owner);
-  rows.put(filter.limit);
+  const std::string tag = "\n" + filter.tag + "\n";
+  if (!filter.tag.empty()) rows.text(tag);
+  if (filter.submitted_since.us != 0) rows.put(filter.submitted_since.us);
   std::vector<JobRow> jobs;
-  while (TRY(rows.next())) jobs.push_back(TRY(read_job(rows)));
+  while (jobs.size() < filter.limit && TRY(rows.next())) {
+    const std::string_view name = rows.bytes();
+    if (filter.name.empty() || matches_glob(filter.name, name)) jobs.push_back(TRY(read_job(rows)));
+  }
   return jobs;
 }
 
@@ -197,6 +217,26 @@ Result<std::vector<std::pair<AttemptKey, AttemptRow>>> SqliteTables::list_attemp
     read_tails(attempts_, list.back().second);
   }
   return list;
+}
+
+Result<cmd::JobReopened> SqliteTables::read_finished_job(JobId id) {
+  const ReadTransaction transaction = TRY(ReadTransaction::begin(connection_));
+  const std::string name = "job " + std::to_string(id.value);
+  const std::optional<JobRow> job = TRY(find_job(id));
+  if (!job) return fail(Errc::NotFound, name + " is not known");
+  if (!is_finished(job->state)) return fail(Errc::Unavailable, name + " is not finished yet");
+  cmd::JobReopened reopened{
+      job->id,    job->owner,  *job->spec,      job->submitted_at, job->started_at, {},
+      job->token, job->inputs, job->cancelling, job->launched,     job->mean_wall};
+  RunBuilder runs(*job);
+  const Rewind rewind(tasks_);
+  tasks_.put(id.value).put(0).put(UINT32_MAX);
+  while (TRY(tasks_.next())) {
+    const ReadTask read = TRY(read_task(tasks_));
+    TRY(runs.add(read.task, read.row));
+  }
+  TRY(runs.finish(reopened));
+  return reopened;
 }
 
 }  // namespace capstan::store

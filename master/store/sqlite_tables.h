@@ -30,6 +30,7 @@ class SqliteTables final : public Tables {
   Result<ExpiredPage> list_expired(const Expiry& expiry) override;
   Result<std::vector<SweepStep>> plan_sweep(const SweepAsk& ask) override;
   Result<TimePoint> find_old_requests(TimePoint before, std::uint32_t limit) override;
+  Result<cmd::JobReopened> read_finished_job(JobId job) override;
 
  private:
   SqliteTables(std::string dir, Connection connection)

@@ -80,9 +80,6 @@ class Store {
     std::vector<Bytes> inputs;
   };
   virtual Result<InputChunk> read_inputs(SubmissionId submission, std::uint64_t ordinal) = 0;
-  /// A finished job as JobReopened carries it. NotFound; Invalid when it is too fragmented for one
-  /// entry (the message says what to do).
-  virtual Result<cmd::JobReopened> read_finished_job(JobId job) = 0;
   /// Owner of a job, live or finished.
   virtual Result<std::optional<std::string>> find_owner(JobId job) = 0;
   /// Owner and state of a job, live or finished.
@@ -115,6 +112,10 @@ class Tables {
     JobId before{};                      ///< Newest first, below this id; 0: from the newest.
     std::uint32_t limit = 100;
     bool live_only = false;
+    std::uint32_t states = 0;    ///< A bit for each JobState; 0: all.
+    std::string name{};          ///< Glob (common/model/glob.h); "": any.
+    std::string tag{};           ///< "": any.
+    WallTime submitted_since{};  ///< 0: any.
   };
   virtual Result<std::vector<JobRow>> list_jobs(const JobFilter& filter) = 0;
   virtual Result<std::optional<JobRow>> get_job(JobId job) = 0;
@@ -199,6 +200,10 @@ class Tables {
   /// Where to cut the answers of requests from before `before` so that about `limit` of them go;
   /// 0: there is none.
   virtual Result<TimePoint> find_old_requests(TimePoint before, std::uint32_t limit) = 0;
+
+  /// A finished job as JobReopened carries it. NotFound; Invalid when it is too fragmented for one
+  /// entry (the message says what to do).
+  virtual Result<cmd::JobReopened> read_finished_job(JobId job) = 0;
 };
 
 }  // namespace capstan::store

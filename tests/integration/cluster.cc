@@ -2,10 +2,16 @@
 #include "tests/integration/cluster.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <sstream>
 
 namespace capstan::itest {
@@ -144,6 +150,44 @@ std::int64_t Database::number(const std::string& sql) const {
   return std::stoll(values[0]);
 }
 
+// --- SmallDisk -----------------------------------------------------------------------------------
+
+SmallDisk::SmallDisk(std::string path, std::uint64_t bytes) : path_(std::move(path)) {
+  REQUIRE(::mkdir(path_.c_str(), 0700) == 0);
+  const std::string size = "mode=0700,size=" + std::to_string(bytes);
+  REQUIRE(::mount("tmpfs", path_.c_str(), "tmpfs", 0, size.c_str()) == 0);
+}
+
+SmallDisk::~SmallDisk() {
+  ::umount2(path_.c_str(), MNT_DETACH);
+}
+
+std::string SmallDisk::why_not() {
+  const TempDir dir;
+  if (::mount("tmpfs", dir.path().c_str(), "tmpfs", 0, "size=65536") != 0) {
+    return std::string("skipped: no file system can be mounted here: ") + std::strerror(errno) +
+           " (run it as root)";
+  }
+  ::umount2(dir.path().c_str(), MNT_DETACH);
+  return "";
+}
+
+void SmallDisk::fill() {
+  const UniqueFd fd(::open((path_ + "/filler." + std::to_string(++fillers_)).c_str(),
+                           O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  REQUIRE(fd);
+  const std::string block(1 << 20, 'f');
+  std::size_t size = block.size();
+  while (size > 0) {
+    if (::write(fd.get(), block.data(), size) < 0) size /= 2;
+  }
+}
+
+void SmallDisk::empty() {
+  for (; fillers_ > 0; --fillers_)
+    ::unlink((path_ + "/filler." + std::to_string(fillers_)).c_str());
+}
+
 // --- Cluster -------------------------------------------------------------------------------------
 
 Cluster::Cluster(Options options)
@@ -151,6 +195,8 @@ Cluster::Cluster(Options options)
       port_(free_port()),
       http_port_(free_port()),
       cli_(admin_access(), dir_.path()) {
+  if (options_.master_disk_bytes > 0)
+    disks_["master"] = std::make_unique<SmallDisk>(master_dir(), options_.master_disk_bytes);
   start_master();
   for (int i = 1; i <= options_.workers; ++i) start_worker("w" + std::to_string(i));
   wait_workers_up(static_cast<std::size_t>(options_.workers));
@@ -171,6 +217,7 @@ Args Cluster::master_command() const {
 void Cluster::start_master() {
   Child::Options options;
   options.argv = master_command();
+  options.env = options_.master_env;
   options.cwd = dir_.path();
   master_ = std::make_unique<Child>(std::move(options));
   REQUIRE_MESSAGE(eventually([this] { return exists(admin_access()) || !master_->is_running(); }),
@@ -198,8 +245,11 @@ Args Cluster::worker_command(const std::string& name) const {
 }
 
 Child& Cluster::start_worker(const std::string& name) {
+  if (options_.worker_disk_bytes > 0 && !disks_.contains(name))
+    disks_[name] = std::make_unique<SmallDisk>(worker_dir(name), options_.worker_disk_bytes);
   Child::Options options;
   options.argv = worker_command(name);
+  options.env = options_.worker_env;
   options.cwd = dir_.path();
   workers_[name] = std::make_unique<Child>(std::move(options));
   return *workers_[name];

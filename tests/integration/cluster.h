@@ -75,6 +75,25 @@ class Database {
   sqlite3* handle_ = nullptr;
 };
 
+/// A file system in memory that is as small as a test wants it.
+class SmallDisk {
+ public:
+  /// Makes `path` and mounts it there.
+  SmallDisk(std::string path, std::uint64_t bytes);
+  ~SmallDisk();
+  SmallDisk(const SmallDisk&) = delete;
+  SmallDisk& operator=(const SmallDisk&) = delete;
+  /// Why there can be none here; "": there can.
+  static std::string why_not();
+  /// Nothing more can be written, until empty().
+  void fill();
+  void empty();
+
+ private:
+  std::string path_;
+  int fillers_ = 0;
+};
+
 class Cluster {
  public:
   struct Options {
@@ -82,6 +101,12 @@ class Cluster {
     int cpus = 1;
     Args master_flags = {};
     Args worker_flags = {};
+    Args master_env = {};  ///< NAME=VALUE.
+    Args worker_env = {};
+    /// A file system of so many bytes for its directory; 0: whatever TMPDIR is on. REQUIRES:
+    /// SmallDisk::why_not() is "".
+    std::uint64_t master_disk_bytes = 0;
+    std::uint64_t worker_disk_bytes = 0;  ///< Of each worker.
   };
   explicit Cluster(Options options);
   Cluster() : Cluster(Options{}) {}
@@ -108,6 +133,8 @@ class Cluster {
   [[nodiscard]] Args worker_command(const std::string& name) const;
   /// The agent of a worker: the shepherd's child that is the same program. 0 when there is none.
   [[nodiscard]] pid_t agent_of(const std::string& name);
+  [[nodiscard]] SmallDisk& master_disk() { return *disks_.at("master"); }
+  [[nodiscard]] SmallDisk& worker_disk(const std::string& name) { return *disks_.at(name); }
   /// Until so many are up.
   void wait_workers_up(std::size_t count) const;
 
@@ -117,6 +144,7 @@ class Cluster {
   int port_;
   int http_port_;
   Cli cli_;
+  std::map<std::string, std::unique_ptr<SmallDisk>> disks_;
   std::unique_ptr<Child> master_;
   std::map<std::string, std::unique_ptr<Child>> workers_;
 };

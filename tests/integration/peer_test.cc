@@ -2,12 +2,7 @@
 //
 // What strangers and broken peers do to the master's port: it is refused and counted, the master
 // stays small and goes on serving.
-#include <arpa/inet.h>
 #include <doctest/doctest.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-#include <zmq.h>
 
 #include <random>
 
@@ -15,135 +10,9 @@
 #include "common/net/keys.h"
 #include "common/wire/codec.h"
 #include "common/wire/version.h"
-#include "tests/integration/cluster.h"
+#include "tests/integration/peers.h"
 
 namespace capstan::itest {
-namespace {
-
-constexpr std::uint64_t kMiB = 1024 * 1024;
-
-/// A plain TCP connection to a port of this machine.
-class RawPeer {
- public:
-  explicit RawPeer(int port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(port));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    REQUIRE(::connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
-  }
-  /// False once the other side has closed.
-  bool send(std::string_view bytes) {
-    return ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
-           static_cast<ssize_t>(bytes.size());
-  }
-  /// Like send, but gives up when nothing is taken any more. How many bytes were taken.
-  std::uint64_t flood(std::uint64_t bytes) {
-    const std::string block(64 * 1024, '\0');
-    std::uint64_t sent = 0;
-    while (sent < bytes) {
-      pollfd fd{fd_.get(), POLLOUT, 0};
-      if (::poll(&fd, 1, 1000) <= 0) break;
-      const ssize_t count =
-          ::send(fd_.get(), block.data(), block.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-      if (count <= 0) break;
-      sent += static_cast<std::uint64_t>(count);
-    }
-    return sent;
-  }
-  /// Waits until the other side closes, reading what it says before.
-  bool is_closed_within(Seconds limit) {
-    return eventually(
-        [this] {
-          char buffer[4096];
-          pollfd fd{fd_.get(), POLLIN, 0};
-          if (::poll(&fd, 1, 100) <= 0) return false;
-          return ::recv(fd_.get(), buffer, sizeof buffer, MSG_DONTWAIT) <= 0;
-        },
-        limit);
-  }
-
- private:
-  UniqueFd fd_;
-};
-
-/// The first 64 bytes of a ZMTP 3.1 connection that wants CURVE.
-std::string greeting() {
-  std::string bytes = std::string("\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01", 12) + "CURVE";
-  bytes.resize(64, '\0');
-  return bytes;
-}
-
-/// A long ZMTP frame's header that claims so many bytes.
-std::string frame_header(char flags, std::uint64_t size) {
-  std::string bytes(1, flags);
-  for (int shift = 56; shift >= 0; shift -= 8) {
-    bytes += static_cast<char>((size >> shift) & 0xff);
-  }
-  return bytes;
-}
-
-/// A DEALER with a key, speaking frames of our choice.
-class KeyedPeer {
- public:
-  KeyedPeer(const std::string& access_path, const net::KeyPair* other_keys = nullptr) {
-    const auto access = net::read_access(access_path);
-    REQUIRE(access);
-    const net::KeyPair keys = other_keys != nullptr ? *other_keys : access->keys;
-    context_ = zmq_ctx_new();
-    socket_ = zmq_socket(context_, ZMQ_DEALER);
-    const int linger = 0;
-    const net::KeyPair& mine = keys;
-    const std::string& server = access->masters.at(0).public_key;
-    zmq_setsockopt(socket_, ZMQ_LINGER, &linger, sizeof linger);
-    zmq_setsockopt(socket_, ZMQ_CURVE_SERVERKEY, server.c_str(), server.size() + 1);
-    zmq_setsockopt(socket_, ZMQ_CURVE_PUBLICKEY, mine.public_key.c_str(), 41);
-    zmq_setsockopt(socket_, ZMQ_CURVE_SECRETKEY, mine.secret_key.c_str(), 41);
-    const std::string address = "tcp://" + access->masters.at(0).addresses.at(0);
-    REQUIRE(zmq_connect(socket_, address.c_str()) == 0);
-  }
-  ~KeyedPeer() {
-    zmq_close(socket_);
-    zmq_ctx_term(context_);
-  }
-  KeyedPeer(const KeyedPeer&) = delete;
-  KeyedPeer& operator=(const KeyedPeer&) = delete;
-
-  void send(const std::string& frame, bool more = false) {
-    zmq_send(socket_, frame.data(), frame.size(), more ? ZMQ_SNDMORE : 0);
-  }
-  void send(msg::Body body) { send(wire::encode({SessionId{}, 0, Epoch{}, std::move(body)})); }
-  /// The next frame's body.
-  msg::Body receive() {
-    zmq_pollitem_t item{socket_, 0, ZMQ_POLLIN, 0};
-    REQUIRE(zmq_poll(&item, 1, 30'000) > 0);
-    zmq_msg_t frame;
-    zmq_msg_init(&frame);
-    REQUIRE(zmq_msg_recv(&frame, socket_, 0) >= 0);
-    auto decoded =
-        wire::decode({static_cast<const char*>(zmq_msg_data(&frame)), zmq_msg_size(&frame)});
-    zmq_msg_close(&frame);
-    REQUIRE(decoded);
-    return std::move(decoded->body);
-  }
-
- private:
-  void* context_;
-  void* socket_;
-};
-
-void check_serves(const Cluster& cluster) {
-  const Finished served = cluster.cli().run({"run", "--quiet", "--", "echo", "served"});
-  CAPTURE(served.code);
-  CAPTURE(served.err);
-  CHECK(served.out == "served\n");
-}
-
-std::uint64_t refused_messages(const Cluster& cluster) {
-  return cluster.cli().status().at("refused_messages").get<std::uint64_t>();
-}
-
-}  // namespace
 
 TEST_SUITE("integration/peer") {
   TEST_CASE("no master: 75 and a clear line, in the time that was given") {

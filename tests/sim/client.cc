@@ -18,9 +18,9 @@ constexpr std::size_t kInputsPerPart = 3;  // Small, so that submissions have se
 
 }  // namespace
 
-Client::Client(Schedule& schedule, Network& network, const std::string& name)
+Client::Client(Schedule& schedule, Network& network, const std::string& name, Role role)
     : schedule_(schedule), name_(name) {
-  link_ = &network.add_link({.role = Role::User, .name = name, .public_key = "key-of-" + name},
+  link_ = &network.add_link({.role = role, .name = name, .public_key = "key-of-" + name},
                             {.on_frame = [this](std::string_view frame) { on_frame(frame); },
                              .on_connected = [this] { hello(); },
                              .on_closed = [this] { session_.close(); }});
@@ -62,6 +62,14 @@ void Client::control(msg::Verb verb, JobId job, std::int32_t priority) {
   if (session_.is_open()) send_mutation(history_.back());
 }
 
+void Client::control(msg::WorkerVerb verb, const std::string& worker) {
+  Mutation m;
+  m.request = fresh_id();
+  m.workers = {.request = m.request, .verb = verb, .names = {worker}, .reason = "simulated"};
+  history_.push_back(std::move(m));
+  if (session_.is_open()) send_mutation(history_.back());
+}
+
 void Client::restart() {
   schedule_.trace("client restarted");
   session_.close();
@@ -86,7 +94,7 @@ void Client::send(msg::Body body, bool in_session) {
 
 void Client::send_mutation(const Mutation& mutation) {
   if (!mutation.is_submission) {
-    send(mutation.control);
+    mutation.workers ? send(*mutation.workers) : send(mutation.control);
     return;
   }
   send(mutation.open);

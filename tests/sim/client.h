@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -29,6 +30,7 @@ struct Mutation {
   std::uint64_t inputs = 0;
   std::uint64_t stdin_parts = 0;
   msg::Control control;
+  std::optional<msg::WorkerControl> workers;  ///< Instead of `control`.
   bool answered = false;
   bool refused = false;
   JobId job;  ///< Of an answered submission.
@@ -48,10 +50,12 @@ struct Watched {
 
 class Client {
  public:
-  Client(Schedule& schedule, Network& network, const std::string& name);
+  Client(Schedule& schedule, Network& network, const std::string& name, Role role = Role::User);
 
   void submit(JobSpec spec, std::uint64_t inputs, const std::string& token);
   void control(msg::Verb verb, JobId job, std::int32_t priority = 0);
+  /// An admin's.
+  void control(msg::WorkerVerb verb, const std::string& worker);
 
   /// The process is killed and started again, with its list of what it asked.
   void restart();

@@ -52,7 +52,9 @@ void World::build() {
   for (std::uint64_t i = 1; i <= clients; ++i) {
     clients_.push_back(std::make_unique<Client>(schedule_, network_, "user" + std::to_string(i)));
   }
+  admin_ = std::make_unique<Client>(schedule_, network_, "admin", Role::Admin);
   schedule_work();
+  schedule_drains();
   schedule_faults();
 }
 
@@ -135,6 +137,18 @@ void World::schedule_work() {
   }
 }
 
+void World::schedule_drains() {
+  const std::uint64_t drains = schedule_.rng().below(4);
+  for (std::uint64_t i = 0; i < drains; ++i) {
+    schedule_.after(schedule_.between(0us, kWork), [this] {
+      const std::string name = workers_[schedule_.rng().below(workers_.size())]->name();
+      admin_->control(msg::WorkerVerb::Drain, name);
+      schedule_.after(schedule_.between(0us, Micros(40s)),
+                      [this, name] { admin_->control(msg::WorkerVerb::Resume, name); });
+    });
+  }
+}
+
 void World::schedule_faults() {
   const std::array counts{2U, 8U, 30U};
   const std::uint64_t faults = counts[schedule_.rng().below(counts.size())];
@@ -208,13 +222,14 @@ void World::fail(const std::string& what) {
 void World::check() {
   if (!executions_.complaint.empty()) fail(executions_.complaint);
   if (!master_->complaint().empty()) fail(master_->complaint());
+  if (!admin_->complaint().empty()) fail(admin_->complaint());
   for (const auto& client : clients_) {
     if (!client->complaint().empty()) fail(client->complaint());
   }
 }
 
 bool World::is_settled() const {
-  return master_->is_at_rest() &&
+  return master_->is_at_rest() && admin_->is_done() &&
          std::all_of(workers_.begin(), workers_.end(),
                      [](const auto& w) { return w->is_idle(); }) &&
          std::all_of(clients_.begin(), clients_.end(), [](const auto& c) { return c->is_done(); });
@@ -244,9 +259,11 @@ void World::calm() {
   resume_all();
 }
 
-// What was paused is let go, or it would never finish; again and again, because a submission or a
-// pause may still be on its way, and a job that was seen finished may have been retried and paused.
+// What was paused or drained is let go, or it would never finish; again and again, because a
+// submission or a pause may still be on its way, and a job that was seen finished may have been
+// retried and paused.
 void World::resume_all() {
+  for (const auto& worker : workers_) admin_->control(msg::WorkerVerb::Resume, worker->name());
   for (const auto& client : clients_) {
     std::vector<JobId> jobs;
     for (const auto& [job, watched] : client->watched()) jobs.push_back(job);

@@ -42,6 +42,7 @@ class World {
  private:
   void build();
   void schedule_work();
+  void schedule_drains();
   void schedule_faults();
   void one_fault();
   void process_fault();
@@ -64,6 +65,7 @@ class World {
   std::unique_ptr<Master> master_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::unique_ptr<Client>> clients_;
+  std::unique_ptr<Client> admin_;
   bool gentle_ = false;  ///< No worker is lost or killed, nothing fails: nothing runs twice.
   bool calm_ = false;
   std::uint32_t most_cpus_ = 0;  ///< Of one worker: a job asks for no more.

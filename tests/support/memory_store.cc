@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "common/base/check.h"
+#include "common/model/glob.h"
 #include "common/model/limits.h"
 #include "master/store/job_walk.h"
 
@@ -286,6 +287,13 @@ Result<std::vector<JobRow>> MemoryStore::list_jobs(const JobFilter& filter) {
     if (filter.before && it->first >= filter.before) continue;
     if (filter.owner && job.owner != *filter.owner) continue;
     if (filter.live_only && is_finished(job.state)) continue;
+    if (filter.states != 0 && (filter.states >> static_cast<unsigned>(job.state) & 1U) == 0)
+      continue;
+    if (!filter.name.empty() && !matches_glob(filter.name, job.spec->name)) continue;
+    const auto& tags = job.spec->tags;
+    const bool is_tagged = std::find(tags.begin(), tags.end(), filter.tag) != tags.end();
+    if (!filter.tag.empty() && !is_tagged) continue;
+    if (job.submitted_at < filter.submitted_since) continue;
     list.push_back(job);
   }
   return list;
@@ -441,18 +449,17 @@ LoadedState MemoryStore::load() const {
   state.submissions = disk_.submissions;
   state.deletions = disk_.deletions;
   for (const auto& [id, job] : disk_.jobs) {
-    if (!is_finished(job.state)) state.jobs.push_back({job, {}, {}});
+    if (!is_finished(job.state)) state.jobs.push_back({job, {}, {}, {}});
   }
   for (LoadedState::LoadedJob& job : state.jobs) {
     const JobId id = job.row.id;
     auto task = disk_.tasks.lower_bound({id, TaskIndex(0)});
     for (; task != disk_.tasks.end() && task->first.first == id; ++task) {
-      job.tasks.emplace(task->first.second, without_tails(task->second));
+      job.add_task(task->first.second, without_tails(task->second));
     }
     auto attempt = disk_.attempts.lower_bound({id, TaskIndex(0), AttemptNo(0)});
     for (; attempt != disk_.attempts.end() && attempt->first.job == id; ++attempt) {
-      const auto of = job.tasks.find(attempt->first.task);
-      if (of == job.tasks.end() || is_finished(of->second.state)) continue;
+      if (!job.tasks.contains(attempt->first.task)) continue;
       job.attempts.emplace(attempt->first, without_tails(attempt->second));
     }
   }

@@ -119,7 +119,7 @@ LoadedState MemoryTables::loaded(const Queue& queue) const {
       TaskRow without_tails = task->second;
       without_tails.stdout_tail.clear();
       without_tails.stderr_tail.clear();
-      job.tasks.emplace(task->first.second, std::move(without_tails));
+      job.add_task(task->first.second, std::move(without_tails));
     }
     auto attempt = attempts.lower_bound({id, TaskIndex(), AttemptNo()});
     for (; attempt != attempts.end() && attempt->first.job == id; ++attempt) {

@@ -12,8 +12,8 @@ using shepherd::Actions;
 
 Shepherd::Shepherd(shepherd::Config config, std::vector<pair::SpoolItem> spooled,
                    Generation generation)
-    : config_(std::move(config)),
-      slots_({.cpus = config_.cpus, .mem_bytes = config_.mem_bytes, .cpu_ids = config_.cpu_ids}),
+    : config_(config),
+      slots_({.cpus = config_.cpus, .mem_bytes = config_.mem_bytes}),
       generation_(generation) {
   for (pair::SpoolItem& item : spooled) {
     spool_order_[item.result.key] = next_order_;

@@ -92,8 +92,8 @@ struct Launch {
   bool reads_stdin = false;
   std::array<Bytes, 2> files{};  ///< By Stream; relative to cwd.
   std::int32_t nice = 0;
-  std::uint64_t mem_bytes = 0;           ///< To be held to, where that can be; 0: none.
-  std::vector<std::uint32_t> cpu_ids{};  ///< To be pinned to; none: to no one.
+  std::uint32_t cpus = 1;       ///< To be pinned to so many, which nobody else is pinned to.
+  std::uint64_t mem_bytes = 0;  ///< To be held to, where that can be; 0: none.
 };
 /// For Launches with `script` or `reads_stdin`. FilesFailed when they cannot be written.
 struct KeepJobFiles {
@@ -163,9 +163,8 @@ using Actions = std::vector<Action>;
 struct Config {
   Instance instance{};
   std::uint32_t cpus = 1;
-  std::uint64_t mem_bytes = 0;           ///< For tasks together; 0: not known.
-  std::vector<std::uint32_t> cpu_ids{};  ///< To pin tasks to: as many as `cpus`, or none.
-  bool measures_memory = true;           ///< The kernel does not hold tasks to theirs.
+  std::uint64_t mem_bytes = 0;  ///< For tasks together; 0: not known.
+  bool measures_memory = true;  ///< The kernel does not hold tasks to theirs.
   Micros grace{limits::kGrace};
   Micros kill_grace{limits::kKillGrace};
 };

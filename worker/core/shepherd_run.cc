@@ -18,7 +18,7 @@ void Shepherd::start_what_fits() {
     if (it != held_.end() && it->second.phase == Phase::Queued) {
       auto share = slots_.take(it->second.run.cpus, it->second.run.mem_bytes);
       if (!share) return;
-      it->second.share = std::move(*share);
+      it->second.share = *share;
       launch(key, it->second);
     }
     queue_.pop_front();
@@ -41,8 +41,8 @@ void Shepherd::launch(const AttemptKey& key, Attempt& attempt) {
                                   .reads_stdin = run.reads_stdin,
                                   .files = std::move(run.files),
                                   .nice = run.nice,
-                                  .mem_bytes = run.mem_bytes,
-                                  .cpu_ids = attempt.share.cpu_ids});
+                                  .cpus = attempt.share.cpus,
+                                  .mem_bytes = run.mem_bytes});
 }
 
 void Shepherd::on(const shepherd::Launched& event) {

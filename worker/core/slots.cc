@@ -5,29 +5,23 @@
 
 namespace capstan {
 
-Slots::Slots(Room room)
-    : room_(std::move(room)), free_ids_(room_.cpu_ids.begin(), room_.cpu_ids.end()) {
+Slots::Slots(Room room) : room_(room) {
   room_.cpus = std::max(1U, room_.cpus);
 }
 
 std::optional<Slots::Share> Slots::take(std::uint32_t cpus, std::uint64_t mem_bytes) {
-  Share share{.cpus = std::clamp(cpus, 1U, room_.cpus),
-              .mem_bytes = std::min(mem_bytes, room_.mem_bytes)};
+  const Share share{.cpus = std::clamp(cpus, 1U, room_.cpus),
+                    .mem_bytes = std::min(mem_bytes, room_.mem_bytes)};
   if (share.cpus > room_.cpus - cpus_taken_) return std::nullopt;
   if (share.mem_bytes > room_.mem_bytes - mem_taken_) return std::nullopt;
   cpus_taken_ += share.cpus;
   mem_taken_ += share.mem_bytes;
-  while (share.cpu_ids.size() < share.cpus && !free_ids_.empty()) {
-    share.cpu_ids.push_back(*free_ids_.begin());
-    free_ids_.erase(free_ids_.begin());
-  }
   return share;
 }
 
 void Slots::give_back(const Share& share) {
   cpus_taken_ -= share.cpus;
   mem_taken_ -= share.mem_bytes;
-  free_ids_.insert(share.cpu_ids.begin(), share.cpu_ids.end());
 }
 
 }  // namespace capstan

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// What a worker has to give to tasks, and what of it is taken: cpus, memory, and which cpus of the
-// machine. Pure; a part of the shepherd. Invariant: the shares that are out never sum to more than
-// there is.
+// What a worker has to give to tasks, and what of it is taken. Pure; a part of the shepherd.
+// Invariant: the shares that are out never sum to more than there is.
 #pragma once
 
 #include <cstdint>
 #include <optional>
-#include <set>
-#include <vector>
 
 namespace capstan {
 
@@ -16,13 +13,11 @@ class Slots {
  public:
   struct Room {
     std::uint32_t cpus = 1;
-    std::uint64_t mem_bytes = 0;           ///< 0: not known, nothing is counted.
-    std::vector<std::uint32_t> cpu_ids{};  ///< As many as `cpus`; or none: tasks are not pinned.
+    std::uint64_t mem_bytes = 0;  ///< 0: not known, nothing is counted.
   };
   struct Share {
     std::uint32_t cpus = 0;
     std::uint64_t mem_bytes = 0;
-    std::vector<std::uint32_t> cpu_ids{};  ///< Ascending: the lowest that were free.
   };
 
   explicit Slots(Room room);
@@ -35,7 +30,6 @@ class Slots {
   Room room_;
   std::uint32_t cpus_taken_ = 0;
   std::uint64_t mem_taken_ = 0;
-  std::set<std::uint32_t> free_ids_;
 };
 
 }  // namespace capstan

@@ -48,6 +48,7 @@ ProcessRunner::ProcessRunner(Options options, const Clock& clock, Handler handle
       mark_(options_.cookie),
       clock_(clock),
       handler_(std::move(handler)),
+      free_cpus_(options_.cpu_ids),
       buffer_(kReadBytes, '\0') {}
 
 Result<std::unique_ptr<ProcessRunner>> ProcessRunner::open(Options options, const Clock& clock,
@@ -104,7 +105,7 @@ Result<UniqueFd> ProcessRunner::open_stdin(const shepherd::Launch& launch) const
 
 Result<pid_t> ProcessRunner::spawn_main(const shepherd::Launch& launch,
                                         const std::array<UniqueFd, 2>& writing,
-                                        std::uint32_t serial) {
+                                        std::uint32_t serial, std::vector<std::uint32_t>& cpu_ids) {
   UniqueFd own_stdin;
   if (launch.reads_stdin) own_stdin = TRY(open_stdin(launch));
   SpawnOptions spawn_options{.argv = launch.argv,
@@ -116,14 +117,21 @@ Result<pid_t> ProcessRunner::spawn_main(const shepherd::Launch& launch,
                              .umask = options_.umask,
                              .default_signals = options_.default_signals,
                              .mark = mark_.limit(serial),
-                             .nice = launch.nice,
-                             .cpu_ids = launch.cpu_ids};
+                             .nice = launch.nice};
+  Pinning pinning{.free = free_cpus_, .chosen = {}};
+  if (launch.cpus <= free_cpus_.size()) {
+    pinning.chosen.resize(launch.cpus);
+    spawn_options.pinning = &pinning;
+  }
   if (launch.script && !spawn_options.argv.empty()) {
     spawn_options.argv.front() = script_path(options_.jobs_dir, launch.key.job);
   }
   spawn_options.env.push_back(
       {std::string(kCookieName), options_.cookie + "." + to_string(launch.key)});
-  return spawn(spawn_options);
+  const pid_t pid = TRY(spawn(spawn_options));
+  cpu_ids = std::move(pinning.chosen);
+  for (const std::uint32_t cpu : cpu_ids) std::erase(free_cpus_, cpu);
+  return pid;
 }
 
 Result<void> ProcessRunner::start(const shepherd::Launch& launch) {
@@ -141,7 +149,8 @@ Result<void> ProcessRunner::start(const shepherd::Launch& launch) {
     ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
   }
   const std::uint32_t serial = next_serial();
-  const pid_t pid = TRY(spawn_main(launch, writing, serial));
+  std::vector<std::uint32_t> cpu_ids;
+  const pid_t pid = TRY(spawn_main(launch, writing, serial, cpu_ids));
 
   Process& process = processes_[launch.key];
   process.key = launch.key;
@@ -150,6 +159,7 @@ Result<void> ProcessRunner::start(const shepherd::Launch& launch) {
   process.files = std::move(files);
   process.output_at = clock_.now();
   process.mem_bytes = launch.mem_bytes;
+  process.cpu_ids = std::move(cpu_ids);
   mains_[pid] = launch.key;
   serials_[serial] = launch.key;
   for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
@@ -373,6 +383,8 @@ void ProcessRunner::finish(Process& process) {
   end.cpu = process.cpu;
   end.max_rss_bytes = process.max_rss_bytes;
   const AttemptKey key = process.key;
+  free_cpus_.insert(free_cpus_.end(), process.cpu_ids.begin(), process.cpu_ids.end());
+  std::sort(free_cpus_.begin(), free_cpus_.end());
   ending_.erase(key);
   serials_.erase(process.serial);
   processes_.erase(key);

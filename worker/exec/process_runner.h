@@ -35,6 +35,8 @@ class ProcessRunner final : public Runner {
     std::string cookie;                ///< DIRECTORY.LIFE: the attempt is appended.
     mode_t umask = 022;                ///< For tasks: the user's own.
     std::vector<int> default_signals;  ///< Ignored here, but not in tasks.
+    /// Each task is pinned to some of these. None: tasks run where they like.
+    std::vector<std::uint32_t> cpu_ids{};
   };
   struct Handler {
     /// Of a followed job.
@@ -79,8 +81,9 @@ class ProcessRunner final : public Runner {
     std::array<UniqueFd, 2> pipes;  // By Stream.
     std::array<OutputWriter, 2> output;
     std::array<TaskFile, 2> files;
-    TimePoint output_at;          // When it wrote something last, or its start.
-    std::uint64_t mem_bytes = 0;  // That it may use.
+    TimePoint output_at;                 // When it wrote something last, or its start.
+    std::uint64_t mem_bytes = 0;         // That it may use.
+    std::vector<std::uint32_t> cpu_ids;  // That it is pinned to.
   };
 
   ProcessRunner(Options options, const Clock& clock, Handler handler);
@@ -88,7 +91,7 @@ class ProcessRunner final : public Runner {
   Result<std::array<TaskFile, 2>> open_files(const shepherd::Launch& launch) const;
   Result<UniqueFd> open_stdin(const shepherd::Launch& launch) const;
   Result<pid_t> spawn_main(const shepherd::Launch& launch, const std::array<UniqueFd, 2>& writing,
-                           std::uint32_t serial);
+                           std::uint32_t serial, std::vector<std::uint32_t>& cpu_ids);
   void reaped(pid_t pid, int status, const rusage& usage);
   void find_strangers();
   void adopt_stranger(pid_t pid);
@@ -116,6 +119,7 @@ class ProcessRunner final : public Runner {
   std::unordered_map<int, std::pair<AttemptKey, Stream>> pipes_;
   std::set<AttemptKey> ending_;  // Their main process is reaped.
   std::set<pid_t> ignored_;
+  std::vector<std::uint32_t> free_cpus_;     // Of options_.cpu_ids.
   TimePoint sweep_at_ = TimePoint::never();  // The kernel's list may miss one at times.
   /// Strangers without a mark, and when they are nobody's: where no limit bears it, and in the
   /// middle of an exec the environment is empty for a moment.

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string_view>
 
@@ -33,9 +34,11 @@ struct Plan {
   std::vector<char*> shell_argv;  // sh, the program, the arguments: for a script without #!.
   std::vector<std::string> env_text;
   std::vector<char*> env;
-  std::vector<unsigned long> cpu_mask;  // Empty: as we are.
+  std::vector<unsigned long> cpu_mask;  // Large enough for its pinning.
   pid_t parent;
 };
+
+constexpr std::uint32_t kWordBits = 8 * sizeof(unsigned long);
 
 char* mutable_text(const std::string& text) {
   return const_cast<char*>(text.c_str());
@@ -70,10 +73,9 @@ Plan make_plan(const SpawnOptions& options) {
   plan.argv.push_back(nullptr);
   plan.shell_argv.push_back(nullptr);
 
-  constexpr std::uint32_t kWordBits = 8 * sizeof(unsigned long);
-  for (const std::uint32_t cpu : options.cpu_ids) {
-    if (plan.cpu_mask.size() <= cpu / kWordBits) plan.cpu_mask.resize(cpu / kWordBits + 1);
-    plan.cpu_mask[cpu / kWordBits] |= 1UL << cpu % kWordBits;
+  if (options.pinning != nullptr) {
+    const std::vector<std::uint32_t>& cpus = options.pinning->free;
+    plan.cpu_mask.resize(*std::max_element(cpus.begin(), cpus.end()) / kWordBits + 1);
   }
   return plan;
 }
@@ -91,6 +93,24 @@ void take_mark(const std::optional<LimitMark>& mark) {
   if (!mark) return;
   const rlimit limit{.rlim_cur = mark->soft, .rlim_max = mark->hard};
   ::setrlimit(static_cast<__rlimit_resource_t>(mark->resource), &limit);
+}
+
+void take_cpus(Plan& plan) {
+  if (plan.options->pinning == nullptr) return;
+  const std::vector<std::uint32_t>& available = plan.options->pinning->free;
+  std::vector<std::uint32_t>& chosen = plan.options->pinning->chosen;
+  const auto here = static_cast<std::uint32_t>(std::max(0, ::sched_getcpu()));
+  std::size_t count = 0;
+  const auto choose = [&](std::uint32_t cpu) {
+    chosen[count++] = cpu;
+    plan.cpu_mask[cpu / kWordBits] |= 1UL << cpu % kWordBits;
+  };
+  if (std::find(available.begin(), available.end(), here) != available.end()) choose(here);
+  for (std::size_t i = 0; i < available.size() && count < chosen.size(); ++i) {
+    if (available[i] != here) choose(available[i]);
+  }
+  ::sched_setaffinity(0, plan.cpu_mask.size() * sizeof(unsigned long),
+                      reinterpret_cast<const cpu_set_t*>(plan.cpu_mask.data()));
 }
 
 void take_descriptors(const SpawnOptions& options) {
@@ -136,11 +156,8 @@ void execute(Plan& plan, Failure& failure) {
     }
   }
   take_mark(options.mark);
+  take_cpus(plan);
   if (options.nice != 0) ::setpriority(PRIO_PROCESS, 0, options.nice);
-  if (!plan.cpu_mask.empty()) {
-    ::sched_setaffinity(0, plan.cpu_mask.size() * sizeof(unsigned long),
-                        reinterpret_cast<const cpu_set_t*>(plan.cpu_mask.data()));
-  }
   take_default_signals(options);
   ::umask(options.umask);
   if (!options.cwd.empty() && ::chdir(options.cwd.c_str()) != 0) {

@@ -18,6 +18,12 @@
 
 namespace capstan {
 
+/// Of which cpus a process shall have some for itself.
+struct Pinning {
+  std::vector<std::uint32_t> free;    ///< At least as many as `chosen`.
+  std::vector<std::uint32_t> chosen;  ///< As many as it shall have; filled in by spawn().
+};
+
 struct SpawnOptions {
   std::vector<Bytes> argv;
   std::vector<EnvVar> env;
@@ -30,8 +36,10 @@ struct SpawnOptions {
   mode_t umask = 022;
   std::vector<int> default_signals;  ///< Ignored here, but not there.
   std::optional<LimitMark> mark{};
-  int nice = 0;                          ///< Unless we run at a higher one, and may not lower it.
-  std::vector<std::uint32_t> cpu_ids{};  ///< To be pinned to; none: as we are.
+  int nice = 0;  ///< Unless we run at a higher one, and may not lower it.
+  /// Null: it may run wherever we may. The cpu where the child happens to start is chosen first,
+  /// if it is free: to move to another it would have to wait there for its turn, and we with it.
+  Pinning* pinning = nullptr;
 };
 
 /// The pid, after the exec succeeded. An error has the system's words and what they are about. The

@@ -7,8 +7,11 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstring>
+#include <span>
+#include <utility>
 
 #include "common/model/limits.h"
 #include "common/model/parse.h"
@@ -24,14 +27,25 @@ constexpr std::size_t kRecordHeader = 8;            // Length and CRC, 4 bytes e
 constexpr std::size_t kRecordBytesMax = 64 * 1024;  // A result with both tails is 9 KiB.
 enum Kind : std::uint64_t { kItem = 1, kAcked = 2, kDelivered = 3, kGeneration = 4, kKinds = 4 };
 
-constexpr std::array<std::uint32_t, 256> kCrcTable = [] {
-  std::array<std::uint32_t, 256> table{};
-  for (std::uint32_t i = 0; i < table.size(); ++i) {
+constexpr std::size_t kAckedTogether = 1000;  // Keys in one record: 16 KiB at most.
+
+// Eight tables, so that eight bytes are folded in at once: [k][b] is byte b with k zeroes behind
+// it.
+using CrcTables = std::array<std::array<std::uint32_t, 256>, 8>;
+constexpr CrcTables kCrcTables = [] {
+  CrcTables tables{};
+  for (std::uint32_t i = 0; i < 256; ++i) {
     std::uint32_t value = i;
     for (int bit = 0; bit < 8; ++bit) value = (value >> 1) ^ ((value & 1) ? 0xEDB88320U : 0U);
-    table[i] = value;
+    tables[0][i] = value;
   }
-  return table;
+  for (std::size_t k = 1; k < tables.size(); ++k) {
+    for (std::size_t i = 0; i < 256; ++i) {
+      const std::uint32_t before = tables[k - 1][i];
+      tables[k][i] = (before >> 8) ^ tables[0][before & 0xFF];
+    }
+  }
+  return tables;
 }();
 
 void put_u32(std::string& out, std::uint32_t value) {
@@ -62,28 +76,41 @@ Result<void> write_at(int fd, std::uint64_t at, std::string_view bytes, const st
   return {};
 }
 
+Result<void> read_at(int fd, std::uint64_t at, std::span<char> bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t got = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return io_error("reading", path);
+    if (got == 0) return fail(Errc::Io, "reading " + path + ": it is shorter than it was");
+    at += static_cast<std::uint64_t>(got);
+    bytes = bytes.subspan(static_cast<std::size_t>(got));
+  }
+  return {};
+}
+
 Result<std::string> read_all(int fd, const std::string& path) {
   struct stat info {};
   if (::fstat(fd, &info) != 0) return io_error("reading", path);
   std::string bytes(static_cast<std::size_t>(info.st_size), '\0');
-  std::size_t at = 0;
-  while (at < bytes.size()) {
-    const ssize_t got = ::pread(fd, bytes.data() + at, bytes.size() - at, static_cast<off_t>(at));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return io_error("reading", path);
-    if (got == 0) break;
-    at += static_cast<std::size_t>(got);
-  }
-  bytes.resize(at);
+  TRY(read_at(fd, 0, bytes, path));
   return bytes;
 }
 
 }  // namespace
 
 std::uint32_t crc32_of(std::string_view bytes) {
+  static_assert(std::endian::native == std::endian::little);
   std::uint32_t crc = 0xFFFFFFFFU;
+  while (bytes.size() >= 8) {
+    std::uint64_t eight = 0;
+    std::memcpy(&eight, bytes.data(), sizeof eight);
+    eight ^= crc;
+    crc = 0;
+    for (std::size_t i = 0; i < 8; ++i) crc ^= kCrcTables[7 - i][(eight >> (8 * i)) & 0xFF];
+    bytes.remove_prefix(8);
+  }
   for (const char c : bytes)
-    crc = (crc >> 8) ^ kCrcTable[(crc ^ static_cast<unsigned char>(c)) & 0xFF];
+    crc = (crc >> 8) ^ kCrcTables[0][(crc ^ static_cast<unsigned char>(c)) & 0xFF];
   return ~crc;
 }
 
@@ -93,11 +120,6 @@ Result<Spool> Spool::open(std::string path, const Clock& clock, Contents& conten
   if (!spool.file_) return io_error("opening", spool.path_);
   contents = TRY(spool.load());
   spool.generation_ = contents.generation;
-  for (const pair::SpoolItem& item : contents.items) {
-    const std::uint64_t bytes = spool.item_record(item).size() + kRecordHeader;
-    spool.live_[item.result.key] = {bytes, item.acked, {item.delivered[0], item.delivered[1]}};
-    spool.live_bytes_ += bytes;
-  }
   return spool;
 }
 
@@ -125,8 +147,20 @@ Result<Spool::Contents> Spool::load() {
     if (length > kRecordBytesMax || bytes.size() - at - kRecordHeader < length) break;
     const std::string_view payload(bytes.data() + at + kRecordHeader, length);
     if (crc32_of(payload) != get_u32(bytes.data() + at + 4)) break;
+    const std::size_t items_before = contents.items.size();
     apply(contents, index, payload);
+    if (contents.items.size() > items_before) {
+      live_[contents.items.back().result.key] = {.at = at, .bytes = kRecordHeader + length};
+    }
     at += kRecordHeader + length;
+  }
+  for (const pair::SpoolItem& item : contents.items) {
+    const auto it = live_.find(item.result.key);
+    if (it == live_.end()) continue;  // Told twice, and done.
+    it->second.acked = item.acked;
+    std::copy(item.delivered.begin(), item.delivered.end(), it->second.delivered);
+    live_bytes_ += it->second.bytes;
+    forget_if_done(item.result.key);
   }
   std::erase_if(contents.items, [](const pair::SpoolItem& item) { return item.is_done(); });
   contents.torn_bytes = bytes.size() - at;
@@ -151,14 +185,21 @@ void Spool::apply(Contents& contents, Index& index, std::string_view payload) co
     if (!reader.finished()) return;
     index[item.result.key] = contents.items.size();
     contents.items.push_back(std::move(item));
-  } else if (kind == kAcked || kind == kDelivered) {
+  } else if (kind == kAcked) {
+    const std::size_t count = reader.array_up_to(kAckedTogether);
+    for (std::size_t i = 0; i < count && reader.ok(); ++i) {
+      AttemptKey key;
+      wire::get(reader, key);
+      const auto at = index.find(key);
+      if (reader.ok() && at != index.end()) contents.items[at->second].acked = true;
+    }
+    reader.u64();
+  } else if (kind == kDelivered) {
     AttemptKey key;
     wire::get(reader, key);
     const std::uint64_t stream = reader.u64(1);
     const auto at = index.find(key);
-    if (!reader.finished() || at == index.end()) return;
-    pair::SpoolItem& item = contents.items[at->second];
-    (kind == kAcked ? item.acked : item.delivered[stream]) = true;
+    if (reader.finished() && at != index.end()) contents.items[at->second].delivered[stream] = true;
   } else if (kind == kGeneration) {
     Generation generation;
     wire::get(reader, generation);
@@ -173,37 +214,44 @@ void Spool::add_record(const std::string& payload) {
   pending_ += payload;
 }
 
-std::string Spool::item_record(const pair::SpoolItem& item) const {
+void Spool::append(const pair::SpoolItem& item) {
   std::string payload;
   wire::Writer writer(payload);
   writer.array(3);
   writer.u64(kItem);
   writer.i64((clock_->wall().us) - (clock_->now() - item.ended_at).count());
   pair::put(writer, item);
-  return payload;
-}
-
-void Spool::append(const pair::SpoolItem& item) {
-  const std::string payload = item_record(item);
-  add_record(payload);
   const std::uint64_t bytes = payload.size() + kRecordHeader;
-  live_[item.result.key] = {bytes, item.acked, {item.delivered[0], item.delivered[1]}};
+  live_[item.result.key] = {.at = size_ + pending_.size(),
+                            .bytes = bytes,
+                            .acked = item.acked,
+                            .delivered = {item.delivered[0], item.delivered[1]}};
   live_bytes_ += bytes;
+  add_record(payload);
 }
 
-void Spool::acked(const AttemptKey& key) {
+void Spool::add_acked(const AttemptKey* keys, std::size_t count) {
   std::string payload;
   wire::Writer writer(payload);
   writer.array(3);
   writer.u64(kAcked);
-  wire::put(writer, key);
+  writer.array(count);
+  for (std::size_t i = 0; i < count; ++i) wire::put(writer, keys[i]);
   writer.u64(0);
   add_record(payload);
-  if (const auto it = live_.find(key); it != live_.end()) it->second.acked = true;
-  forget_if_done(key);
 }
 
-void Spool::delivered(const AttemptKey& key, Stream stream) {
+void Spool::acked(const std::vector<AttemptKey>& keys) {
+  for (std::size_t at = 0; at < keys.size(); at += kAckedTogether) {
+    add_acked(keys.data() + at, std::min(kAckedTogether, keys.size() - at));
+  }
+  for (const AttemptKey& key : keys) {
+    if (const auto it = live_.find(key); it != live_.end()) it->second.acked = true;
+    forget_if_done(key);
+  }
+}
+
+void Spool::add_delivered(const AttemptKey& key, Stream stream) {
   std::string payload;
   wire::Writer writer(payload);
   writer.array(3);
@@ -211,6 +259,10 @@ void Spool::delivered(const AttemptKey& key, Stream stream) {
   wire::put(writer, key);
   writer.u64(static_cast<std::uint64_t>(stream));
   add_record(payload);
+}
+
+void Spool::delivered(const AttemptKey& key, Stream stream) {
+  add_delivered(key, stream);
   const auto it = live_.find(key);
   if (it != live_.end()) it->second.delivered[static_cast<std::size_t>(stream)] = true;
   forget_if_done(key);
@@ -260,21 +312,34 @@ Result<void> Spool::sync() {
   return {};
 }
 
-/// A new file with what is live, then renamed over the old one.
+/// A new file with what is live, record by record as it stands in the old one, then renamed over
+/// it. REQUIRES: nothing is pending.
 Result<void> Spool::compact() {
-  const Contents contents = TRY(load());
+  std::vector<std::pair<std::uint64_t, AttemptKey>> order;
+  for (const auto& [key, live] : live_) order.emplace_back(live.at, key);
+  std::sort(order.begin(), order.end());
+  std::string bytes(kMagic);
+  std::map<AttemptKey, std::uint64_t> moved;
+  for (const auto& [at, key] : order) {
+    const std::size_t size = live_.at(key).bytes;
+    moved[key] = bytes.size();
+    bytes.resize(bytes.size() + size);
+    TRY(read_at(file_.get(), at, std::span(bytes).last(size), path_));
+  }
   const std::string fresh_path = path_ + ".new";
   UniqueFd fresh(::open(fresh_path.c_str(), O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600));
   if (!fresh) return io_error("making", fresh_path);
   generation(generation_);
-  for (const pair::SpoolItem& item : contents.items) add_record(item_record(item));
-  const std::string bytes = std::string(kMagic) + pending_;
-  pending_.clear();
-  TRY(write_at(fresh.get(), 0, bytes, fresh_path));
-  if (!contents.items.empty() && ::fdatasync(fresh.get()) != 0) {
-    return io_error("syncing", fresh_path);
+  for (const auto& [key, live] : live_) {
+    if (live.acked) add_acked(&key, 1);
+    if (live.delivered[0]) add_delivered(key, Stream::Stdout);
+    if (live.delivered[1]) add_delivered(key, Stream::Stderr);
   }
+  bytes += std::exchange(pending_, {});
+  TRY(write_at(fresh.get(), 0, bytes, fresh_path));
+  if (!live_.empty() && ::fdatasync(fresh.get()) != 0) return io_error("syncing", fresh_path);
   if (::rename(fresh_path.c_str(), path_.c_str()) != 0) return io_error("renaming", fresh_path);
+  for (auto& [key, live] : live_) live.at = moved.at(key);
   file_ = std::move(fresh);
   size_ = bytes.size();
   return {};

@@ -32,7 +32,7 @@ class Spool {
   static Result<Spool> open(std::string path, const Clock& clock, Contents& contents);
 
   void append(const pair::SpoolItem& item);
-  void acked(const AttemptKey& key);
+  void acked(const std::vector<AttemptKey>& keys);
   void delivered(const AttemptKey& key, Stream stream);
   void generation(const Generation& generation);
 
@@ -48,7 +48,8 @@ class Spool {
 
  private:
   struct Live {
-    std::uint64_t bytes = 0;
+    std::uint64_t at = 0;     // Where its record begins in the file.
+    std::uint64_t bytes = 0;  // Of the record, header included.
     bool acked = false;
     bool delivered[2]{};
   };
@@ -59,7 +60,8 @@ class Spool {
   using Index = std::map<AttemptKey, std::size_t>;  // Where in Contents::items.
   void apply(Contents& contents, Index& index, std::string_view payload) const;
   void add_record(const std::string& payload);
-  std::string item_record(const pair::SpoolItem& item) const;
+  void add_acked(const AttemptKey* keys, std::size_t count);
+  void add_delivered(const AttemptKey& key, Stream stream);
   void forget_if_done(const AttemptKey& key);
 
   std::string path_;

@@ -117,7 +117,7 @@ TEST_SUITE("cli/verb") {
   }
   TEST_CASE("too many or too few words are refused") {
     CHECK(has(error_of(*make_wait_verb(), {"wait"}), "ID"));
-    CHECK(has(error_of(*make_job_verb(), {"job", "1", "2"}), "'2'"));
+    CHECK(has(error_of(*make_tasks_verb(), {"tasks", "1", "2"}), "'2'"));
     CHECK(has(error_of(*make_jobs_verb(), {"jobs", "17"}), "'17'"));
     CHECK(has(error_of(*make_jobs_verb(), {"jobs", ":::", "a"}), ":::"));
     CHECK(has(error_of(*make_submit_verb(), {"submit", "x", "--", "y"}), "'x'"));

@@ -134,7 +134,7 @@ TEST_CASE("users act on their own jobs, an admin on all") {
   bob.send(msg::Watch{6, JobId(1), {}, {}, false, false});
   bob.send(msg::ListJobs{7, {}, 10, false});
   bench.turn();
-  for (int i = 0; i < 5; ++i) CHECK(bob.expect<msg::Denied>().code == Errc::NotAllowed);
+  for (int i = 0; i < 5; ++i) CHECK(bob.expect<msg::Denied>().code == Errc::NotFound);
   bob.send(msg::ListJobs{7, {}, 10, false});
   root.send(msg::ListJobs{8, {}, 10, false});
   root.send(msg::Control{an_id(9), msg::Verb::Cancel, {job_selector(1)}});
@@ -208,7 +208,7 @@ TEST_CASE("retry brings a finished job back for the tasks that are asked for") {
   CHECK(bench.server->queue().jobs().empty());
 
   client.send(msg::Control{an_id(2), msg::Verb::RetryFailed, {job_selector(1)}});
-  bench.turn();
+  bench.pass(10ms);
   const auto done = client.expect<msg::Done>();
   CHECK(done.jobs == std::vector<JobId>{JobId(1)});
   CHECK(done.tasks == 1);
@@ -223,14 +223,90 @@ TEST_CASE("retry brings a finished job back for the tasks that are asked for") {
   bench.turn();
   CHECK(bench.server->inbox_size() == 1);
   CHECK(bench.server->next_deadline() <= bench.clock.now());
-  bench.turn();
+  bench.pass(10ms);
   CHECK(client.expect<msg::Denied>().code == Errc::NotFound);
   client.send(msg::Control{an_id(4), msg::Verb::Retry, {job_selector(1)}});
-  bench.turn();
+  bench.pass(10ms);
   CHECK(client.expect<msg::Done>().tasks == 3);
   client.send(msg::Control{an_id(5), msg::Verb::Retry, {job_selector(99)}});
   bench.turn();
   CHECK(client.expect<msg::Denied>().code == Errc::NotFound);
+}
+
+TEST_CASE("retries of one finished job that are read together open it once") {
+  Bench bench;
+  Peer worker = bench.enrolled("w1");
+  worker.hello(msg::WorkerHello{});
+  Peer client = bench.client();
+  submit(client, an_id(1), a_job().with_tasks(1).spec());
+  bench.turn();
+  const auto end = [&](EndClass how) {
+    const auto start = worker.expect<msg::Start>();
+    worker.send(
+        msg::Results{{a_result({start.job, start.tasks.front().task, start.attempt}, how)}});
+    bench.turn();
+  };
+  end(EndClass::Success);
+  REQUIRE(bench.server->queue().jobs().empty());
+  client.expect<msg::Submitted>();
+
+  // All three are asked for before the first was read.
+  bench.reads.held.emplace();
+  for (std::uint64_t n = 2; n <= 4; ++n) {
+    client.send(msg::Control{an_id(n), msg::Verb::Retry, {job_selector(1)}});
+    bench.turn();
+  }
+  client.send(msg::Control{an_id(2), msg::Verb::Retry, {job_selector(1)}});  // Said again.
+  bench.turn();
+  auto held = std::exchange(bench.reads.held, std::nullopt);
+  REQUIRE(held->size() == 3);
+  (*held)[0]();
+  bench.turn();
+  CHECK(client.expect<msg::Done>().tasks == 1);
+  bench.pass(10ms);
+  SUBCASE("the others find it open") {
+    (*held)[1]();
+    (*held)[2]();
+    bench.pass(10ms);
+    CHECK(client.expect<msg::Done>().tasks == 0);
+    CHECK(client.expect<msg::Done>().tasks == 0);
+    CHECK(bench.server->queue().jobs().begin()->second.counts.running == 1);
+  }
+  SUBCASE("or read it again when it is over once more") {
+    end(EndClass::Success);
+    REQUIRE(bench.server->queue().jobs().empty());
+    (*held)[1]();
+    bench.pass(10ms);
+    CHECK(client.expect<msg::Done>().tasks == 1);
+    CHECK(worker.expect<msg::Start>().attempt == AttemptNo(3));
+  }
+  CHECK(bench.server->queue().jobs().size() == 1);
+}
+
+TEST_CASE("a retry of too much is refused, and says what to do") {
+  Bench bench;
+  Peer client = bench.client();
+  submit(client, an_id(1), a_job().with_tasks(1'500'000).spec());
+  bench.turn();
+  client.expect<msg::Submitted>();
+  client.send(msg::Control{an_id(2), msg::Verb::Cancel, {job_selector(1)}});
+  bench.turn();
+  client.expect<msg::Done>();
+  // Nobody touched one of them: all together are one flag …
+  client.send(msg::Control{an_id(3), msg::Verb::Retry, {job_selector(1)}});
+  bench.pass(10ms);
+  CHECK(client.expect<msg::Done>().tasks == 1'500'000);
+  client.send(msg::Control{an_id(4), msg::Verb::Cancel, {job_selector(1)}});
+  bench.turn();
+  client.expect<msg::Done>();
+  // … but a part of them are a row each.
+  client.send(msg::Control{
+      an_id(5), msg::Verb::Retry, {{Selector::Kind::Job, JobId(1), {{1, 1'200'000, 1}}}}});
+  bench.pass(10ms);
+  const auto denied = client.expect<msg::Denied>();
+  CHECK(denied.code == Errc::Invalid);
+  CHECK(denied.reason.find("name ranges") != std::string::npos);
+  CHECK(bench.server->queue().jobs().empty());
 }
 
 TEST_CASE("lists come in pages") {

@@ -81,9 +81,6 @@ class ObservedStore final : public store::Store {
   Result<InputChunk> read_inputs(SubmissionId submission, std::uint64_t ordinal) override {
     return behind_.read_inputs(submission, ordinal);
   }
-  Result<cmd::JobReopened> read_finished_job(JobId job) override {
-    return behind_.read_finished_job(job);
-  }
   Result<std::optional<std::string>> find_owner(JobId job) override {
     return behind_.find_owner(job);
   }

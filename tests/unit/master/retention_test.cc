@@ -90,17 +90,15 @@ TEST_CASE("what may not be deleted is refused with the way out") {
   CHECK(ann.expect<msg::Denied>().reason.find("only whole jobs") != std::string::npos);
 }
 
-TEST_CASE("a job that a live one waits for stays until that has ended") {
+TEST_CASE("a job that a submission names stays until that is known") {
   Bench bench;
   Peer client = bench.client();
   const JobId first = a_finished_job(bench, client, 1);
   JobSpec next = a_job().spec();
   next.after_any = {first};
-  next.hold = true;
-  submit(client, an_id(5), next);
+  client.send(msg::SubmitOpen{an_id(5), "", Bytes(16, 'd'), next});
   bench.turn();
-  const JobId second = client.expect<msg::Submitted>().job;
-  CHECK(bench.server->queue().is_waited_for(first));
+  REQUIRE(bench.server->queue().is_waited_for(first));
   client.send(deletion(10, first.value));
   bench.turn();
   CHECK(client.expect<msg::Denied>().code == Errc::Conflict);
@@ -108,11 +106,11 @@ TEST_CASE("a job that a live one waits for stays until that has ended") {
   bench.pass(1s);
   client.send(msg::Heartbeat{});
   CHECK(client.expect<msg::Done>().note.find("1 stay") != std::string::npos);
-  client.send(msg::Control{an_id(12), msg::Verb::Cancel, {job_selector(second.value)}});
+  client.send(msg::SubmitClose{an_id(5), 0, 0});
   bench.turn();
+  client.expect<msg::Submitted>();
   client.send(deletion(13, first.value));
   bench.turn();
-  CHECK(client.expect<msg::Done>().jobs == std::vector{second});
   CHECK(client.expect<msg::Done>().jobs == std::vector{first});
 }
 
@@ -169,7 +167,7 @@ TEST_CASE("a deletion that a crash cut off is swept by the next start") {
   CHECK(bench.server->queue().deletions().contains(job));
   bench.pass(1s);
   CHECK(bench.server->queue().deletions().empty());
-  CHECK(bench.logs.removed == std::vector{job});
+  CHECK(bench.logs.removed.back() == job);
 }
 
 TEST_CASE("the rows of a job stay until its output is gone") {

@@ -225,7 +225,7 @@ TEST_CASE("little room on the disk stops submissions before a write fails") {
   REQUIRE(client.expect<msg::StatusReply>().alarms.size() == 1);
   const auto denied = client.expect<msg::Denied>();
   CHECK(denied.code == Errc::Unavailable);
-  CHECK(denied.reason.find("free of 100 GiB") != std::string::npos);
+  CHECK(denied.reason.find("free of 100.0 GiB") != std::string::npos);
 
   set_free(kGiB + kGiB / 8, 100 * kGiB);  // Not yet clearly more.
   CHECK(bench.server->is_draining());

@@ -97,9 +97,43 @@ TEST_CASE("a worker's line") {
   worker.last_heard_ago = Micros(12'500'000);
   CHECK(json::line(worker) ==
         R"({"name":"w1","state":"suspect","cpus":8,"running":3,"version":"0.1.0",)"
-        R"("address":"10.0.0.7:41234","last_heard_s":12.5,"queued":0,"note":null})");
+        R"("address":"10.0.0.7:41234","last_heard_s":12.5,"queued":0,"note":null,)"
+        R"("mem_bytes":null,"mem_assigned_bytes":0})");
   worker.last_heard_ago = Micros(-1);
   CHECK(json::line(worker).find(R"("last_heard_s":null)") != std::string::npos);
+}
+
+TEST_CASE("why, a key, and what was done to workers, as lines") {
+  msg::WhyReply why;
+  why.state = TaskState::Ready;
+  why.workers = {{"w1", false, "drained by ann: \"disk\""}};
+  CHECK(json::line(JobId(17), TaskIndex(4), why) ==
+        R"({"job":17,"task":4,"state":"ready","reason":null,"workers":[)"
+        R"({"worker":"w1","fits":false,"reason":"drained by ann: \"disk\""}]})");
+  msg::KeyView key;
+  key.name = "bob";
+  key.public_key = "k";
+  CHECK(json::line(key) ==
+        R"({"name":"bob","role":"user","public_key":"k","added_at":null,"added_by":null})");
+  CHECK(json::line_of_workers({"w1"}, 1) == R"({"workers":["w1"],"changed":1})");
+}
+
+TEST_CASE("an attempt's line: class and times, null while it runs") {
+  msg::AttemptView attempt;
+  attempt.view.task = TaskIndex(4);
+  attempt.view.attempt = AttemptNo(2);
+  attempt.view.worker = "w1";
+  attempt.running = true;
+  CHECK(json::line(JobId(17), attempt).find(R"("class":null,"exit_code":null)") !=
+        std::string::npos);
+  attempt.running = false;
+  attempt.view.ended = true;
+  attempt.view.end = EndClass::Exit;
+  attempt.view.exit_code = 3;
+  attempt.late = true;
+  const std::string line = json::line(JobId(17), attempt);
+  CHECK(line.starts_with(R"({"job":17,"task":4,"attempt":2,"worker":"w1","class":"exit",)"));
+  CHECK(line.find(R"("late":true,"running":false)") != std::string::npos);
 }
 
 TEST_CASE("the status line") {

@@ -66,7 +66,11 @@ void check_loaded(const LoadedState& state) {
   REQUIRE(state.jobs.size() == 1);
   const LoadedState::LoadedJob& job = state.jobs[0];
   CHECK(same(job.row, rows.jobs.at(JobId(4))));
-  REQUIRE(job.tasks.size() == 3);
+  REQUIRE(job.finished.size() == 1);
+  CHECK(job.finished[0] ==
+        LoadedState::FinishedRun{
+            {7, 7}, TaskState::Failed, rows.tasks.at({JobId(4), TaskIndex(7)}).attempts, 2});
+  REQUIRE(job.tasks.size() == 2);
   for (const auto& [task, row] : job.tasks) {
     CHECK(row == without_tails(rows.tasks.at({JobId(4), task})));
   }
@@ -134,6 +138,34 @@ TEST_SUITE("master/store/contract") {
       CHECK(opened.tail.empty());
       check_loaded(opened.state);
     }
+  }
+
+  TEST_CASE_TEMPLATE("finished tasks of a live job are loaded as runs of those that are alike",
+                     Disk, SqliteDisk, MemoryDisk) {
+    Disk disk;
+    disk.open();
+    RowChanges rows;
+    JobRow job = a_job_row(1, a_job().with_tasks(10).spec());
+    job.state = JobState::Running;
+    rows.jobs[job.id] = job;
+    for (const std::uint32_t task : {1U, 2U, 3U, 5U, 6U, 9U}) {
+      const bool failed = task == 6;
+      rows.tasks[{job.id, TaskIndex(task)}] =
+          an_ended_row(failed ? TaskState::Failed : TaskState::Succeeded,
+                       failed ? EndClass::Exit : EndClass::Success, task);
+    }
+    rows.tasks[{job.id, TaskIndex(4)}] = a_running_row(4);
+    append(disk, 1, 9, rows);
+    disk.crash();
+    const Opened opened = disk.open();
+    REQUIRE(opened.state.jobs.size() == 1);
+    const LoadedState::LoadedJob& loaded = opened.state.jobs[0];
+    CHECK(loaded.tasks.size() == 1);
+    REQUIRE(loaded.finished.size() == 4);
+    CHECK(loaded.finished[0].span == IndexSpan{1, 3});
+    CHECK(loaded.finished[1].span == IndexSpan{5, 5});
+    CHECK(loaded.finished[2].state == TaskState::Failed);
+    CHECK(loaded.finished[3].span == IndexSpan{9, 9});
   }
 
   TEST_CASE_TEMPLATE("entries behind the tables are the tail of the next start", Disk, SqliteDisk,
@@ -287,7 +319,7 @@ TEST_SUITE("master/store/contract") {
     rows.tasks[{JobId(1), TaskIndex(33)}] = bad;
     rows.jobs[JobId(2)] = a_job_row(2, a_job().spec());
     append(disk, 1, 1, rows);
-    const cmd::JobReopened reopened = disk.store().read_finished_job(JobId(1)).value();
+    const cmd::JobReopened reopened = disk.tables().read_finished_job(JobId(1)).value();
     CHECK(reopened.job == JobId(1));
     CHECK(reopened.owner == "ann");
     CHECK(reopened.spec == *job.spec);
@@ -320,8 +352,8 @@ TEST_SUITE("master/store/contract") {
       CHECK(reopened.runs[i].attempts == AttemptNo(runs[i].attempts));
       CHECK(reopened.runs[i].has_rows == (runs[i].state != TaskState::Cancelled));
     }
-    CHECK(disk.store().read_finished_job(JobId(2)).error().code == Errc::Unavailable);
-    CHECK(disk.store().read_finished_job(JobId(3)).error().code == Errc::NotFound);
+    CHECK(disk.tables().read_finished_job(JobId(2)).error().code == Errc::Unavailable);
+    CHECK(disk.tables().read_finished_job(JobId(3)).error().code == Errc::NotFound);
   }
 
   TEST_CASE_TEMPLATE("a finished job in too many pieces is not reopened", Disk, SqliteDisk,
@@ -338,7 +370,7 @@ TEST_SUITE("master/store/contract") {
       rows.tasks[{JobId(1), TaskIndex(task)}] = row;
     }
     append(disk, 1, 1, rows);
-    CHECK(disk.store().read_finished_job(JobId(1)).error().code == Errc::Invalid);
+    CHECK(disk.tables().read_finished_job(JobId(1)).error().code == Errc::Invalid);
   }
 
   TEST_CASE_TEMPLATE("jobs are listed newest first, in pages", Disk, SqliteDisk, MemoryDisk) {
@@ -349,6 +381,12 @@ TEST_SUITE("master/store/contract") {
       rows.jobs[JobId(id)] = a_job_row(id, a_job().spec(), id % 2 == 0 ? "bob" : "ann");
     }
     rows.jobs[JobId(5)].state = JobState::Failed;
+    JobSpec tagged = a_job().spec();
+    tagged.name = "render-7";
+    tagged.tags = {"night", "film"};
+    rows.jobs[JobId(2)] = a_job_row(2, tagged, "bob");
+    rows.jobs[JobId(2)].submitted_at = WallTime{5'000'000};
+    rows.jobs[JobId(1)].submitted_at = WallTime{1};
     append(disk, 1, 1, rows);
     const auto ids = [&disk](const store::Tables::JobFilter& filter) {
       std::vector<std::uint64_t> list;
@@ -362,6 +400,15 @@ TEST_SUITE("master/store/contract") {
     CHECK(ids({.owner = "ann"}) == Ids{5, 3, 1});
     CHECK(ids({.owner = "ann", .live_only = true}) == Ids{3, 1});
     CHECK(ids({.owner = "zoe"}).empty());
+    const auto bit = [](JobState state) { return 1U << static_cast<unsigned>(state); };
+    CHECK(ids({.states = bit(JobState::Failed) | bit(JobState::Skipped)}) == Ids{5});
+    CHECK(ids({.name = "render-*"}) == Ids{2});
+    CHECK(ids({.limit = 1, .name = "*"}) == Ids{6});
+    CHECK(ids({.name = "render"}).empty());
+    CHECK(ids({.tag = "film"}) == Ids{2});
+    CHECK(ids({.owner = "ann", .tag = "film"}).empty());
+    CHECK(ids({.tag = "fil"}).empty());
+    CHECK(ids({.before = JobId(3), .submitted_since = WallTime{5'000'000}}) == Ids{2});
     CHECK(same(*disk.tables().get_job(JobId(5)).value(), rows.jobs[JobId(5)]));
     CHECK_FALSE(disk.tables().get_job(JobId(7)).value().has_value());
   }
@@ -608,8 +655,8 @@ TEST_SUITE("master/store/contract") {
     append(disk, 1, 1, rows);
     const auto expired = [&](store::Tables::Expiry expiry) {
       std::vector<std::uint64_t> ids;
-      for (const auto& one : disk.tables().list_expired(expiry).value().jobs)
-        ids.push_back(one.job.value);
+      const auto page = disk.tables().list_expired(expiry).value();
+      for (const auto& one : page.jobs) ids.push_back(one.job.value);
       return ids;
     };
     using Ids = std::vector<std::uint64_t>;

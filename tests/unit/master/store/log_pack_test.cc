@@ -250,4 +250,27 @@ TEST_SUITE("master/store/log_pack") {
     CHECK(taken == posted);
   }
 
-}  // TEST_SUITE
+
+  TEST_CASE("packs of many empty streams are put away as well") {
+    const TempDir dir;
+    LogPacks packs(dir.file("logs"));
+    const auto open_packs = [] {
+      std::size_t count = 0;
+      for (const auto& fd : std::filesystem::directory_iterator("/proc/self/fd")) {
+        std::error_code error;
+        count += std::filesystem::read_symlink(fd.path(), error).extension() == ".pack" ? 1 : 0;
+      }
+      return count;
+    };
+    for (std::uint64_t job = 1; job <= 3; ++job) {
+      std::vector<msg::LogChunk> chunks;
+      for (std::uint32_t task = 1; task <= 70'000; ++task)
+        chunks.push_back({a_key(job, task, 1), Stream::Stdout, 0, "", true});
+      REQUIRE(packs.append(chunks).has_value());
+      CHECK(packs.read({a_key(job, 70'000, 1), Stream::Stdout, 0, 10}).value().end);
+    }
+    // An index is counted when the next pack is opened: never more than two of these.
+    CHECK(open_packs() <= 2);
+    CHECK(packs.read({a_key(1, 1, 1), Stream::Stdout, 0, 10}).value().end);
+  }
+}

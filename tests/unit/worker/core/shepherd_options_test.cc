@@ -13,7 +13,6 @@ using namespace std::chrono_literals;
 using test::Bench;
 using test::key_of;
 using Tasks = std::vector<std::uint32_t>;
-using Cpus = std::vector<std::uint32_t>;
 
 constexpr std::uint64_t kGiB = 1ULL << 30;
 
@@ -58,19 +57,6 @@ TEST_SUITE("worker/core/slots") {
     CHECK_FALSE(slots.take(1, 0));
   }
 
-  TEST_CASE("cpus are handed out once each, the lowest first") {
-    Slots slots({.cpus = 3, .cpu_ids = {1, 4, 6}});
-    const auto first = slots.take(1, 0);
-    const auto second = slots.take(2, 0);
-    REQUIRE(first);
-    REQUIRE(second);
-    CHECK(first->cpu_ids == Cpus{1});
-    CHECK(second->cpu_ids == Cpus{4, 6});
-    slots.give_back(*second);
-    slots.give_back(*first);
-    CHECK(slots.take(2, 0)->cpu_ids == Cpus{1, 4});
-  }
-
   TEST_CASE("where memory is not known it is not counted") {
     Slots slots({.cpus = 2});
     CHECK(slots.take(1, kGiB));
@@ -93,23 +79,6 @@ TEST_SUITE("worker/core/shepherd_options") {
     CHECK(bench.launched() == Tasks{2});
   }
 
-  TEST_CASE("each is pinned to cpus that no other has") {
-    Bench bench({.instance = {}, .cpus = 2, .cpu_ids = {2, 3}});
-    bench.run(1);
-    bench.run(2);
-    bench.run(3);
-    bench.tick();
-    auto launches = bench.taken<shepherd::Launch>();
-    REQUIRE(launches.size() == 2);
-    CHECK(launches[0].cpu_ids == Cpus{2});
-    CHECK(launches[1].cpu_ids == Cpus{3});
-    bench.gone(2);
-    bench.tick();
-    launches = bench.taken<shepherd::Launch>();
-    REQUIRE(launches.size() == 1);
-    CHECK(launches[0].cpu_ids == Cpus{3});
-  }
-
   TEST_CASE("options reach the launch") {
     Bench bench;
     bench.from_agent(pair::JobFiles{.job = JobId(1), .script = "#!"});
@@ -117,6 +86,7 @@ TEST_SUITE("worker/core/shepherd_options") {
     run.nice = 7;
     run.script = true;
     run.mem_bytes = 5;
+    run.cpus = 2;
     run.files = {"out", "err"};
     bench.from_agent(run);
     bench.tick();
@@ -126,6 +96,7 @@ TEST_SUITE("worker/core/shepherd_options") {
     CHECK(launches[0].script);
     CHECK_FALSE(launches[0].reads_stdin);
     CHECK(launches[0].mem_bytes == 5);
+    CHECK(launches[0].cpus == 2);
     CHECK(launches[0].files == std::array<Bytes, 2>{"out", "err"});
   }
 

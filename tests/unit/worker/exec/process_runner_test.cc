@@ -31,7 +31,7 @@ using namespace std::chrono_literals;
 /// A shepherd's loop without the shepherd.
 class Loop {
  public:
-  Loop() {
+  explicit Loop(std::vector<std::uint32_t> cpu_ids = {}) {
     sigset_t set;
     ::sigemptyset(&set);
     ::sigaddset(&set, SIGCHLD);
@@ -43,7 +43,8 @@ class Loop {
                                        .jobs_dir = dir.path() + "/jobs",
                                        .cookie = "d0.11fe",
                                        .umask = 022,
-                                       .default_signals = {}},
+                                       .default_signals = {},
+                                       .cpu_ids = std::move(cpu_ids)},
                                       clock, std::move(handler));
     REQUIRE(opened);
     runner = std::move(*opened);
@@ -102,6 +103,17 @@ class Loop {
  private:
   UniqueFd signals_;
   std::uint32_t tasks_ = 0;
+};
+
+/// With two cpus to pin tasks to, if the machine has them.
+class Pinned : public Loop {
+ public:
+  Pinned() : Loop(first_two()) {}
+  static std::vector<std::uint32_t> first_two() {
+    std::vector<std::uint32_t> cpus = allowed_cpus();
+    if (cpus.size() > 2) cpus.resize(2);
+    return cpus;
+  }
 };
 
 pid_t pid_in(const std::string& path) {
@@ -335,22 +347,30 @@ TEST_SUITE("worker/exec/process_runner") {
     CHECK(started.error().message == "cannot write to /proc/none: No such file or directory");
   }
 
-  TEST_CASE_FIXTURE(Loop, "nice and cpus are those that were asked for") {
-    const std::uint32_t cpu = allowed_cpus().back();
-    const RunEnd end = end_of(launch({.key = {},
-                                      .argv = {"sh", "-c", "nice; nproc; taskset -c -p $$"},
-                                      .cwd = "/",
-                                      .nice = 7,
-                                      .cpu_ids = {cpu}}));
-    std::istringstream lines(end.tail[0]);
-    std::string nice, nproc, pinned;
-    std::getline(lines, nice);
-    std::getline(lines, nproc);
-    std::getline(lines, pinned);
-    CHECK(nice == "7");
-    CHECK(nproc == "1");
-    CHECK(pinned.ends_with("list: " + std::to_string(cpu)));
+  TEST_CASE_FIXTURE(Loop, "nice is that which was asked for") {
+    const shepherd::Launch what{.key = {}, .argv = {"nice"}, .cwd = "/", .nice = 7};
+    CHECK(end_of(launch(what)).tail[0] == "7\n");
     CHECK(end_of(shell("nice")).tail[0] == std::to_string(getpriority(PRIO_PROCESS, 0)) + "\n");
+  }
+
+  TEST_CASE_FIXTURE(Pinned, "each has cpus of its own until it ends, and sees no others") {
+    if (first_two().size() < 2) return;
+    const std::string wait = "; read word < " + file("gate");
+    ::mkfifo(file("gate").c_str(), 0600);
+    const char* const tell = "nproc; taskset -cp $$ | sed 's/.*: //'";
+    const auto first = launch({.key = {}, .argv = {"sh", "-c", tell + wait}, .cwd = "/"});
+    runner->follow(JobId(1), true);
+    until([this] { return !grown.empty(); });
+    const RunEnd second = end_of(shell(tell));
+    const RunEnd third = end_of(shell(tell));
+    runner->kill(first, true);
+    const RunEnd end = end_of(first);
+    CHECK(end.tail[0].starts_with("1\n"));
+    CHECK(second.tail[0].starts_with("1\n"));
+    CHECK(end.tail[0] != second.tail[0]);
+    CHECK(second.tail[0] == third.tail[0]);  // With two, there is only one left.
+    const auto both = end_of(launch({.key = {}, .argv = {"nproc"}, .cwd = "/", .cpus = 2}));
+    CHECK(both.tail[0] == "2\n");
   }
 
   TEST_CASE_FIXTURE(Loop, "the memory of the whole tree is seen, what is shared once") {

@@ -77,8 +77,8 @@ TEST_SUITE("worker/exec/spool") {
       item.delivered = {false, true};
       spool.append(item);
       spool.append(an_item(2, clock));
-      spool.acked(item.result.key);
-      spool.acked(an_item(2, clock).result.key);
+      spool.acked({item.result.key});
+      spool.acked({an_item(2, clock).result.key});
       REQUIRE(spool.flush());
     }
     {
@@ -156,7 +156,7 @@ TEST_SUITE("worker/exec/spool") {
     for (std::uint32_t task = 2; spool.file_bytes() == 0 || task < 100'000; ++task) {
       const pair::SpoolItem item = an_item(task, clock);
       spool.append(item);
-      spool.acked(item.result.key);
+      spool.acked({item.result.key});
       if (task % 64 == 0) REQUIRE(spool.flush());
       REQUIRE(spool.file_bytes() < 2 * limits::kSpoolCompactBytes);
     }
@@ -165,6 +165,33 @@ TEST_SUITE("worker/exec/spool") {
     REQUIRE(contents.items.size() == 1);
     CHECK(contents.items[0] == kept);
     CHECK(contents.generation == Generation{7, 8});
+  }
+
+  TEST_CASE_FIXTURE(Fixture, "rewritten, it knows what was confirmed and what was delivered") {
+    {
+      Spool spool = open();
+      pair::SpoolItem confirmed = an_item(1, clock);
+      confirmed.delivered = {false, false};
+      spool.append(confirmed);
+      spool.acked({confirmed.result.key});
+      spool.delivered(confirmed.result.key, Stream::Stderr);
+      std::uint32_t task = 2;
+      for (auto before = spool.file_bytes(); spool.file_bytes() >= before; ++task) {
+        before = spool.file_bytes();
+        const pair::SpoolItem item = an_item(task, clock);
+        spool.append(item);
+        spool.acked({item.result.key});
+        REQUIRE(spool.flush());
+      }
+      spool.append(an_item(task, clock));
+      REQUIRE(spool.flush());
+    }
+    open();
+    REQUIRE(contents.items.size() == 2);
+    CHECK(contents.items[0].result.key.task == TaskIndex(1));
+    CHECK(contents.items[0].acked);
+    CHECK(contents.items[0].delivered == std::array<bool, 2>{false, true});
+    CHECK_FALSE(contents.items[1].acked);
   }
 
   TEST_CASE_FIXTURE(Fixture, "set aside, the old file is kept and the new one is empty") {
@@ -187,6 +214,8 @@ TEST_SUITE("worker/exec/spool") {
 
   TEST_CASE("the checksum is that of gzip") {
     CHECK(crc32_of("123456789") == 0xCBF43926U);
+    CHECK(crc32_of("") == 0);
+    CHECK(crc32_of("The quick brown fox jumps over the lazy dog") == 0x414FA339U);
   }
 }
 
