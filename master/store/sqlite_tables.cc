@@ -226,8 +226,9 @@ Result<cmd::JobReopened> SqliteTables::read_finished_job(JobId id) {
   if (!job) return fail(Errc::NotFound, name + " is not known");
   if (!is_finished(job->state)) return fail(Errc::Unavailable, name + " is not finished yet");
   cmd::JobReopened reopened{
-      job->id,    job->owner,  *job->spec,      job->submitted_at, job->started_at, {},
-      job->token, job->inputs, job->cancelling, job->launched,     job->mean_wall};
+      job->id,       job->owner,    *job->spec,      job->submitted_at, job->started_at, {},
+      job->token,    job->inputs,   job->cancelling, job->launched,     job->mean_wall,  1,
+      job->skipping, job->priority, job->reason};
   RunBuilder runs(*job);
   const Rewind rewind(tasks_);
   tasks_.put(id.value).put(0).put(UINT32_MAX);
