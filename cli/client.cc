@@ -252,6 +252,7 @@ void Client::on_body(msg::Body body) {
         } else if constexpr (std::is_same_v<M, msg::Accepted>) {
           if (!submit_ || submit_->submission.open().request != m.request) return;
           submit_->accepted = std::max(submit_->accepted, m.part + 1);
+          progressed_at_ = now();
           pump_submission();
         } else if constexpr (std::is_same_v<M, msg::Submitted>) {
           if (!submit_ || submit_->submission.open().request != m.request) return;
@@ -494,15 +495,19 @@ Outcome<msg::Body> Client::blocking(const std::function<void(Reply)>& start) {
 }
 
 Outcome<bool> Client::wait_for_answer(const std::function<bool()>& done) {
-  const TimePoint began = now();
-  const TimePoint deadline = began + options_.timeout;
-  if (TRY(run_until(done, std::min(deadline, began + kNoticeAfter)))) return true;
-  if (now() < deadline) {
+  progressed_at_ = now();
+  bool was_told = false;
+  while (true) {
+    const TimePoint from = progressed_at_;
+    const Micros patience = was_told ? options_.timeout : std::min(options_.timeout, kNoticeAfter);
+    if (TRY(run_until(done, from + patience))) return true;
+    if (progressed_at_ != from) continue;
+    if (patience == options_.timeout) return false;
     notice((is_open() ? "waiting for the answer of the master at " : "waiting for a master at ") +
            addresses_of(options_.access) + " (gives up after " + duration_text(options_.timeout) +
            ")");
+    was_told = true;
   }
-  return run_until(done, deadline);
 }
 
 Outcome<std::vector<msg::WorkerView>> list_workers(Client& client) {

@@ -50,7 +50,8 @@ class Client {
  public:
   struct Options {
     net::Access access;
-    Micros timeout{0};       ///< For each blocking call, connecting included.
+    Micros timeout{0};       ///< For each blocking call, connecting included; a submission's goes
+                             ///< on while its parts are accepted.
     std::string verb;        ///< For the lines on stderr.
     bool is_silent = false;  ///< No lines on stderr.
     /// When it counts more than was allowed, whatever waits gives up with its exit code. May be
@@ -158,7 +159,8 @@ class Client {
   [[nodiscard]] Failure no_answer() const;
   void notice(const std::string& line);
   Outcome<msg::Body> blocking(const std::function<void(Reply)>& start);
-  /// run_until the time limit, with a line on stderr after a second.
+  /// run_until the time limit after the last sign of progress, with a line on stderr after a
+  /// second without one.
   Outcome<bool> wait_for_answer(const std::function<bool()>& done);
 
   net::EventLoop& loop_;
@@ -171,6 +173,7 @@ class Client {
   Epoch epoch_;  ///< The highest seen.
   Error refused_{Errc::Unavailable, ""};
   std::string last_reason_;  ///< Of the last "not now".
+  TimePoint progressed_at_;  ///< The call began, or a part of the submission was accepted.
   int interrupts_allowed_ = 0;
   std::uint64_t last_query_ = 0;
   std::map<std::uint64_t, PendingQuery> queries_;

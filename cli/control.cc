@@ -30,6 +30,10 @@ class ControlVerb final : public Verb {
       : Verb(steering.name, steering.summary, {"ID", 1, SIZE_MAX}), steering_(steering) {
     page_.synopsis = {std::string("capstan ") + steering.name + " [OPTIONS] ID..."};
     page_.description = std::string(steering.description) + "\n\n" + std::string(kSelectorText);
+    if (steering.verb == msg::Verb::Cancel) {
+      options_.add_options()("reason", po::value(&reason_)->value_name("TEXT"),
+                             "Why, for those who look at the job later.");
+    }
     if (steering.verb == msg::Verb::Retry) {
       options_.add_options()("failed", po::bool_switch(&failed_only_),
                              "Only tasks that failed or were skipped.");

@@ -132,6 +132,10 @@ std::string clock_text(WallTime at) {
   return text.size() > 11 ? text.substr(11) : text;
 }
 
+std::string speed_text(double per_second) {
+  return per_second > 0 ? rate_text(per_second) : "0/s";
+}
+
 /// Who, how many, how fast, and what a person should look at.
 Lines header(const Model& model, Size size, bool with_colour) {
   const msg::StatusReply& status = model.status;
@@ -142,7 +146,7 @@ Lines header(const Model& model, Size size, bool with_colour) {
              clock_text(model.at), size.columns));
   lines.push_back(shortened(
       fmt::format("workers {} up, {} away  cpus {}/{}  {}", status.workers_up, status.workers_away,
-                  status.cpus_running, status.cpus, rate_text(model.per_second)),
+                  status.cpus_running, status.cpus, speed_text(model.per_second)),
       size.columns));
   const std::string counts = counts_text(status.tasks);
   const bool is_low = size.rows != 0 && size.rows <= kEnough + 2;

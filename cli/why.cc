@@ -24,7 +24,7 @@ struct OneTask {
   TaskIndex task;
 };
 
-/// 17.42, last.42; a job with one task needs no task.
+/// 17.42; a job with one task needs no task.
 Outcome<OneTask> one_task(Client& client, const std::string& word) {
   const Target target = TRY(resolve_one(client, word));
   const bool is_one = target.tasks.size() == 1 && target.tasks.front().count() == 1;
@@ -52,7 +52,7 @@ class WhyVerb final : public Verb {
     page_.description =
         "Says what a task waits for, or where it runs, and of each worker the exact reason why it "
         "does not run the task. The answer is what the master's planner would decide now.\n\n"
-        "ID.TASK is 17.42 or last.42; of a job with a single task 17 will do.";
+        "ID.TASK is 17.42; of a job with a single task 17 or last will do.";
     options_.add_options()("json", po::bool_switch(&json_), "One JSON object.");
     set_examples("  capstan why 17.42\n  capstan why last --json | jq .reason\n");
     set_exits(std::string(kPlainExits));
@@ -92,7 +92,7 @@ class AttemptsVerb final : public Verb {
     page_.description =
         "Lists every attempt at a task, the first one first: where it ran, how it ended, when. A "
         "late result came after its attempt was given up.\n\n"
-        "ID.TASK is 17.42 or last.42; of a job with a single task 17 will do.";
+        "ID.TASK is 17.42; of a job with a single task 17 or last will do.";
     options_.add_options()("json", po::bool_switch(&json_), "One JSON object for each attempt.");
     set_examples("  capstan attempts 17.42\n");
     set_exits(std::string(kPlainExits));

@@ -127,9 +127,9 @@ class WorkerVerb final : public Verb {
   Outcome<bool> wait_empty(Client& client, const std::set<std::string>& names) {
     return look_until(client, [&](const std::vector<msg::WorkerView>& workers) {
       return std::none_of(workers.begin(), workers.end(), [&](const msg::WorkerView& worker) {
-        const bool may_run =
+        const bool is_there =
             worker.state == msg::WorkerState::Draining || worker.state == msg::WorkerState::Suspect;
-        return may_run && names.count(worker.name) != 0;
+        return is_there && worker.running != 0 && names.count(worker.name) != 0;
       });
     });
   }

@@ -3,13 +3,14 @@
 
 import os
 import random
+import shutil
 import statistics
 import subprocess
 import tempfile
 import time
 
 from cluster import BenchError, Cluster, cpu_seconds, job_of, memory
-from peers import Peers
+from peers import Peers, parallel_environment
 
 MIB = 1 << 20
 
@@ -26,6 +27,7 @@ class Settings:
         self.null_tasks = 200_000 if quick else 1_000_000
         self.latencies = 50 if quick else 300
         self.history = 1_000_000 if quick else 10_000_000
+        self.pictures = 100 if quick else 500
         self.idle_seconds = 10 if quick else 30
 
     def cluster(self, **options):
@@ -257,6 +259,77 @@ def history(settings):
     with settings.cluster(workers=0) as cluster:
         result["empty_resident"] = memory(cluster.master.pid)
     return result
+
+
+# --- 6: pictures --------------------------------------------------------------------------------
+
+BATCH = 25
+
+
+class Pictures:
+    """The same batches of the same pictures by three programs; one thread in each process."""
+
+    def __init__(self, settings, root):
+        self.base = tempfile.mkdtemp(prefix="pictures-", dir=settings.base)
+        self.env = dict(os.environ, VIPS_CONCURRENCY="1")
+        nature = os.path.join(root, "build/pictures/usr/share/backgrounds/mate/nature")
+        photographs = sorted(name for name in os.listdir(nature) if name.endswith(".jpg"))
+        self.list = os.path.join(self.base, "list")
+        with open(self.list, "w", encoding="utf-8") as listed:
+            for number in range(settings.pictures):
+                photograph = photographs[number % len(photographs)]
+                path = f"{self.base}/{number:04d}.jpg"
+                os.symlink(os.path.join(nature, photograph), path)
+                listed.write(path + "\n")
+        self.count = settings.pictures
+
+    def command(self, name):
+        out = os.path.join(self.base, name)
+        shutil.rmtree(out, ignore_errors=True)
+        os.makedirs(out)
+        return out, ["vipsthumbnail", "--size", "320x", "-o", f"{out}/%s.jpg"]
+
+    def timed(self, name, argv_of, **options):
+        out, command = self.command(name)
+        began = time.monotonic()
+        argv_of(command, **options)
+        seconds = time.monotonic() - began
+        made = len(os.listdir(out))
+        if made != self.count:
+            raise BenchError(f"{name} made {made} of {self.count} thumbnails")
+        return seconds
+
+    def xargs(self, command):
+        with open(self.list, "rb") as listed:
+            subprocess.run(["xargs", "-P2", f"-n{BATCH}", *command], stdin=listed, check=True,
+                           env=self.env, stdout=subprocess.DEVNULL)
+
+    def parallel(self, command):
+        with open(self.list, "rb") as listed:
+            subprocess.run(["parallel", "-j2", f"-N{BATCH}", *command], stdin=listed, check=True,
+                           env=parallel_environment(os.path.dirname(self.base), self.env),
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def capstan(self, command, cluster):
+        cluster.capstan("submit", "--quiet", "--wait", "--batch", str(BATCH), "--env",
+                        "VIPS_CONCURRENCY=1", "--each-line", self.list, "--", *command)
+
+
+def pictures(settings, root):
+    work = Pictures(settings, root)
+    seconds = {"xargs": [], "capstan": [], "parallel": []}
+    try:
+        with settings.cluster(workers=1, cpus=2, null=False) as cluster:
+            work.timed("warm", work.xargs)
+            for _ in range(settings.runs):
+                seconds["xargs"].append(work.timed("xargs", work.xargs))
+                seconds["capstan"].append(work.timed("capstan", work.capstan, cluster=cluster))
+                if shutil.which("parallel"):
+                    seconds["parallel"].append(work.timed("parallel", work.parallel))
+    finally:
+        shutil.rmtree(work.base, ignore_errors=True)
+    return {"pictures": work.count, "batch": BATCH,
+            "seconds": {name: _median(took) for name, took in seconds.items() if took}}
 
 
 # --- 7: doing nothing ---------------------------------------------------------------------------

@@ -49,6 +49,14 @@ def _checked(processes):
             raise BenchError(f"{process.args} failed")
 
 
+def parallel_environment(base_dir, environment):
+    """With what `parallel --citation` makes, so that it does not ask."""
+    home = os.path.join(base_dir, "parallel")
+    os.makedirs(home, exist_ok=True)
+    with open(os.path.join(home, "will-cite"), "w", encoding="ascii"):
+        return dict(environment, PARALLEL_HOME=home)
+
+
 class Peers:
     """Every way to do it: a function from a number of tasks to seconds."""
 
@@ -104,12 +112,9 @@ class Peers:
         return self._timed(["xargs", f"-P{SLOTS}", "-n1", PROGRAM], input=self._lines(tasks))
 
     def parallel(self, tasks):
-        home = os.path.join(self.base, "parallel")
-        os.makedirs(home, exist_ok=True)
-        with open(os.path.join(home, "will-cite"), "w", encoding="ascii"):
-            pass  # What `parallel --citation` makes, so that it does not ask.
         return self._timed(["parallel", f"-j{SLOTS}", PROGRAM], input=self._lines(tasks),
-                           stderr=subprocess.DEVNULL, env=dict(os.environ, PARALLEL_HOME=home))
+                           stderr=subprocess.DEVNULL,
+                           env=parallel_environment(self.base, os.environ))
 
     def gearman(self, tasks):
         port = _free_port()

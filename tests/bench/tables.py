@@ -95,6 +95,14 @@ def history(figure):
             _table(["", "", "aim"], rows))
 
 
+def pictures(figure):
+    took = figure["seconds"]
+    rows = [[name, f"{seconds:.2f} s", f"{seconds / took['xargs']:.3f}"]
+            for name, seconds in took.items()]
+    return (f"  {figure['pictures']} thumbnails by vipsthumbnail, {figure['batch']} a process, two "
+            "at a time (aim: 1.05 of xargs' time)\n" + _table(["", "", "of xargs"], rows))
+
+
 def idle(figure):
     rows = [[name, _mib(group["resident"]), _mib(group["proportional"]),
              f"{group['core_percent']:.2f} %"] for name, group in figure.items()]
@@ -102,4 +110,5 @@ def idle(figure):
             _table(["", "resident", "without what is shared", "of a core"], rows))
 
 
-FIGURES = {1: real_tasks, 2: scheduler_alone, 3: large_jobs, 4: latency, 5: history, 7: idle}
+FIGURES = {1: real_tasks, 2: scheduler_alone, 3: large_jobs, 4: latency, 5: history, 6: pictures,
+           7: idle}

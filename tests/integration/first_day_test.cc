@@ -156,6 +156,15 @@ TEST_SUITE("integration/first_day") {
     const std::string job = cli.submit({"--array", "1-5", "--hold"}, {"true"});
     CHECK(cli.ok({"cancel", job}) == "job " + job + ": cancelled, 5 tasks\n");
     CHECK(cli.job(job).at("tags").empty());
+    const std::string other = cli.submit({"--array", "1-5", "--hold"}, {"true"});
+    cli.ok({"cancel", other, "--reason", "maintenance"});
+    CHECK(contains(cli.job(other).at("reason").get<std::string>(), "maintenance"));
+    const std::string held = cli.submit({"--hold"}, {"true"});
+    cli.ok({"job", "priority", held, "7"});
+    CHECK(cli.job(held).at("priority") == 7);
+    cli.ok({"job", "priority", held, "--", "-7"});
+    CHECK(cli.job(held).at("priority") == -7);
+    CHECK(cli.run({"job", "priority", held, "many"}).code == 2);
     CHECK(cli.job(job).at("mem_bytes").is_null());
   }
 

@@ -209,6 +209,32 @@ TEST_SUITE("cli/client") {
     CHECK(types == std::vector<std::size_t>{msg::Body(msg::SubmitOpen{}).index(),
                                             msg::Body(msg::SubmitClose{}).index()});
   }
+  TEST_CASE("a submission may take longer than the time limit while its parts are accepted") {
+    Fixture f;
+    f.client = f.open(std::chrono::seconds(2));
+    std::vector<CombinedList> lists(1);
+    for (int i = 0; i < 30; ++i) lists.front().list.add(std::string(60'000, 'x'));
+    JobSpec spec;
+    spec.argv = {"true"};
+    spec.cwd = "/";
+    spec.has_inputs = true;
+    auto inputs = TaskInputs::make(std::move(lists), spec);
+    REQUIRE(inputs);
+    const JobSubmission submission(spec, {std::move(*inputs), "", ""});
+    const TimePoint began = f.client->now();
+    f.master.on_body = [&](const msg::Body& body) {
+      if (const auto* part = std::get_if<msg::SubmitInputs>(&body)) {
+        const TimePoint until = f.client->now() + std::chrono::milliseconds(100);
+        while (f.client->now() < until) {}  // A disk that is slow.
+        f.master.send(msg::Accepted{part->request, part->part});
+      }
+      if (const auto* close = std::get_if<msg::SubmitClose>(&body)) {
+        f.master.send(msg::Submitted{close->request, JobId(1), 30, ""});
+      }
+    };
+    CHECK(f.client->submit(submission));
+    CHECK(f.client->now() - began > Micros(std::chrono::seconds(2)));
+  }
   TEST_CASE("parts wait for answers, and go on behind the last accepted one") {
     Fixture f;
     std::vector<CombinedList> lists(1);

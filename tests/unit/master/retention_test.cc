@@ -84,7 +84,7 @@ TEST_CASE("what may not be deleted is refused with the way out") {
   const auto live = ann.expect<msg::Denied>();
   CHECK(live.code == Errc::Conflict);
   CHECK(live.reason.find("capstan cancel 1") != std::string::npos);
-  CHECK(bob.expect<msg::Denied>().code == Errc::NotAllowed);
+  CHECK(bob.expect<msg::Denied>().code == Errc::NotFound);
   CHECK(ann.expect<msg::Denied>().code == Errc::NotFound);
   CHECK(ann.expect<msg::Denied>().reason.find("purge") != std::string::npos);
   CHECK(ann.expect<msg::Denied>().reason.find("only whole jobs") != std::string::npos);

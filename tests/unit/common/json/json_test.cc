@@ -49,7 +49,8 @@ TEST_CASE("a job's line") {
         R"("counts":{"waiting":1,"ready":2,"running":3,"backoff":4,"succeeded":5,"failed":6,)"
         R"("cancelled":7,"skipped":8},"submitted_at":"1970-01-01T00:00:00.001Z",)"
         R"("started_at":"1970-01-02T00:00:00.000Z","finished_at":null,"priority":0,"cpus":1,)"
-        R"("command":"convert \\xff{} \"x\"\\x0a","reason":null})");
+        R"("command":"convert \\xff{} \"x\"\\x0a","reason":null,"mem_bytes":null,)"
+        R"("tags":[],"begin_at":null,"waits_for":[]})");
 }
 
 TEST_CASE("a task's line") {

@@ -108,8 +108,9 @@ TEST_CASE("selectors") {
   CHECK(parse_selector("17.42")->tasks == std::vector<IndexRange>{{42, 42, 1}});
   CHECK(parse_selector("17.1-100")->tasks == std::vector<IndexRange>{{1, 100, 1}});
   CHECK(parse_selector("last")->kind == Selector::Kind::Last);
+  CHECK(parse_selector("last.3")->tasks == std::vector<IndexRange>{{3, 3, 1}});
   CHECK(parse_selector("all")->kind == Selector::Kind::All);
-  for (const char* bad : {"", "0", "x", "17.", "17.x", ".3", "17-18", "last.1", "all.1", "-1",
+  for (const char* bad : {"", "0", "x", "17.", "17.x", ".3", "17-18", "last.", "all.1", "-1",
                           "99999999999999999999", "17.42.1"}) {
     CAPTURE(bad);
     CHECK_FALSE(parse_selector(bad));
