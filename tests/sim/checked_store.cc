@@ -37,6 +37,8 @@ void CheckedStore::check_batch(const store::Batch& batch) {
     last_seq_ = entry.seq;
     last_epoch_ = entry.epoch;
     last_at_ = entry.at;
+    if (const auto* returned = std::get_if<cmd::TasksReturned>(&entry.command))
+      returned_.insert(returned->keys.begin(), returned->keys.end());
     if (const auto* released = std::get_if<cmd::JobReleased>(&entry.command))
       released_.emplace_back(released->job, entry.wall);
   }
@@ -98,6 +100,13 @@ void CheckedStore::check_released() {
 }
 
 void CheckedStore::check_rows(const RowChanges& rows) {
+  for (const auto& [id, row] : rows.deleted) {
+    const auto job = jobs_.find(id);
+    if (job == jobs_.end() || !job->second.finished) complain("a job that lives was deleted");
+    for (const auto& [other, seen] : jobs_) {
+      if (seen.upstream.contains(id)) complain("a job that is waited for was deleted");
+    }
+  }
   for (const auto& [id, row] : rows.jobs) {
     const auto [it, is_new] = owners_.try_emplace(id, row.owner);
     if (!is_new && it->second != row.owner) complain("two jobs under one id");
@@ -115,7 +124,9 @@ void CheckedStore::check_rows(const RowChanges& rows) {
     }
     if (row.round < seen.round) complain("the round of " + name + " fell");
     // A number that was handed back never started is as if it had not been given.
-    const std::uint32_t given = seen.attempts.value - (seen.number_free ? 1 : 0);
+    const bool is_free =
+        seen.number_free || returned_.contains({key.first, key.second, seen.attempts});
+    const std::uint32_t given = seen.attempts.value - (is_free ? 1 : 0);
     if (row.attempts.value < given) complain("the attempts of " + name + " fell");
     // Several may have come and gone between two writes: those are attempts of their own.
     for (std::uint32_t n = seen.attempts.value + 1; n < row.attempts.value; ++n) {
@@ -132,6 +143,7 @@ void CheckedStore::check_rows(const RowChanges& rows) {
             .attempts = row.attempts,
             .number_free = row.number_free};
   }
+  returned_.clear();
 }
 
 }  // namespace capstan::sim

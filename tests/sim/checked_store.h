@@ -83,6 +83,7 @@ class CheckedStore final : public store::Store {
   Epoch last_epoch_;
   TimePoint last_at_;
   std::map<std::pair<JobId, TaskIndex>, Seen> seen_;
+  std::set<AttemptKey> returned_;  ///< By the entries whose rows are still to come.
   std::map<JobId, std::string> owners_;
   std::map<JobId, std::uint32_t> retries_;
   struct SeenJob {

@@ -204,6 +204,13 @@ void Client::on_events(const msg::WatchEvents& events) {
   send(msg::WatchCredit{.watch = events.watch, .handled = 1});
 }
 
+bool Client::has_deleted(JobId job) const {
+  return std::any_of(history_.begin(), history_.end(), [job](const Mutation& m) {
+    return !m.is_submission && m.control.verb == msg::Verb::Delete && !m.refused &&
+           m.control.targets.front().job == job;
+  });
+}
+
 bool Client::is_done() const {
   return std::all_of(history_.begin(), history_.end(),
                      [](const Mutation& m) { return m.answered; }) &&

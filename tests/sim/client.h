@@ -63,6 +63,8 @@ class Client {
   [[nodiscard]] const std::deque<Mutation>& history() const { return history_; }
   [[nodiscard]] const std::map<JobId, Watched>& watched() const { return watched_; }
   [[nodiscard]] Link& link() { return *link_; }
+  /// It asked for that, and may not have heard the answer.
+  [[nodiscard]] bool has_deleted(JobId job) const;
   /// Everything was answered, and every watch saw its job's end.
   [[nodiscard]] bool is_done() const;
   /// The first thing that the master said and must not have, or "".

@@ -56,12 +56,14 @@ void Worker::start() {
   if (shepherd_) return;
   schedule_.trace("shepherd starts", ++shepherd_life_);
   processes_.clear();
-  cpus_of_.clear();
+  needs_.clear();
   files_.clear();
-  shepherd_ = std::make_unique<Shepherd>(
-      shepherd::Config{
-          .instance = fresh_instance(), .cpus = options_.cpus, .grace = 5s, .kill_grace = 2s},
-      spool_, spool_generation_);
+  shepherd_ = std::make_unique<Shepherd>(shepherd::Config{.instance = fresh_instance(),
+                                                          .cpus = options_.cpus,
+                                                          .mem_bytes = options_.mem_bytes,
+                                                          .grace = 5s,
+                                                          .kill_grace = 2s},
+                                         spool_, spool_generation_);
   start_agent();
 }
 
@@ -194,18 +196,23 @@ void Worker::run(const agent::Actions& actions) {
   }
 }
 
-std::uint32_t Worker::cpus_running() const {
-  std::uint32_t sum = 0;
-  for (const auto& [key, process] : processes_) sum += process.cpus;
-  return sum;
+void Worker::check_room() const {
+  Needs sum;
+  for (const auto& [key, process] : processes_) {
+    sum.cpus += process.cpus;
+    sum.mem_bytes += process.mem_bytes;
+  }
+  if (sum.cpus > options_.cpus) executions_.complain("more cpus run than the worker has");
+  if (sum.mem_bytes > options_.mem_bytes)
+    executions_.complain("what runs needs more memory than the worker has");
 }
-
 void Worker::do_action(const shepherd::Launch& action) {
   const AttemptKey key = action.key;
   schedule_.trace("launch", key.job.value, key.task.value, key.attempt.value);
   Rng& rng = schedule_.rng();
   Process process{.life = next_process_++,
-                  .cpus = cpus_of_[key],
+                  .cpus = needs_[key].cpus,
+                  .mem_bytes = needs_[key].mem_bytes,
                   .ignores_term = rng.chance(10),
                   .success = !rng.chance(options_.fail_percent),
                   .output = rng.chance(10) ? kLongOutput : rng.below(100),
@@ -217,7 +224,7 @@ void Worker::do_action(const shepherd::Launch& action) {
   if (++executions_.launched[key] > 1) executions_.complain("an attempt was executed twice");
   ++executions_.count;
   processes_[key] = process;
-  if (cpus_running() > options_.cpus) executions_.complain("more cpus run than the worker has");
+  check_room();
   const Micros launch = schedule_.between(Micros(100), kLaunchMax);
   const Micros lasts =
       launch + schedule_.between(Micros(100), kDurations[rng.below(kDurations.size())]);
@@ -281,7 +288,8 @@ void Worker::do_action(const shepherd::ToAgent& action) {
 }
 
 void Worker::do_action(const agent::ToShepherd& action) {
-  if (const auto* run = std::get_if<pair::Run>(&action.message)) cpus_of_[run->key] = run->cpus;
+  if (const auto* run = std::get_if<pair::Run>(&action.message))
+    needs_[run->key] = {run->cpus, run->mem_bytes};
   pair_to_shepherd_ =
       std::max(pair_to_shepherd_, schedule_.now()) + schedule_.between(Micros(1), kPairDelayMax);
   schedule_.at(pair_to_shepherd_, [this, message = action.message, life = agent_life_] {

@@ -36,6 +36,7 @@ class Worker {
   struct Options {
     std::string name;
     std::uint32_t cpus = 1;
+    std::uint64_t mem_bytes = 0;
     unsigned fail_percent = 0;  ///< Of attempts.
     AgentMutant mutant = AgentMutant::None;
   };
@@ -60,6 +61,7 @@ class Worker {
   struct Process {
     std::uint64_t life = 0;  // Its own number: what is scheduled for another one is ignored.
     std::uint32_t cpus = 1;
+    std::uint64_t mem_bytes = 0;
     bool ignores_term = false;
     bool success = true;
     std::uint64_t output = 0;
@@ -103,7 +105,7 @@ class Worker {
   void wake_agent();
   Instance fresh_instance();
   [[nodiscard]] bool is_stopped() const { return schedule_.now() < stopped_until_; }
-  std::uint32_t cpus_running() const;
+  void check_room() const;
 
   Schedule& schedule_;
   Network& network_;
@@ -118,7 +120,11 @@ class Worker {
   TimePoint stopped_until_;
   std::uint64_t next_process_ = 1;
   std::map<AttemptKey, Process> processes_;
-  std::map<AttemptKey, std::uint32_t> cpus_of_;
+  struct Needs {
+    std::uint32_t cpus = 0;
+    std::uint64_t mem_bytes = 0;
+  };
+  std::map<AttemptKey, Needs> needs_;
   std::set<JobId> files_;                        // Kept for attempts of these jobs.
   std::vector<pair::SpoolItem> spool_, synced_;  // The file, and what of it is on the platter.
   Generation spool_generation_;

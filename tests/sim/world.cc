@@ -12,6 +12,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr std::uint64_t kGiB = 1ULL << 30U;
 constexpr Micros kWork{90s};     // Submissions and faults are spread over this.
 constexpr Micros kSettle{900s};  // After the faults everything must be at rest within this.
 
@@ -36,11 +37,14 @@ void World::build() {
   master_ = std::make_unique<Master>(schedule_, network_, keys, mutants_.queue);
   for (std::uint64_t i = 1; i <= workers; ++i) {
     const auto cpus = static_cast<std::uint32_t>(1 + rng.below(4));
+    const std::uint64_t mem = kGiB * (1 + rng.below(8));
+    if (cpus > most_cpus_) most_mem_ = mem;
     most_cpus_ = std::max(most_cpus_, cpus);
     workers_.push_back(std::make_unique<Worker>(
         schedule_, network_, executions_,
         Worker::Options{.name = Master::worker_identity(i).name,
                         .cpus = cpus,
+                        .mem_bytes = mem,
                         .fail_percent = gentle_ ? 0U : static_cast<unsigned>(rng.below(40)),
                         .mutant = mutants_.agent}));
   }
@@ -61,6 +65,7 @@ JobSpec World::random_spec(std::uint64_t& inputs) {
   spec.cwd = "/";
   spec.argv = {"work"};
   spec.cpus = most_cpus_ > 1 && rng.chance(20) ? 2 : 1;
+  if (rng.chance(25)) spec.mem_bytes = 1 + rng.below(most_mem_);
   spec.retries = static_cast<std::uint32_t>(rng.below(4));
   spec.priority = static_cast<std::int32_t>(rng.below(3));
   spec.hold = rng.chance(5);
@@ -122,9 +127,11 @@ void World::schedule_work() {
       std::advance(job,
                    static_cast<std::ptrdiff_t>(schedule_.rng().below(client.watched().size())));
       const std::array verbs{msg::Verb::Cancel, msg::Verb::Pause,       msg::Verb::Resume,
-                             msg::Verb::Retry,  msg::Verb::RetryFailed, msg::Verb::Prioritise};
+                             msg::Verb::Retry,  msg::Verb::RetryFailed, msg::Verb::Prioritise,
+                             msg::Verb::Delete};
       const msg::Verb verb = verbs[schedule_.rng().below(verbs.size())];
       if (gentle_ && (verb == msg::Verb::Cancel || verb == msg::Verb::Retry)) return;
+      if (verb == msg::Verb::Delete && !job->second.finished) return;  // Its watch must end.
       client.control(verb, job->first, static_cast<std::int32_t>(schedule_.rng().below(3)));
     });
   }
@@ -300,6 +307,7 @@ void World::check_watches() {
     for (const Mutation& mutation : client->history()) {
       if (!mutation.is_submission || mutation.refused) continue;
       const auto row = master_->find_job(mutation.job);
+      if (!row && client->has_deleted(mutation.job)) continue;
       if (!row) return fail("an acknowledged job is not there");
       if (row->tasks != mutation.tasks) return fail("an acknowledged job has other tasks");
       const Watched& watched = client->watched().at(mutation.job);

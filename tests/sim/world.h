@@ -69,6 +69,7 @@ class World {
   bool gentle_ = false;  ///< No worker is lost or killed, nothing fails: nothing runs twice.
   bool calm_ = false;
   std::uint32_t most_cpus_ = 0;  ///< Of one worker: a job asks for no more.
+  std::uint64_t most_mem_ = 0;   ///< Of that worker.
   std::uint64_t faults_ = 0;
   std::string error_;
 };
