@@ -34,7 +34,8 @@ msg::WorkerState worker_state(const Worker& worker, bool suspect) {
   if (!worker.row.present)
     return was_lost(worker.row) ? msg::WorkerState::Lost : msg::WorkerState::Left;
   if (suspect) return msg::WorkerState::Suspect;
-  const bool takes_work = !worker.row.drained && !worker.row.leaving;
+  const WorkerRow& row = worker.row;
+  const bool takes_work = !row.drained && !row.leaving && !row.disk_full;
   return takes_work ? msg::WorkerState::Up : msg::WorkerState::Draining;
 }
 
