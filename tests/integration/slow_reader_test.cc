@@ -50,7 +50,7 @@ TEST_SUITE("integration/slow_reader") {
     Cluster cluster({.master_flags = kShortSilence});
     const Cli& cli = cluster.cli();
     Rendezvous meeting(cluster.dir());
-    const std::string job = cli.submit({}, meeting.command("exit 7"));
+    const std::string job = cli.submit({"--retries", "0"}, meeting.command("exit 7"));
     (void)meeting.arrival();
     const auto waiter = cli.start({"wait", job});
     CHECK(eventually([&] {

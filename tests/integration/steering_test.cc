@@ -25,10 +25,10 @@ TEST_SUITE("integration/steering") {
   TEST_CASE("a finished job is retried after a restart, with large inputs, right") {
     Cluster cluster({.cpus = 4});
     const Cli& cli = cluster.cli();
-    // 60 inputs of 100 KiB: each its own chunk. Those that end in 7 fail as long as `gate` is shut.
+    // 60 inputs of 60 kB: each its own chunk. Those that end in 7 fail as long as `gate` is shut.
     std::string inputs;
     for (int i = 0; i < 60; ++i)
-      inputs += std::string(100'000, 'i') + "-" + std::to_string(i) + "\n";
+      inputs += std::string(60'000, 'i') + "-" + std::to_string(i) + "\n";
     const std::string gate = cluster.dir() / "gate";
     const std::string job = cli.submit(
         {"--each-line", "-", "--retries", "0", "--shell"},
@@ -45,7 +45,7 @@ TEST_SUITE("integration/steering") {
     const Database database = cluster.database();
     CHECK(database.number("SELECT count(*) FROM all_attempts") == 66);
     CHECK(database.number("SELECT count(*) FROM tasks WHERE attempts = 2") == 6);
-    CHECK(contains(cli.ok({"logs", job + ".18"}), "100003 17"));
+    CHECK(contains(cli.ok({"logs", job + ".18"}), "60003 17"));
   }
 
   TEST_CASE("a million running and waiting tasks are cancelled within a second but for what runs") {

@@ -212,7 +212,6 @@ TEST_SUITE("integration/verbs") {
     (void)meeting.arrival();
     const std::string both =
         cluster.cli().submit({"--cpus", "2"}, {"sh", "-c", "echo $CAPSTAN_CPUS"});
-    CHECK(cluster.cli().run({"run", "--", "true"}).code == 0);
     CHECK(cluster.cli().job(both).at("started_at").is_null());
     meeting.let_go(1);
     CHECK(cluster.cli().run({"wait", one, both}).code == 0);
