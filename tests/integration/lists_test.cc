@@ -42,7 +42,7 @@ TEST_SUITE("integration/lists") {
     const Cluster cluster;
     const Cli& cli = cluster.cli();
     CHECK(printed(cli, {"--batch", "2"}, {"{}", "x{/}", ":::", "d/a b", "", "c"}) ==
-          "<d/a b><><xa b x>\n<c><xc>\n");
+          "<d/a b><><xa b >\n<c><xc>\n");
     CHECK(printed(cli, {"--batch", "2"}, {"{2}{1}", ":::", "a", "b", "c"}) == "<ba>\n<c>\n");
     CHECK(printed(cli, {"--batch", "9", "-0", "--each-line", "-"}, {},
                   std::string("a\nb\0 \0c", 7)) == "<a\nb>< ><c>\n");
