@@ -89,7 +89,9 @@ class FakeMaster {
 struct Fixture {
   net::EventLoop loop;
   FakeMaster master{loop};
-  std::unique_ptr<Client> client = open(std::chrono::seconds(20));
+  std::unique_ptr<Client> client;
+
+  explicit Fixture(Micros timeout = std::chrono::seconds(20)) : client(open(timeout)) {}
 
   std::unique_ptr<Client> open(Micros timeout) { return open_with(master.client_keys, timeout); }
   std::unique_ptr<Client> open_with(const net::KeyPair& keys, Micros timeout) {
@@ -210,8 +212,7 @@ TEST_SUITE("cli/client") {
                                             msg::Body(msg::SubmitClose{}).index()});
   }
   TEST_CASE("a submission may take longer than the time limit while its parts are accepted") {
-    Fixture f;
-    f.client = f.open(std::chrono::seconds(2));
+    Fixture f(std::chrono::seconds(2));
     std::vector<CombinedList> lists(1);
     for (int i = 0; i < 30; ++i) lists.front().list.add(std::string(60'000, 'x'));
     JobSpec spec;
