@@ -32,7 +32,7 @@ TEST_SUITE("integration/steering") {
     const std::string gate = cluster.dir() / "gate";
     const std::string job = cli.submit(
         {"--each-line", "-", "--retries", "0", "--shell"},
-        {"case {} in *7) test -e " + gate + ";; esac; x={}; echo ${#x} ${x#*-}"}, inputs);
+        {"case {} in *7) test -e " + gate + " || exit 1;; esac; x={}; echo ${#x} ${x#*-}"}, inputs);
     CHECK(cli.wait(job) == 1);
     CHECK(cli.job(job).at("counts").at("failed") == 6);
     cluster.kill_master();
