@@ -150,6 +150,20 @@ inline constexpr auto kHandshake = 3s;  ///< ZMQ_HANDSHAKE_IVL.
 inline constexpr auto kKillGrace = 10s;
 inline constexpr auto kGrace = 30s;
 
+// --- Between masters (docs/failover.md) ----------------------------------------------------------
+inline constexpr auto kPeerHeartbeatEvery = 500ms;  ///< By the loop that commits.
+/// Silence after which a voter stands, drawn anew each time: two never stand together for long.
+inline constexpr auto kElectionMin = 3s, kElectionMax = 4s;
+inline constexpr auto kElectionAfterClosed = 200ms;  ///< Its process is gone, not just quiet.
+inline constexpr auto kElectionRound = 1s;           ///< Unanswered: once more, with a new epoch.
+inline constexpr auto kShrinkAfter = 2s;             ///< A silent standby holds up every commit.
+inline constexpr auto kShrinkAfterClosed = 300ms;
+inline constexpr auto kGrowAfter = 10s;  ///< Of steadiness, after a shrink: no flapping.
+inline constexpr auto kPeerResend = 500ms;
+inline constexpr auto kTakeOverWait = 3s;         ///< A planned switch-over that does not happen.
+inline constexpr std::size_t kAppendWindow = 16;  ///< Batches on their way to a peer: 8 MiB.
+inline constexpr std::size_t kPeerEnds = 4096;    ///< Of a Behind: some 120 KiB.
+
 // --- Clients -------------------------------------------------------------------------------------
 inline constexpr auto kClientTimeout = 30s;
 inline constexpr std::size_t kRowsPerPage = 1000;  ///< Of a wide read.

@@ -15,23 +15,33 @@ constexpr std::size_t kEnvelopeFields = 5;
 
 /// In the order of msg::Body.
 constexpr const char* kTypeNames[] = {
-    "Heartbeat",   "NeedHello",   "Refused",      "Enrol",       "WorkerHello",   "Started",
-    "Results",     "Returned",    "WorkerNotice", "Goodbye",     "LogChunk",      "Enrolled",
-    "Welcome",     "JobTemplate", "Start",        "Cancel",      "Recall",        "ResultAck",
-    "LogAck",      "Follow",      "ClientHello",  "SubmitOpen",  "SubmitInputs",  "SubmitClose",
-    "Control",     "ListJobs",    "GetJob",       "ListTasks",   "ListWorkers",   "GetStatus",
-    "ReadLog",     "Watch",       "Unwatch",      "WatchCredit", "Denied",        "Accepted",
-    "Submitted",   "Done",        "JobList",      "JobReply",    "TaskList",      "WorkerList",
-    "StatusReply", "LogData",     "WatchEvents",  "Purge",       "WorkerControl", "KeyAdd",
-    "KeyRevoke",   "ListKeys",    "ListAttempts", "Why",         "ListEvents",    "ReadBackup",
-    "AttemptList", "WhyReply",    "EventList",    "KeyList",     "BackupData",    "SubmitStdin",
-    "JobStdin"};
+    "Heartbeat",        "NeedHello",      "Refused",       "Enrol",
+    "WorkerHello",      "Started",        "Results",       "Returned",
+    "WorkerNotice",     "Goodbye",        "LogChunk",      "Enrolled",
+    "Welcome",          "JobTemplate",    "Start",         "Cancel",
+    "Recall",           "ResultAck",      "LogAck",        "Follow",
+    "ClientHello",      "SubmitOpen",     "SubmitInputs",  "SubmitClose",
+    "Control",          "ListJobs",       "GetJob",        "ListTasks",
+    "ListWorkers",      "GetStatus",      "ReadLog",       "Watch",
+    "Unwatch",          "WatchCredit",    "Denied",        "Accepted",
+    "Submitted",        "Done",           "JobList",       "JobReply",
+    "TaskList",         "WorkerList",     "StatusReply",   "LogData",
+    "WatchEvents",      "Purge",          "WorkerControl", "KeyAdd",
+    "KeyRevoke",        "ListKeys",       "ListAttempts",  "Why",
+    "ListEvents",       "ReadBackup",     "AttemptList",   "WhyReply",
+    "EventList",        "KeyList",        "BackupData",    "SubmitStdin",
+    "JobStdin",         "PeerHello",      "PreVote",       "PreVoted",
+    "Prepare",          "Promised",       "Rejected",      "Accept",
+    "RegisterAccepted", "Append",         "Appended",      "Behind",
+    "SnapshotOffer",    "SnapshotAsk",    "SnapshotData",  "TakeOver",
+    "Reseed",           "LogRelay",       "LogRelayed",    "AskCluster",
+    "ClusterView",      "ClusterControl", "ClusterDone"};
 static_assert(std::size(kTypeNames) == kTypes);
 
 /// Opens a conversation: its protocol is known only when it is read.
 template <class M>
 concept Greeting = std::same_as<M, msg::Enrol> || std::same_as<M, msg::WorkerHello> ||
-    std::same_as<M, msg::ClientHello>;
+    std::same_as<M, msg::ClientHello> || std::same_as<M, msg::PeerHello>;
 
 template <class M>
 void get_body(Reader& r, M& m) {

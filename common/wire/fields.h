@@ -123,6 +123,9 @@ inline void put_field(Writer& w, const WallTime& t) {
 inline void put_field(Writer& w, const Uuid& id) {
   put(w, id);
 }
+inline void put_field(Writer& w, const Digest& digest) {
+  w.bin({reinterpret_cast<const char*>(digest.bytes), sizeof digest.bytes});
+}
 template <class S>
 void put_field(Writer& w, const Text<S>& f) {
   w.text(f.value);
@@ -192,6 +195,11 @@ inline void get_field(Reader& r, WallTime& t) {
 }
 inline void get_field(Reader& r, Uuid& id) {
   get(r, id);
+}
+inline void get_field(Reader& r, Digest& digest) {
+  const std::string_view bytes = r.bin(sizeof digest.bytes);
+  if (bytes.size() != sizeof digest.bytes) return r.set_error("a digest has another length");
+  std::copy(bytes.begin(), bytes.end(), digest.bytes);
 }
 template <class S>
 void get_field(Reader& r, Text<S> f) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Every message between the programs, as plain structs in one variant (those of workers and clients
-// are in worker_message.h, client_message.h and client_reply.h). On the wire a message is one
+// are in worker_message.h, client_message.h and client_reply.h, those of masters in
+// peer_message.h). On the wire a message is one
 // ZeroMQ frame: the msgpack array [type, session, n, epoch, [fields in the order below]]. A decoder
 // refuses wrong counts, trailing bytes and whatever limits.h forbids; docs/protocol.md says it in
 // words.
@@ -9,7 +10,7 @@
 // Rule for change: append a field only together with a new kProtocol; never renumber a type, never
 // reuse a number. Of Enrol, WorkerHello and ClientHello the first field is `protocol` for ever:
 // when it is one that we do not speak, the decoder leaves all other fields empty, so that the
-// answer can be a Refused that says so. Refused and NeedHello never change.
+// answer can be a Refused that says so; PeerHello as well. Refused and NeedHello never change.
 //
 // A session: the dialling side says WorkerHello or ClientHello (session 0, n 0), the master answers
 // Welcome (n 1). From then on every message carries {session, n} with n = 1, 2, 3 … in each
@@ -26,6 +27,7 @@
 #include "common/base/ids.h"
 #include "common/wire/client_message.h"
 #include "common/wire/client_reply.h"
+#include "common/wire/peer_message.h"
 #include "common/wire/worker_message.h"
 
 namespace capstan::msg {
@@ -52,13 +54,17 @@ using Body = std::variant<
     Enrolled, Welcome, JobTemplate, Start, Cancel, Recall, ResultAck, LogAck, Follow,  // 11
     ClientHello, SubmitOpen, SubmitInputs, SubmitClose, Control,                       // 20
     ListJobs, GetJob, ListTasks, ListWorkers, GetStatus, ReadLog, Watch, Unwatch,
-    WatchCredit,                                                                 // 25
-    Denied, Accepted, Submitted, Done,                                           // 34
-    JobList, JobReply, TaskList, WorkerList, StatusReply, LogData, WatchEvents,  // 38
-    Purge, WorkerControl, KeyAdd, KeyRevoke, ListKeys,                           // 45
-    ListAttempts, Why, ListEvents, ReadBackup,                                   // 50
-    AttemptList, WhyReply, EventList, KeyList, BackupData,                       // 54
-    SubmitStdin, JobStdin>;                                                      // 54
+    WatchCredit,                                                                          // 25
+    Denied, Accepted, Submitted, Done,                                                    // 34
+    JobList, JobReply, TaskList, WorkerList, StatusReply, LogData, WatchEvents,           // 38
+    Purge, WorkerControl, KeyAdd, KeyRevoke, ListKeys,                                    // 45
+    ListAttempts, Why, ListEvents, ReadBackup,                                            // 50
+    AttemptList, WhyReply, EventList, KeyList, BackupData,                                // 54
+    SubmitStdin, JobStdin,                                                                // 59
+    PeerHello, PreVote, PreVoted, Prepare, Promised, Rejected, Accept, RegisterAccepted,  // 61
+    Append, Appended, Behind, SnapshotOffer, SnapshotAsk, SnapshotData, TakeOver, Reseed, LogRelay,
+    LogRelayed,                                             // 69
+    AskCluster, ClusterView, ClusterControl, ClusterDone>;  // 79
 
 /// What is on the wire. The type's number is `body.index() + 1`.
 struct Message {

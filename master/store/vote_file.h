@@ -8,31 +8,13 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/base/unique_fd.h"
+#include "common/model/voting.h"
 
 namespace capstan::store {
-
-/// Who leads, and who has everything that was acknowledged.
-struct Register {
-  Epoch epoch;
-  std::uint64_t ver = 0;
-  std::uint8_t leader = 0;        ///< A node's id; 0: nobody yet.
-  std::vector<std::uint8_t> isr;  ///< Node ids, ascending; at most kVotersMax.
-  bool operator==(const Register&) const = default;
-};
-inline constexpr std::size_t kVotersMax = 16;
-
-struct Vote {
-  Epoch promised;
-  Register reg;
-  std::uint64_t nonce = 0;  ///< Of the data node's last start; also in its database.
-  bool fresh = true;        ///< Made by an init, nothing voted yet.
-  bool operator==(const Vote&) const = default;
-};
 
 class VoteFile {
  public:

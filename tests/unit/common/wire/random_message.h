@@ -59,6 +59,9 @@ inline void fill_field(Rng& rng, WallTime& t) {
 inline void fill_field(Rng& rng, Uuid& id) {
   for (auto& byte : id.bytes) byte = static_cast<std::uint8_t>(rng.next());
 }
+inline void fill_field(Rng& rng, Digest& digest) {
+  for (auto& byte : digest.bytes) byte = static_cast<unsigned char>(rng.next());
+}
 inline void fill_field(Rng& rng, IndexRange& range) {
   range.first = static_cast<std::uint32_t>(random_bits(rng)) / 2;
   range.last = range.first + static_cast<std::uint32_t>(rng.below(1000));

@@ -10,7 +10,6 @@
 #include "tests/support/temp_dir.h"
 
 using namespace capstan;
-using store::Vote;
 using store::VoteFile;
 
 namespace {
@@ -100,7 +99,7 @@ TEST_SUITE("master/store/vote_file") {
     VoteFile file = VoteFile::open(path).value();
     CHECK_FALSE(file.vote().fresh);
     CHECK(file.vote().promised == Epoch(901 * 256 + 1));
-    CHECK(file.vote().reg == store::Register{Epoch(901 * 256 + 1), 1, 1, {1}});
+    CHECK(file.vote().reg == Register{Epoch(901 * 256 + 1), 1, 1, {1}});
     Vote promised = file.vote();
     promised.promised = Epoch(1000 * 256 + 2);
     REQUIRE(file.write(promised).has_value());
