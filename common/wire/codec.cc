@@ -4,13 +4,13 @@
 #include <array>
 #include <utility>
 
-#include "common/wire/message_fields.h"
+#include "common/wire/peer_fields.h"
 #include "common/wire/version.h"
 
 namespace capstan::wire {
 namespace {
 
-constexpr std::size_t kTypes = std::variant_size_v<msg::Body>;
+constexpr std::size_t kTypes = std::variant_size_v<msg::Body::variant>;
 constexpr std::size_t kEnvelopeFields = 5;
 
 /// In the order of msg::Body.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "common/wire/message.h"
 
+#include "common/base/sum_members.h"
+
 namespace capstan::msg {
 
 std::string_view to_string(WorkerState state) {
@@ -20,3 +22,5 @@ std::string_view to_string(WorkerState state) {
 }
 
 }  // namespace capstan::msg
+
+template class capstan::Sum<capstan::msg::Body::variant>;

@@ -25,6 +25,7 @@
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/base/sum.h"
 #include "common/wire/client_message.h"
 #include "common/wire/client_reply.h"
 #include "common/wire/peer_message.h"
@@ -48,7 +49,7 @@ struct Refused {
   std::string reason;
 };
 
-using Body = std::variant<
+using Body = Sum<std::variant<
     Heartbeat, NeedHello, Refused,                                                     // 0
     Enrol, WorkerHello, Started, Results, Returned, WorkerNotice, Goodbye, LogChunk,   // 3
     Enrolled, Welcome, JobTemplate, Start, Cancel, Recall, ResultAck, LogAck, Follow,  // 11
@@ -63,8 +64,8 @@ using Body = std::variant<
     SubmitStdin, JobStdin,                                                                // 59
     PeerHello, PreVote, PreVoted, Prepare, Promised, Rejected, Accept, RegisterAccepted,  // 61
     Append, Appended, Behind, SnapshotOffer, SnapshotAsk, SnapshotData, TakeOver, Reseed, LogRelay,
-    LogRelayed,                                             // 69
-    AskCluster, ClusterView, ClusterControl, ClusterDone>;  // 79
+    LogRelayed,                                              // 69
+    AskCluster, ClusterView, ClusterControl, ClusterDone>>;  // 79
 
 /// What is on the wire. The type's number is `body.index() + 1`.
 struct Message {
@@ -75,3 +76,5 @@ struct Message {
 };
 
 }  // namespace capstan::msg
+
+extern template class capstan::Sum<capstan::msg::Body::variant>;

@@ -24,12 +24,12 @@ constexpr unsigned kClients = role_bit(Role::Admin) | role_bit(Role::User);
 constexpr unsigned kBoth = kWorkers | kClients;
 constexpr unsigned kEnrolling = role_bit(Role::Enrolment);
 
-constexpr std::size_t kTypes = std::variant_size_v<msg::Body>;
+constexpr std::size_t kTypes = std::variant_size_v<msg::Body::variant>;
 
 template <class T, std::size_t I = 0>
 constexpr std::size_t index_of() {
   static_assert(I < kTypes);
-  if constexpr (std::is_same_v<std::variant_alternative_t<I, msg::Body>, T>) {
+  if constexpr (std::is_same_v<std::variant_alternative_t<I, msg::Body::variant>, T>) {
     return I;
   } else {
     return index_of<T, I + 1>();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // What may change the queue: decisions, never wishes, and the entry that carries one. Entries are
-// stored and shipped (master/store/entry_codec): a command's number is its place in the variant
-// plus one; append only, fields appended only together with a higher limits::kEntryLevel.
+// stored and shipped (master/store/entry_codec): a command's number is its place in Command plus
+// one; append only, fields too, and only together with a higher limits::kEntryLevel.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include "common/base/bytes.h"
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/base/sum.h"
 #include "common/model/job.h"
 #include "common/model/member.h"
 #include "common/model/task.h"
@@ -171,7 +172,6 @@ struct WorkerLeft {
   Instance instance;
 };
 
-// Tasks.
 struct TasksAssigned {
   WorkerId worker;
   JobId job;
@@ -239,8 +239,7 @@ struct KeyRevoked {
   std::string name;
   std::string own;
 };
-// Deletions. Finished jobs leave the lists at once, and their tokens with them; what they had in
-// the other tables is swept in small steps.
+// Finished jobs leave the lists at once, and their tokens; what they had elsewhere is swept.
 struct JobsDeleted {
   struct One {
     JobId job;
@@ -272,7 +271,7 @@ struct RequestsForgotten {
 
 }  // namespace cmd
 
-using Command = std::variant<
+using Command = Sum<std::variant<
     cmd::ReignBegan,                                                                          // 1
     cmd::SubmissionOpened, cmd::InputsStaged, cmd::JobSubmitted, cmd::SubmissionDropped,      // 2
     cmd::JobCancelled, cmd::JobPaused, cmd::JobResumed, cmd::TasksRetried, cmd::JobReopened,  // 6
@@ -283,7 +282,7 @@ using Command = std::variant<
     cmd::ResultsReported, cmd::BackoffsOver,                                          // 21
     cmd::JobReleased, cmd::JobPrioritised, cmd::WorkersDrained, cmd::WorkersRemoved,  // 23
     cmd::KeyAdded, cmd::KeyRevoked,                                                   // 27
-    cmd::JobsDeleted, cmd::DeletionsSwept, cmd::RequestsForgotten>;                   // 29
+    cmd::JobsDeleted, cmd::DeletionsSwept, cmd::RequestsForgotten>>;                  // 29
 
 /// A command with its place in history. The only thing that changes anything.
 struct Entry {
@@ -296,3 +295,5 @@ struct Entry {
 };
 
 }  // namespace capstan
+
+extern template class capstan::Sum<capstan::Command::variant>;

@@ -300,7 +300,7 @@ Result<Entry> read_entry(Reader& reader) {
                                   std::to_string(entry.level) + ", this program knows up to " +
                                   std::to_string(limits::kEntryLevel));
   }
-  constexpr std::size_t kCommands = std::variant_size_v<Command>;
+  constexpr std::size_t kCommands = std::variant_size_v<Command::variant>;
   if (reader.ok() && (number < 1 || number > kCommands)) reader.set_error("an unknown command");
   if (!reader.ok()) return fail(Errc::Corrupt, std::string("entry: ") + reader.error());
   make_command(entry.command, number - 1, std::make_index_sequence<kCommands>());

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "common/base/rng.h"
-#include "common/wire/message_fields.h"
+#include "common/wire/peer_fields.h"
 #include "common/wire/version.h"
 
 namespace capstan::wire {
@@ -115,7 +115,7 @@ msg::Body random_body(Rng& rng, std::size_t type, std::index_sequence<I...>) {
   return kMakers[type](rng);
 }
 
-inline constexpr std::size_t kMessageTypes = std::variant_size_v<msg::Body>;
+inline constexpr std::size_t kMessageTypes = std::variant_size_v<msg::Body::variant>;
 
 inline msg::Message random_message(Rng& rng, std::size_t type) {
   msg::Message message;
