@@ -33,10 +33,32 @@ void OutputPump::on_ended(const msg::TaskEnded& ended) {
   if (!is_selected(options_.only, view.task) || view.attempt.value == 0) return;
   auto [seen, is_new] = ended_.try_emplace(view.task.value, view.attempt.value);
   if (!is_new && view.attempt.value <= seen->second) return;  // Told again after a resumption.
+  const AttemptNo told(is_new ? 0 : seen->second);
   seen->second = view.attempt.value;
-  end_stream({view.task, view.attempt, Stream::Stdout}, view.stdout_bytes, ended.stdout_tail);
-  end_stream({view.task, view.attempt, Stream::Stderr}, view.stderr_bytes, ended.stderr_tail);
+  const bool has_earlier = ask_for_earlier(view.task, told, view.attempt);
+  // Behind those before it: what the result carries would overtake them.
+  const auto tail_of = [&](const Bytes& tail) {
+    return has_earlier ? std::string_view() : std::string_view(tail);
+  };
+  end_stream({view.task, view.attempt, Stream::Stdout}, view.stdout_bytes,
+             tail_of(ended.stdout_tail));
+  end_stream({view.task, view.attempt, Stream::Stderr}, view.stderr_bytes,
+             tail_of(ended.stderr_tail));
   flush();
+}
+
+bool OutputPump::ask_for_earlier(TaskIndex task, AttemptNo told, AttemptNo last) {
+  bool has_asked = false;
+  for (AttemptNo attempt = told.next(); attempt < last; attempt = attempt.next()) {
+    for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
+      const FlowKey key{task, attempt, stream};
+      if (target(stream) == nullptr || closed_early_.erase(key) > 0) continue;
+      // Not owed: of an attempt that was lost it may never come.
+      ask(key, flow_of(key));
+      has_asked = true;
+    }
+  }
+  return has_asked;
 }
 
 void OutputPump::end_stream(const FlowKey& key, std::uint64_t total, std::string_view tail) {

@@ -90,6 +90,9 @@ class OutputPump final : public TaskPrinter {
     return stream == Stream::Stdout ? options_.out : options_.err;
   }
   Flow& flow_of(const FlowKey& key);
+  /// Those behind `told` and before `last` ended while the task went on, so nobody told of them:
+  /// what was not read while they ran is asked for. True: something is asked for.
+  bool ask_for_earlier(TaskIndex task, AttemptNo told, AttemptNo last);
   void end_stream(const FlowKey& key, std::uint64_t total, std::string_view tail);
   void ask(const FlowKey& key, Flow& flow);
   void start_reads();

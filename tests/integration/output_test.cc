@@ -42,6 +42,32 @@ TEST_SUITE("integration/output") {
     CHECK(cluster.cli().ok({"logs", job, "--stderr"}) == err);
   }
 
+  TEST_CASE("every attempt prints, also one that ended at once and long before it is asked for") {
+    const Cluster cluster;
+    const Cli& cli = cluster.cli();
+    const Args options = {"--retries", "2", "--backoff", "50ms"};
+    const Args command = {"sh", "-c",
+                          "n=$CAPSTAN_ATTEMPT; echo stdout of attempt $n; "
+                          "echo stderr of attempt $n >&2; [ $n = 3 ]"};
+    const auto all_of = [](const std::string& stream) {
+      std::string text;
+      for (const char* n : {"1", "2", "3"}) text += stream + " of attempt " + n + "\n";
+      return text;
+    };
+    Args run = {"run", "--quiet"};
+    run.insert(run.end(), options.begin(), options.end());
+    run.emplace_back("--");
+    run.insert(run.end(), command.begin(), command.end());
+    const Finished ran = cli.run(run);
+    CHECK(ran.code == 0);
+    CHECK(ran.out == all_of("stdout"));
+    CHECK(ran.err == all_of("stderr"));
+    const std::string job = cli.submit(options, command);
+    REQUIRE(cli.wait(job) == 0);
+    CHECK(cli.ok({"logs", "-f", job}) == all_of("stdout"));
+    CHECK(cli.ok({"logs", job}) == "stdout of attempt 3\n");
+  }
+
   TEST_CASE("bytes that are no text come back as they were") {
     const Cluster cluster;
     const std::string script =
