@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "cli/worker_names.h"
 #include "common/model/limits.h"
 #include "common/model/parse.h"
 #include "common/wire/codec.h"
@@ -516,9 +517,12 @@ Outcome<std::vector<msg::WorkerView>> list_workers(Client& client) {
   while (true) {
     auto page = TRY(client.ask<msg::WorkerList>(question));
     std::move(page.workers.begin(), page.workers.end(), std::back_inserter(workers));
-    if (!page.more || page.last <= question.after) return workers;
+    if (!page.more || page.last <= question.after) break;
     question.after = page.last;
   }
+  std::sort(workers.begin(), workers.end(),
+            [](const auto& a, const auto& b) { return comes_before(a.name, b.name); });
+  return workers;
 }
 
 }  // namespace capstan::cli

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cli/worker_names.h"
 #include "common/model/limits.h"
 
 namespace capstan::cli {
@@ -49,8 +50,11 @@ void TopSource::refresh(const top::View& view) {
   ++owed_;  // The picture is not complete before everything is asked.
   ask<msg::StatusReply>(msg::GetStatus{},
                         [this](msg::StatusReply& status) { next_.status = std::move(status); });
-  ask<msg::WorkerList>(msg::ListWorkers{},
-                       [this](msg::WorkerList& list) { next_.workers = std::move(list.workers); });
+  ask<msg::WorkerList>(msg::ListWorkers{}, [this](msg::WorkerList& list) {
+    next_.workers = std::move(list.workers);
+    std::sort(next_.workers.begin(), next_.workers.end(),
+              [](const auto& a, const auto& b) { return comes_before(a.name, b.name); });
+  });
   ask_jobs(true);
   ask_jobs(false);
   const bool is_inside = view.page == top::Page::Tasks || view.page == top::Page::Task;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "cli/access_lookup.h"
@@ -12,6 +13,7 @@
 #include "cli/output.h"
 #include "cli/table.h"
 #include "cli/text.h"
+#include "cli/worker_names.h"
 #include "common/json/json.h"
 
 namespace capstan::cli {
@@ -62,7 +64,9 @@ class WhyVerb final : public Verb {
     net::EventLoop loop;
     const auto client = TRY(connect(loop, *this));
     const OneTask task = TRY(one_task(*client, words.positionals.front()));
-    const auto why = TRY(client->ask<msg::WhyReply>(msg::Why{0, task.job, task.task}));
+    auto why = TRY(client->ask<msg::WhyReply>(msg::Why{0, task.job, task.task}));
+    std::sort(why.workers.begin(), why.workers.end(),
+              [](const auto& a, const auto& b) { return comes_before(a.worker, b.worker); });
     Output out(STDOUT_FILENO);
     if (json_) {
       out.write(json::line(task.job, task.task, why) + "\n");

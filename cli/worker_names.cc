@@ -87,4 +87,33 @@ Outcome<std::vector<std::string>> chosen_workers(const std::vector<std::string>&
   return chosen;
 }
 
+bool comes_before(std::string_view a, std::string_view b) {
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  const auto take_number = [&](std::string_view& rest) {
+    std::size_t size = 0;
+    while (size < rest.size() && is_digit(rest[size])) ++size;
+    std::string_view number = rest.substr(0, size);
+    rest.remove_prefix(size);
+    while (number.size() > 1 && number.front() == '0') number.remove_prefix(1);
+    return number;
+  };
+  std::string_view left = a;
+  std::string_view right = b;
+  while (!left.empty() && !right.empty()) {
+    if (is_digit(left.front()) && is_digit(right.front())) {
+      const std::string_view x = take_number(left);
+      const std::string_view y = take_number(right);
+      if (x.size() != y.size()) return x.size() < y.size();
+      if (x != y) return x < y;
+    } else if (left.front() != right.front()) {
+      return left.front() < right.front();
+    } else {
+      left.remove_prefix(1);
+      right.remove_prefix(1);
+    }
+  }
+  if (left.empty() != right.empty()) return left.empty();
+  return a < b;  // "w01" and "w1" are two.
+}
+
 }  // namespace capstan::cli

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a person means by the names of workers: w1, node[1-50], node[01-50,60], gpu*. Pure.
+// What a person means by the names of workers: w1, node[1-50], node[01-50,60], gpu*; and in which
+// order they read them. Pure.
 #pragma once
 
 #include <string>
@@ -18,5 +19,8 @@ Outcome<std::vector<std::string>> expand_brackets(std::string_view text);
 /// word names none.
 Outcome<std::vector<std::string>> chosen_workers(const std::vector<std::string>& words,
                                                  const std::vector<std::string>& known);
+
+/// "w2" before "w10".
+bool comes_before(std::string_view a, std::string_view b);
 
 }  // namespace capstan::cli

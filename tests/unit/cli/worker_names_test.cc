@@ -17,6 +17,16 @@ TEST_CASE("brackets stand for numbers, as wide as they are written") {
   CHECK(expand_brackets("r[1-2]n[7]x") == Names{"r1n7x", "r2n7x"});
 }
 
+TEST_CASE("names with numbers are in the order of these") {
+  CHECK(comes_before("w2", "w10"));
+  CHECK_FALSE(comes_before("w10", "w2"));
+  CHECK(comes_before("node2-a", "node10"));
+  CHECK(comes_before("a", "a1"));
+  CHECK(comes_before("a9", "b1"));
+  CHECK_FALSE(comes_before("w1", "w1"));
+  CHECK(comes_before("w01", "w1") != comes_before("w1", "w01"));
+}
+
 TEST_CASE("what no number is, is refused before anything is asked") {
   for (const char* bad : {"a[", "a[]", "a[1-]", "a[2-1]", "a[x]", "a[1,]", "a[1-9999999]",
                           "a[1-4000]b[1-4000]", "a[-1]"}) {
