@@ -17,6 +17,7 @@
 #include "cli/output_pump.h"
 #include "cli/selectors.h"
 #include "cli/text.h"
+#include "common/base/bytes.h"
 #include "common/model/limits.h"
 
 namespace capstan::cli {
@@ -25,6 +26,8 @@ namespace {
 /// Tasks whose beginning is read ahead, so that a job of many small outputs costs no round trip
 /// each.
 constexpr std::size_t kReadAhead = 16;
+/// So long is waited for a worker's delivery without a word about it.
+constexpr Micros kTellAfter = std::chrono::seconds(2);
 
 struct LogRequest {
   Target target;
@@ -268,7 +271,13 @@ class Reader {
       options.output = true;
       watch_ = std::make_unique<JobWatch>(client_, options, on_events);
     }
-    TRY(client_.run_while_waiting([&] { return has_grown_ || watch_->failure().has_value(); }));
+    const auto is_news = [&] { return has_grown_ || watch_->failure().has_value(); };
+    if (!TRY(client_.run_until(is_news, client_.now() + kTellAfter)) && !has_told_) {
+      has_told_ = true;
+      fmt::print(stderr, "capstan logs: waiting for what {} has not delivered of {} yet\n",
+                 printable(task.worker), task_name(request_.target.job, task.task));
+    }
+    TRY(client_.run_while_waiting(is_news));
     if (watch_->failure()) return tl::unexpected<Failure>(*watch_->failure());
     return {};
   }
@@ -285,6 +294,7 @@ class Reader {
   std::uint64_t running_ = 0;
   std::unique_ptr<JobWatch> watch_;  ///< Since something was waited for.
   TaskIndex awaited_;
+  bool has_told_ = false;  ///< That something is waited for.
   bool has_grown_ = false;
 };
 

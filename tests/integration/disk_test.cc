@@ -120,6 +120,25 @@ TEST_SUITE("integration/disk") {
     CHECK(arrival.attempt == 1);
   }
 
+  TEST_CASE("the master's disk cannot take output: it stays with its worker until it can") {
+    if (!can_mount()) return;
+    Cluster cluster({.master_disk_bytes = kMasterDisk});
+    const Cli& cli = cluster.cli();
+    Rendezvous meeting(cluster.dir());
+    const std::string job = cli.submit({}, meeting.command("seq 200000"));
+    (void)meeting.arrival();
+    cluster.master_disk().fill();
+    meeting.let_go(1);
+    CHECK(cli.wait(job) == 0);
+    const auto logs = cli.start({"logs", job});
+    logs->wait_for("waiting for what w1 has not delivered of " + job + ".1 yet");
+    cluster.master_disk().empty();
+    const Finished all = logs->wait();
+    CHECK(all.code == 0);
+    CHECK(lines_of(all.out).size() == 200'000);
+    CHECK(all.out.ends_with("\n200000\n"));
+  }
+
   TEST_CASE("a worker's disk is full: it takes no new work, says so, and keeps its results") {
     if (!can_mount()) return;
     Cluster cluster({.worker_disk_bytes = kWorkerDisk});
