@@ -106,6 +106,8 @@ class EventsVerb final : public Verb {
       events.erase(events.begin(), events.end() - static_cast<std::ptrdiff_t>(limit_));
     else if (gap)
       fmt::print(stderr, "capstan events: what is older is not kept any more\n");
+    if (events.empty() && !follow_ && !json_)
+      fmt::print(stderr, "capstan events: there are none\n");
     return print(events);
   }
 

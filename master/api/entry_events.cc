@@ -54,10 +54,18 @@ class Teller {
            c.asked.owner);
   }
   void operator()(const cmd::JobCancelled& c) {
-    of_spans(c.job, c.spans, {c.asked.owner, "cancelled", spans_text(c.spans)});
+    std::string text = spans_text(c.spans);
+    if (!c.reason.empty()) text += (text.empty() ? "" : ": ") + printable(c.reason);
+    of_spans(c.job, c.spans, {c.asked.owner, "cancelled", std::move(text)});
   }
   void operator()(const cmd::JobPaused& c) { of_job(c.job, {c.asked.owner, "paused", ""}); }
   void operator()(const cmd::JobResumed& c) { of_job(c.job, {c.asked.owner, "resumed", ""}); }
+  void operator()(const cmd::JobReleased& c) {
+    of_job(c.job, {kMaster, "released", "its begin has come"});
+  }
+  void operator()(const cmd::JobPrioritised& c) {
+    of_job(c.job, {c.asked.owner, "prioritised", fmt::format("priority {}", c.priority)});
+  }
   void operator()(const cmd::TasksRetried& c) {
     const bool all = (c.states & (1U << static_cast<unsigned>(TaskState::Succeeded))) != 0;
     const std::string spans = spans_text(c.spans);

@@ -188,6 +188,15 @@ Result<std::pair<Asked, RequestRow>> read_request(Statement& row) {
   return read;
 }
 
+const Asked* asked_of(const Command& command) {
+  return std::visit(
+      [](const auto& c) -> const Asked* {
+        if constexpr (requires { c.asked; }) return &c.asked;
+        return nullptr;
+      },
+      command);
+}
+
 TokenRow read_token(Statement& row) {
   TokenRow token;
   token.job = JobId(row.u64());

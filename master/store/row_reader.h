@@ -6,6 +6,7 @@
 #pragma once
 
 #include "common/base/error.h"
+#include "master/core/command.h"
 #include "master/core/rows.h"
 #include "master/store/sqlite.h"
 
@@ -52,6 +53,9 @@ Result<std::pair<std::string, KeyRow>> read_key(Statement& row);
 inline constexpr const char* kRequestColumns =
     "owner, request, at_us, steady_at_us, code, reason, jobs, tasks, submission";
 Result<std::pair<Asked, RequestRow>> read_request(Statement& row);
+
+/// Who asked for it, with which request; null for what nobody asks for.
+const Asked* asked_of(const Command& command);
 
 inline constexpr const char* kTokenColumns = "job, digest, tasks, at_us";
 TokenRow read_token(Statement& row);

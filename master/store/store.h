@@ -153,8 +153,8 @@ class Tables {
   virtual Result<std::vector<std::pair<AttemptKey, AttemptRow>>> list_attempts(JobId job,
                                                                                TaskIndex task) = 0;
 
-  /// A piece of the journal, up to where the tables are: behind `end`, or `backward` before it (0:
-  /// before its end).
+  /// A piece of the journal up to where the tables are: behind `end`, or `backward` before it (0:
+  /// its end). For people: an entry whose request was refused reads as RequestAnswered.
   struct JournalAsk {
     Seq end{};
     bool backward = false;

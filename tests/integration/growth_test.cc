@@ -125,6 +125,28 @@ TEST_SUITE("integration/events") {
     CHECK(lines_of(cli.ok({"events", "--limit", "1", "--json"})).size() == 1);
   }
 
+  TEST_CASE("events tell what was decided, not what was refused") {
+    const Cluster cluster;
+    const Cli& cli = cluster.cli();
+    CHECK(cli.run({"worker", "remove", "w1"}).code == 3);
+    CHECK(cli.run({"key", "revoke", "nobody"}).code == 3);
+    const std::string job = cli.submit({"--begin", "now+1h"}, {"true"});
+    cli.ok({"job", "priority", job, "7"});
+    cli.ok({"cancel", job, "--reason", "wrong scene"});
+    std::vector<std::string> said;
+    for (const Json& event : json_lines(cli.ok({"events", "--json"}))) {
+      said.push_back(event.at("what").get<std::string>() + " " +
+                     event.at("text").get<std::string>());
+    }
+    const auto has = [&](const std::string& what) {
+      return std::find(said.begin(), said.end(), what) != said.end();
+    };
+    CHECK(has("prioritised priority 7"));
+    CHECK(has("cancelled wrong scene"));
+    CHECK_FALSE(has("removed w1"));
+    CHECK_FALSE(has("shut out nobody"));
+  }
+
   TEST_CASE("events -f goes on") {
     const Cluster cluster;
     const Cli& cli = cluster.cli();

@@ -7,6 +7,7 @@
 #include "common/model/glob.h"
 #include "common/model/limits.h"
 #include "master/store/job_walk.h"
+#include "master/store/row_reader.h"
 
 namespace capstan::test {
 
@@ -380,7 +381,13 @@ Result<store::Tables::JournalPiece> MemoryStore::read_journal(const JournalAsk& 
   piece.gap = ask.backward ? oldest > Seq(1) : oldest > behind.next();
   for (const Entry& entry : journal) {
     const bool wanted = ask.backward ? entry.seq < before : entry.seq > behind;
-    if (wanted && entry.seq <= now().applied) piece.entries.push_back(entry);
+    if (!wanted || entry.seq > now().applied) continue;
+    piece.entries.push_back(entry);
+    const Asked* asked = store::asked_of(entry.command);
+    const auto answer = asked == nullptr ? now().requests.end() : now().requests.find(*asked);
+    if (answer != now().requests.end() && answer->second.code != Errc{})
+      piece.entries.back().command =
+          cmd::RequestAnswered{*asked, answer->second.code, answer->second.reason};
   }
   return piece;
 }
