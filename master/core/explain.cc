@@ -81,6 +81,7 @@ class Explainer {
         return std::string(to_string(state));
     }
     if (std::string held = waiting(); !held.empty()) return held;
+    if (const char* hopeless = why_nowhere()) return hopeless;
     const std::uint32_t limit = job_.spec->max_running;
     std::string reason;
     if (limit != 0 && job_.counts.running >= limit)
@@ -89,6 +90,18 @@ class Explainer {
     if (const auto before = tasks_before(); before > 0)
       add(reason, text(before) + (before == 1 ? " task" : " tasks") + " of this job come first");
     return reason;
+  }
+
+  /// Whoever goes first is then no reason: what each worker lacks is said of it. Null: there is
+  /// one.
+  [[nodiscard]] const char* why_nowhere() const {
+    bool has_workers = false;
+    for (const auto& [id, worker] : c_.queue.workers()) {
+      if (worker.row.removed) continue;
+      if (planner::obstacle_between(worker, job_) == Obstacle::None) return nullptr;
+      has_workers = true;
+    }
+    return has_workers ? "no worker can run it, not even an empty one" : "there is no worker";
   }
 
   std::string running() {
@@ -235,7 +248,10 @@ class Explainer {
       case Obstacle::Excluded:
         return "could not launch this job" + launch_error_of(worker.id);
       case Obstacle::TooFewCpus:
-        return "needs " + text(share.cpus) + " cpus, has " + text(row.cpus);
+        return "needs " + text(share.cpus) + " cpus, has " + text(row.cpus) +
+               (share.mem_bytes > row.mem_bytes && row.mem_bytes != 0
+                    ? "; " + mem + ", has " + size_text(row.mem_bytes)
+                    : "");
       case Obstacle::MemoryUnknown:
         return mem + ", does not say what it has";
       case Obstacle::TooLittleMemory:

@@ -61,7 +61,7 @@ TEST_CASE("each worker is named with its own reason") {
     if (id != silent) seen.last_heard = a.f.now;
   }
   a.presence[closed].closed = true;
-  CHECK(a.of(job, 1) == "needs 8 cpus, has 4");
+  CHECK(a.of(job, 1) == "needs 8 cpus, has 4; needs 64.0 GiB, has 31.0 GiB");
   CHECK(a.of(job, 2) == "needs 64.0 GiB, has 31.0 GiB");
   CHECK(a.of(job, 3) == "needs 64.0 GiB, does not say what it has");
   CHECK(a.of(job, 4) == "drained by alice: disk swap");
@@ -112,6 +112,18 @@ TEST_CASE("a worker that could not launch the job, and one that is kept for the 
   CHECK(a.of(broken, 1) == "could not launch this job");
   a.launch_errors[first] = "No such file or directory";
   CHECK(a.of(broken, 1) == "could not launch this job: No such file or directory");
+}
+
+TEST_CASE("what no worker can run waits for none of the others") {
+  Asked a;
+  const JobId early = a.f.submit(a_job());
+  CHECK(a.why(early).reason == "there is no worker");
+  a.add_worker(2);
+  CHECK(a.why(early).reason.empty());
+  const JobId wide = a.f.submit(a_job().with_cpus(3));
+  CHECK(a.why(wide).reason == "no worker can run it, not even an empty one");
+  a.add_worker(3);
+  CHECK(a.why(wide).reason == "others go first: job " + std::to_string(early.value) + " (older)");
 }
 
 TEST_CASE("the task's own reason") {
