@@ -180,6 +180,7 @@ void Placement::wait_in_line(const Cursor& cursor, std::uint32_t ordinal) {
 Placement::Room* Placement::least_ahead(const Job& job, std::uint64_t depth) {
   Room* best = nullptr;
   for (auto& [id, room] : rooms_) {
+    if (room.is_kept) continue;
     const std::uint64_t limit = room.cpus() * depth;
     // Filled up again only when a quarter is used up: in larger pieces, not one by one.
     if (room.ahead_before * 4 > limit * 3) continue;
@@ -279,8 +280,31 @@ std::uint32_t Placement::place_ahead(Cursor& cursor) {
   return placed;
 }
 
+void Placement::keep_from_ahead(const std::map<std::string, std::set<JobId>>& owners) {
+  for (const auto& [owner, jobs] : owners) {
+    for (const JobId id : jobs) {
+      if (rooms_kept_ == rooms_.size() || looks_above_ == kLooks) return;
+      ++looks_above_;
+      const Cursor& cursor = cursor_of(id);
+      const Job& job = *cursor.job;
+      if (job.is_short() || job.ready.count() <= cursor.given || left_to_give(cursor) == 0)
+        continue;
+      for (auto& [worker, room] : rooms_) {
+        if (room.is_kept || obstacle_between(*room.worker, job) != Obstacle::None) continue;
+        room.is_kept = true;
+        ++rooms_kept_;
+      }
+    }
+  }
+}
+
 void Placement::send_ahead() {
+  auto above = queue_.ready_jobs().begin();
   for (const auto& [priority, owners] : queue_.short_jobs()) {
+    // What waits above it and is too long to be sent ahead takes the next slot: one that never
+    // falls free, since the next short task is there already, would turn the priorities around.
+    for (; above != queue_.ready_jobs().end() && above->first > priority; ++above)
+      keep_from_ahead(above->second);
     take_turns(
         turns_of(owners), [this](Cursor& cursor) { return place_ahead(cursor); },
         [this] { return rooms_.empty(); });

@@ -59,6 +59,7 @@ class Placement {
     std::uint64_t mem_used = 0;      ///< Memory, the same.
     std::uint64_t ahead_before = 0;  ///< Cpus beyond its slots when this call began.
     std::size_t held = 0;
+    bool is_kept = false;  ///< For what has a higher priority than all that could be sent ahead.
     [[nodiscard]] std::uint64_t cpus() const { return worker->row.cpus; }
     [[nodiscard]] std::uint64_t free() const { return used < cpus() ? cpus() - used : 0; }
     [[nodiscard]] std::uint64_t mem_free() const {
@@ -94,6 +95,8 @@ class Placement {
                                            WorkerId worker) const;
   std::uint32_t place_one(Cursor& cursor);
   std::uint32_t place_ahead(Cursor& cursor);
+  /// Of one priority: nothing lower is sent ahead to where their tasks could run next.
+  void keep_from_ahead(const std::map<std::string, std::set<JobId>>& owners);
   [[nodiscard]] Room* emptiest_for(Cursor& cursor, const LiveTask* history, bool& is_blocked);
   [[nodiscard]] Room* least_ahead(const Job& job, std::uint64_t depth);
   [[nodiscard]] Obstacle obstacle_in(const Room& room, const Job& job,
@@ -110,7 +113,9 @@ class Placement {
   /// Rooms with a free slot, the emptiest first: (all - free, id).
   std::set<std::pair<std::uint64_t, WorkerId>> free_;
   std::optional<Reservation> reserved_;
-  std::uint32_t looks_ = 0;       ///< At jobs that found no room, for the first in line.
+  std::uint32_t looks_ = 0;        ///< At jobs that found no room, for the first in line.
+  std::uint32_t looks_above_ = 0;  ///< At jobs that lower ones must not be sent ahead of.
+  std::size_t rooms_kept_ = 0;
   bool line_is_settled_ = false;  ///< The first in line was found, or is not looked for any more.
   std::map<JobId, Cursor> cursors_;
   std::map<std::string, std::uint64_t> owner_cpus_;  // Given in this call.

@@ -143,6 +143,46 @@ TEST_CASE("short tasks are sent ahead, evenly, and never more than a worker may 
   CHECK(p.f.broken == "");
 }
 
+TEST_CASE("short tasks that are sent ahead do not get before a higher priority") {
+  Planned p;
+  const WorkerId a = p.add_worker(1);
+  const WorkerId b = p.add_worker(1);
+  const JobId low = p.f.submit(a_job().with_tasks(100));
+  p.teach(low, a, 1, Micros(200'000));
+  p.run_to_rest();
+  CHECK(p.granted(a) == 2);
+  CHECK(p.granted(b) == 2);
+  const JobId high = p.f.submit(a_job().with_tasks(20).with_priority(5));
+  p.f.submit(a_job().with_cpus(9).with_priority(9));  // Fits nowhere: in nobody's way.
+  for (const WorkerId w : {a, b}) {
+    for (std::size_t left = 2; left-- > 0;) {
+      const AttemptKey key = *p.f.queue.find_worker(w)->granted.begin();
+      CHECK(key.job == low);
+      p.f.report(w, a_result(key, EndClass::Success, Micros(200'000)));
+      CHECK(p.granted(w) == left);
+      if (left > 0) {
+        p.run_to_rest();
+        CHECK(p.granted(w) == left);
+      }
+    }
+  }
+  p.run_to_rest();
+  for (const WorkerId w : {a, b}) {
+    CHECK(p.granted(w) == 1);
+    CHECK(p.f.queue.find_worker(w)->granted.begin()->job == high);
+  }
+  // With the last of them on its slot the others go ahead again.
+  for (std::uint32_t task = 1; task <= 20; ++task) {
+    const WorkerId w =
+        p.f.queue.find_worker(a)->granted.contains({high, TaskIndex(task), AttemptNo(1)}) ? a : b;
+    p.f.report(w, a_result(a_key(high.value, task, 1), EndClass::Success, Micros(400'000)));
+    p.run_to_rest();
+  }
+  CHECK(p.granted(a) == 2);
+  CHECK(p.granted(b) == 2);
+  CHECK(p.f.broken == "");
+}
+
 TEST_CASE("a few short tasks are spread over all workers") {
   Planned p;
   std::vector<WorkerId> workers;
