@@ -441,7 +441,11 @@ PeerId ZmqListener::Impl::take_in(std::uint64_t number, Frame& routing_id, Frame
     return id;
   }
   if (other) begin_closing(other);
-  if (silent_successes > 0) --silent_successes;
+  if (silent_successes > 0) {
+    --silent_successes;
+  } else {
+    ++failed_handshakes;  // A stranger's end was taken for the end of this one.
+  }
   open->second.peer = id;
   peers.at(id).address = peer_address(peer.descriptor);
   return id;
