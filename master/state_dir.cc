@@ -14,6 +14,7 @@
 
 #include "common/base/bytes.h"
 #include "common/net/addresses.h"
+#include "master/store/backup.h"
 
 namespace capstan {
 namespace {
@@ -34,15 +35,26 @@ bool is_ours(std::string_view name) {
                      [&](std::string_view ours) { return name.starts_with(ours); });
 }
 
+/// A backup that was put there alone: its keys are in it, so that "put the key back" leads nowhere.
+Result<void> refuse_lone_backup(const std::string& file) {
+  auto connection = store::Connection::open(file, store::Access::ReadOnly);
+  if (!connection) return {};  // Whatever it is, it is none.
+  const Result<void> refused = store::refuse_backup(*connection);
+  if (refused || refused.error().code != Errc::Invalid) return {};
+  return fail(Errc::Invalid, file + ": " + refused.error().message);
+}
+
 Result<void> require_new(const std::string& path) {
   std::error_code error;
   for (std::filesystem::directory_iterator it(path, error), end; !error && it != end;
        it.increment(error)) {
     const std::string name = it->path().filename().string();
-    if (name == "capstan.db")
+    if (name == "capstan.db") {
+      TRY(refuse_lone_backup(it->path()));
       return fail(Errc::Invalid, path +
                                      " has a database but its master.key is missing: put the "
                                      "key file back (workers and users know no other key)");
+    }
     if (!is_ours(name))
       return fail(Errc::Invalid, path + " is not empty (" + printable(name) +
                                      ") and is no master's directory: give another one with --dir");

@@ -63,6 +63,11 @@ TEST_SUITE("integration/backup") {
     const Finished started = run({.argv = cluster.master_command()});
     CHECK(started.code == 2);
     CHECK(contains(started.err, "capstan restore"));
+    // And alone, without the keys that it carries.
+    ::unlink((cluster.master_dir() + "/master.key").c_str());
+    const Finished alone = run({.argv = cluster.master_command()});
+    CHECK(alone.code == 2);
+    CHECK(contains(alone.err, "capstan restore"));
   }
 }
 
