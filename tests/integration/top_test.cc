@@ -23,6 +23,45 @@ Pty::Options top_on(const Cluster& cluster, std::size_t columns, std::size_t row
 }  // namespace
 
 TEST_SUITE("integration/top") {
+  TEST_CASE("a job, its task and what that prints; keys, another size, and the way out") {
+    Cluster cluster({.cpus = 2});
+    const Fifo gate(cluster.dir() / "gate");
+    const std::string job = cluster.cli().submit(
+        {"--name", "watched", "--array", "1-3"},
+        {"sh", "-c", "echo hello from $CAPSTAN_TASK_INDEX; read x < " + gate.path()});
+    REQUIRE(eventually([&] { return cluster.cli().job(job).at("counts").at("running") == 2; }));
+    Pty top(top_on(cluster, 80, 24));
+    CHECK(top.shows("watched"));
+    CHECK(top.shows("workers 1 up, 0 away"));
+    CHECK(top.shows("q quit"));
+    CHECK(top.canvas().is_alternate());
+    top.type("\r");
+    CHECK(top.shows("job " + job + " watched: running"));
+    CHECK(top.shows("1  running"));  // Before that there is nothing to go into.
+    top.type("\r");
+    CHECK(top.shows("task " + job + ".1"));
+    CHECK(top.shows("hello from 1"));
+    top.type("\x1b");
+    CHECK(top.shows("Enter attempts and output"));
+    top.type("w");
+    CHECK(top.shows("WORKER"));
+    CHECK(top.shows("w1"));
+    top.type("?");
+    CHECK(top.shows("sort by cpus, priority, age, name"));
+    top.type("\x1b");
+    top.resize(40, 10);
+    CHECK(top.shows("JOB"));
+    CHECK(top.shows("watched"));
+    top.type("n");
+    CHECK_FALSE(top.canvas().has_overrun());
+    top.type("q");
+    CHECK(top.wait() == 0);
+    CHECK(top.is_given_back());
+    CHECK_FALSE(top.canvas().has_overrun());
+    for (int i = 0; i < 3; ++i) gate.write_line();
+    CHECK(cluster.cli().wait(job) == 0);
+  }
+
   TEST_CASE("the terminal is given back however it ends") {
     Cluster cluster;
     for (const int number : {SIGTERM, SIGHUP}) {

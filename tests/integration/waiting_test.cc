@@ -47,6 +47,30 @@ TEST_SUITE("integration/waiting") {
     CHECK(refused.code == 3);
     CHECK(contains(refused.err, "job 77 does not exist (any more)"));
     CHECK(cluster.cli().jobs().empty());
+    // Nor itself: a circle cannot be named.
+    CHECK(cluster.cli().run({"submit", "--after", "1", "--", "true"}).code == 3);
+    CHECK(cluster.cli().jobs().empty());
+  }
+
+  TEST_CASE("a job that was purged, or is somebody else's, cannot be waited for") {
+    const Cluster cluster;
+    const Cli& cli = cluster.cli();
+    const std::string gone = cli.submit({}, {"true"});
+    CHECK(cli.wait(gone) == 0);
+    CHECK(contains(cli.ok({"purge", "--older-than", "0s", "--yes"}), "1 job"));
+    const std::string mine = cli.submit({"--hold"}, {"true"});
+    const std::string file = cluster.dir() / "eve.access";
+    cli.ok({"key", "add", "eve", "--out", file});
+    const Cli eve(file, cluster.dir().path());
+    for (const char* option : {"--after", "--after-any"}) {
+      for (const auto& [who, job] : {std::pair(&cli, &gone), std::pair(&eve, &mine)}) {
+        const Finished refused = who->run({"submit", option, *job, "--", "true"});
+        CHECK(refused.code == 3);
+        CHECK(contains(refused.err, "job " + *job + " does not exist (any more)"));
+      }
+    }
+    CHECK(eve.jobs().empty());
+    CHECK(cli.jobs().size() == 1);
   }
 
   TEST_CASE("a begin is waited for") {
