@@ -114,7 +114,7 @@ void QueueApply::grant(Granted granted, Worker& worker, AttemptNo attempt) {
   live.worker = worker.id;
   live.instance = worker.row.instance;
   forget_dying(worker, key_of(at, attempt));  // It claimed it without being granted it: now it is.
-  worker.granted.insert(key_of(at, attempt));
+  worker.granted.insert(worker.granted.end(), key_of(at, attempt));
   worker.cpus_granted += at.job.spec->cpus;
   worker.mem_granted += at.job.spec->mem_bytes;
   at.job.cpus_assigned += at.job.spec->cpus;
@@ -284,7 +284,9 @@ void QueueApply::write(Place at, const LiveTask& live) {
 }
 
 void QueueApply::write(Place at, TaskRow row) {
-  rows_.tasks.insert_or_assign({at.job.id, at.job.index_of(at.ordinal)}, std::move(row));
+  // Mostly they ascend: then the place is found at once.
+  rows_.tasks.insert_or_assign(rows_.tasks.end(), {at.job.id, at.job.index_of(at.ordinal)},
+                               std::move(row));
 }
 
 }  // namespace capstan
