@@ -98,14 +98,18 @@ inline constexpr int kLogChunksInFlight = 2;  ///< Credit of one peer for bulk b
 inline constexpr auto kPrefillHorizon = 250ms;
 /// Tasks whose mean is above this are not sent ahead at all.
 inline constexpr auto kPrefillTaskMax = 5s;
-inline constexpr std::uint32_t kPrefillPerSlot = 512;
+/// Attempts ahead of all workers together, however short they are. More of them (512 for each slot,
+/// at first) only reach the tables twice, as running and as ended, and leave the caches …
+inline constexpr std::uint64_t kPrefillTogether = 1024;
+/// … but so many for each slot in any case: 30 ms of the shortest real tasks.
+inline constexpr std::uint64_t kPrefillPerSlot = 64;
 
 // --- Inside a worker (shepherd and agent) --------------------------------------------------------
 /// A start is told on its own when it ran this long: shorter ones are told by their result.
 inline constexpr auto kStartedHold = 50ms;
 /// While more work is queued here, what ended is spooled and told together: one write for many.
 inline constexpr auto kReportLinger = 5ms;
-inline constexpr std::size_t kReportBatch = 64;
+inline constexpr std::size_t kReportBatch = 256;
 inline constexpr auto kSpoolSyncAfter = 1s;  ///< Undelivered results are synced then.
 inline constexpr auto kDiskRetry = 1s;       ///< A full disk is tried again.
 /// The spool file is rewritten when it is larger than this and mostly confirmed.

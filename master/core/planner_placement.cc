@@ -24,11 +24,12 @@ constexpr std::uint32_t kLooks = 64;
 
 constexpr std::uint64_t kMost = UINT64_MAX;
 
-/// Attempts ahead for each slot.
-std::uint64_t depth_of(const Job& job) {
+/// Attempts ahead for each of so many slots.
+std::uint64_t depth_of(const Job& job, std::uint64_t slots) {
   const Micros horizon = limits::kPrefillHorizon;
   const auto depth = static_cast<std::uint64_t>(horizon.count() / job.mean_wall.count());
-  return std::min<std::uint64_t>(depth, limits::kPrefillPerSlot);
+  const std::uint64_t share = limits::kPrefillTogether / std::max<std::uint64_t>(slots, 1);
+  return std::min(depth, std::max(share, limits::kPrefillPerSlot));
 }
 
 }  // namespace
@@ -43,6 +44,7 @@ void Placement::add_worker(const Worker& worker) {
   if (room.free() > 0 && room.held < limits::kHeldPerWorker) {
     free_.emplace(kMost - room.free(), worker.id);
   }
+  slots_ += room.cpus();
   rooms_.emplace(worker.id, room);
 }
 
@@ -255,7 +257,7 @@ void Placement::fill_slots() {
 
 std::uint32_t Placement::place_ahead(Cursor& cursor) {
   const Job& job = *cursor.job;
-  const std::uint64_t depth = depth_of(job);
+  const std::uint64_t depth = depth_of(job, slots_);
   Room* room = least_ahead(job, depth);
   if (room == nullptr) return 0;
   const std::uint64_t left = job.ready.count() - std::min(job.ready.count(), cursor.given);

@@ -110,6 +110,7 @@ class Placement {
 
   const Queue& queue_;
   std::map<WorkerId, Room> rooms_;
+  std::uint64_t slots_ = 0;  ///< Of all of them.
   /// Rooms with a free slot, the emptiest first: (all - free, id).
   std::set<std::pair<std::uint64_t, WorkerId>> free_;
   std::optional<Reservation> reserved_;

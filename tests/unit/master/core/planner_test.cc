@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -125,8 +126,8 @@ TEST_CASE("short tasks are sent ahead, evenly, and never more than a worker may 
   SUBCASE("of no time at all: the most") {
     p.teach(job, a, 1, Micros(0));
     p.run();
-    CHECK(p.granted(a) == 1 + limits::kPrefillPerSlot);
-    CHECK(p.granted(b) == 1 + limits::kPrefillPerSlot);
+    CHECK(p.granted(a) == std::min(1 + limits::kPrefillTogether / 2, limits::kHeldPerWorker));
+    CHECK(p.granted(b) == std::min(1 + limits::kPrefillTogether / 2, limits::kHeldPerWorker));
   }
   SUBCASE("of seconds: none") {
     p.teach(job, a, 1, Micros(2'000'000));
