@@ -9,6 +9,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "common/base/log.h"
 #include "common/net/event_loop.h"
@@ -77,21 +78,24 @@ class AgentShell {
 
   // --- The machine ---
 
-  void feed(const agent::Event& event) { events_.push_back(event); }
+  template <class Event>
+  void feed(Event event) {
+    events_.emplace_back(std::in_place_type<Event>, std::move(event));
+  }
 
   void settle() {
     do {
       while (!events_.empty()) {
-        const agent::Event event = std::move(events_.front());
+        agent::Event event = std::move(events_.front());
         events_.pop_front();
-        step(event);
+        step(std::move(event));
       }
       step(agent::Tick{});
     } while (!events_.empty() && !exit_code_);
   }
 
-  void step(const agent::Event& event) {
-    for (agent::Action& action : machine_.step(event, clock_.now())) {
+  void step(agent::Event event) {
+    for (agent::Action& action : machine_.step(std::move(event), clock_.now())) {
       std::visit([this](auto& what) { execute(what); }, action);
     }
   }
@@ -136,7 +140,7 @@ class AgentShell {
     const bool is_there = pair_.receive([this](std::string_view payload) {
       auto message = pair::decode_to_agent(payload);
       if (!message) return false;
-      feed(agent::FromShepherd{*message});
+      feed(agent::FromShepherd{std::move(*message)});
       return true;
     });
     if (!is_there) on_shepherd_gone();

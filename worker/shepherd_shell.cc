@@ -260,7 +260,7 @@ void ShepherdShell::read_pair() {
       kill_agent("it says what makes no sense");
       return false;
     }
-    feed(shepherd::FromAgent{*message});
+    feed(shepherd::FromAgent{std::move(*message)});
     return true;
   });
   if (is_there) return;
@@ -272,9 +272,9 @@ void ShepherdShell::read_pair() {
 void ShepherdShell::settle() {
   do {
     while (!events_.empty()) {
-      const shepherd::Event event = std::move(events_.front());
+      shepherd::Event event = std::move(events_.front());
       events_.pop_front();
-      step(event);
+      step(std::move(event));
     }
     for (Runner::Ended& ended : runner_->take_ended()) {
       step(shepherd::Gone{ended.key, std::move(ended.end)});
@@ -283,8 +283,8 @@ void ShepherdShell::settle() {
   } while (!events_.empty() && !exit_);
 }
 
-void ShepherdShell::step(const shepherd::Event& event) {
-  for (shepherd::Action& action : machine_->step(event, clock_.now())) {
+void ShepherdShell::step(shepherd::Event event) {
+  for (shepherd::Action& action : machine_->step(std::move(event), clock_.now())) {
     std::visit([this](auto& what) { execute(what); }, action);
   }
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/base/clock.h"
@@ -44,9 +45,12 @@ class ShepherdShell {
   void read_signals();
   void read_pair();
 
-  void feed(const shepherd::Event& event) { events_.push_back(event); }
+  template <class Event>
+  void feed(Event event) {
+    events_.emplace_back(std::in_place_type<Event>, std::move(event));
+  }
   void settle();
-  void step(const shepherd::Event& event);
+  void step(shepherd::Event event);
   void commit();
   void on_disk(const Result<void>& written);
   [[nodiscard]] Result<void> probe_disk() const;

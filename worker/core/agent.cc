@@ -13,10 +13,10 @@ namespace capstan {
 
 Agent::Agent(agent::Config config) : config_(std::move(config)), links_(config_.masters) {}
 
-agent::Actions Agent::step(const agent::Event& event, TimePoint now) {
+agent::Actions Agent::step(agent::Event event, TimePoint now) {
   now_ = now;
   out_.clear();
-  if (!stopped_) std::visit([this](const auto& e) { on(e); }, event);
+  if (!stopped_) std::visit([this](auto& e) { on(e); }, event);
   return std::move(out_);
 }
 

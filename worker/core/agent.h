@@ -138,7 +138,7 @@ class Agent {
   explicit Agent(agent::Config config);
 
   /// Total: what makes no sense (any more) changes nothing.
-  [[nodiscard]] agent::Actions step(const agent::Event& event, TimePoint now);
+  [[nodiscard]] agent::Actions step(agent::Event event, TimePoint now);
   [[nodiscard]] TimePoint next_deadline() const;
 
   // For shells, checkers and tests.
@@ -178,12 +178,13 @@ class Agent {
   struct Template {
     JobSpec spec;
     std::vector<EnvVar> environment;  // The worker's and the job's.
+    std::size_t environment_bytes = 0;
     Bytes stdin_data;
     bool has_all = true;  // Of stdin_data.
     std::size_t bytes = 0;
   };
 
-  void on(const agent::FromShepherd& event);
+  void on(agent::FromShepherd& event);
   void on(const agent::Connected& event);
   void on(const agent::Closed& event);
   void on(const agent::Received& event);
@@ -192,10 +193,10 @@ class Agent {
   void on(const agent::Tick& event);
 
   void on_pair(const pair::State& message);
-  void on_pair(const pair::Spooled& message);
+  void on_pair(pair::Spooled& message);
   void on_pair(const pair::Synced& message);
   void on_pair(const pair::StartedAt& message);
-  void on_pair(const pair::Ended& message);
+  void on_pair(pair::Ended& message);
   void on_pair(const pair::Returned& message);
   void on_pair(const pair::OutputGrew& message);
   void on_pair(const pair::Notice& message);
@@ -230,9 +231,9 @@ class Agent {
   void renew(std::size_t master, const char* why);
   void run_one(const Template& job, const AttemptKey& key, const std::vector<Bytes>& inputs);
   void bound_templates(JobId newest);
-  void tell_files(JobId id, const Template& job);
+  void tell_template(JobId id, const Template& job);
   void forget_idle_jobs();
-  void add_ended(const pair::SpoolItem& item);
+  void add_ended(pair::SpoolItem item);
   void forget_result(const AttemptKey& key);
   [[nodiscard]] const Instance& speaking_for() const;
   void give_up_earlier(const Instance& earlier);
@@ -262,7 +263,8 @@ class Agent {
   bool disk_full_ = false;
   bool stopped_ = false;
   std::map<AttemptKey, Held> held_;
-  std::set<JobId> filed_;                     // The shepherd keeps their files.
+  std::set<JobId> told_;                      // The shepherd keeps their templates.
+  std::set<JobId> may_be_idle_;               // Some attempt of them went since the last look.
   std::vector<AttemptKey> starts_;            // Heard of, not told yet.
   std::vector<AttemptKey> returned_;          // Since HELLO was said, while no session is open.
   std::pair<bool, bool> hello_said_;          // leaving_, disk_full_ as the last HELLO said.
@@ -283,10 +285,9 @@ class Agent {
 /// The worker's variables with the job's over them, each name once.
 [[nodiscard]] std::vector<EnvVar> job_environment(const std::vector<EnvVar>& worker,
                                                   const std::vector<EnvVar>& job);
-/// Adds what is ours. CAPSTAN_INPUT has several inputs a line each; it is left out in jobs without
-/// inputs, and when it would be too long for execve.
-[[nodiscard]] std::vector<EnvVar> task_environment(std::vector<EnvVar> job_environment,
-                                                   const JobSpec& spec, const AttemptKey& key,
+/// What is a task's own, behind those. CAPSTAN_INPUT has several inputs a line each; it is left out
+/// in jobs without inputs, and when it would be too long for execve.
+[[nodiscard]] std::vector<EnvVar> task_environment(const JobSpec& spec, const AttemptKey& key,
                                                    const std::vector<Bytes>& inputs);
 
 }  // namespace capstan

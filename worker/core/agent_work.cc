@@ -35,8 +35,8 @@ Result<std::array<Bytes, 2>> files_of(const JobSpec& spec, const AttemptNames& n
 
 // --- From the shepherd ---------------------------------------------------------------------------
 
-void Agent::on(const agent::FromShepherd& event) {
-  std::visit([this](const auto& message) { on_pair(message); }, event.message);
+void Agent::on(agent::FromShepherd& event) {
+  std::visit([this](auto& message) { on_pair(message); }, event.message);
 }
 
 void Agent::on_pair(const pair::State& message) {
@@ -48,7 +48,8 @@ void Agent::on_pair(const pair::State& message) {
   instance_ = message.instance;
   cpus_ = message.cpus;
   mem_bytes_ = message.mem_bytes;
-  filed_ = {message.filed.begin(), message.filed.end()};
+  told_ = {message.jobs.begin(), message.jobs.end()};
+  may_be_idle_ = told_;
   leaving_ = message.leaving;
   disk_full_ = message.disk_full;
   synced_ = false;
@@ -64,8 +65,8 @@ void Agent::on_pair(const pair::State& message) {
   }
 }
 
-void Agent::on_pair(const pair::Spooled& message) {
-  for (const pair::SpoolItem& item : message.items) add_ended(item);
+void Agent::on_pair(pair::Spooled& message) {
+  for (pair::SpoolItem& item : message.items) add_ended(std::move(item));
 }
 
 void Agent::on_pair(const pair::Synced&) {
@@ -81,18 +82,14 @@ void Agent::on_pair(const pair::StartedAt& message) {
   starts_.push_back(message.key);
 }
 
-void Agent::on_pair(const pair::Ended& message) {
-  for (const pair::SpoolItem& item : message.items) add_ended(item);
+void Agent::on_pair(pair::Ended& message) {
+  for (pair::SpoolItem& item : message.items) add_ended(std::move(item));
 }
 
-void Agent::add_ended(const pair::SpoolItem& item) {
-  const AttemptKey& key = item.result.key;
+void Agent::add_ended(pair::SpoolItem item) {
+  const AttemptKey key = item.result.key;
   held_.erase(key);
-  if (!item.acked && !unacked_order_.contains(key)) {
-    unacked_order_[key] = next_order_;
-    unsent_.push_back(next_order_);
-    unacked_.emplace(next_order_++, Unacked{item});
-  }
+  may_be_idle_.insert(key.job);
   for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
     if (item.delivered[static_cast<std::size_t>(stream)]) continue;
     const OutputKey output{key, stream};
@@ -106,12 +103,16 @@ void Agent::add_ended(const pair::SpoolItem& item) {
       tell(pair::Delivered{key, stream, total, true});  // The result carries all of it.
     }
   }
+  if (item.acked || !unacked_order_.emplace(key, next_order_).second) return;
+  unsent_.push_back(next_order_);
+  unacked_.emplace_hint(unacked_.end(), next_order_++, Unacked{std::move(item)});
 }
 
 void Agent::on_pair(const pair::Returned& message) {
   msg::Returned returned;
   for (const AttemptKey& key : message.keys) {
     if (held_.erase(key) > 0) returned.keys.push_back(key);
+    may_be_idle_.insert(key.job);
   }
   if (returned.keys.empty()) return;
   if (is_ourselves()) return send_as_ourselves(std::move(returned));
@@ -145,11 +146,17 @@ void Agent::on_body(std::size_t, const msg::JobTemplate& body) {
   }
   Template job{.spec = body.spec,
                .environment = job_environment(config_.environment, body.spec.env),
+               .environment_bytes = 0,
                .stdin_data = {},
                .has_all = !body.spec.has_stdin,
                .bytes = sizeof(Template) + body.spec.script.size()};
   for (const Bytes& argument : body.spec.argv) job.bytes += argument.size() + sizeof(Bytes);
-  for (const EnvVar& each : job.environment) job.bytes += each.name.size() + each.value.size();
+  job.environment.push_back({"CAPSTAN_JOB_ID", std::to_string(body.job.value)});
+  job.environment.push_back({"CAPSTAN_CPUS", std::to_string(body.spec.cpus)});
+  job.environment.push_back({"CAPSTAN_WORKER", config_.name});
+  for (const EnvVar& each : job.environment)
+    job.environment_bytes += each.name.size() + each.value.size() + sizeof(char*);
+  job.bytes += job.environment_bytes;
   template_bytes_ += job.bytes;
   templates_.emplace(body.job, std::move(job));
   bound_templates(body.job);
@@ -175,22 +182,23 @@ void Agent::on_body(std::size_t, const msg::JobStdin& body) {
   bound_templates(body.job);
 }
 
-void Agent::tell_files(JobId id, const Template& job) {
-  if (job.spec.script.empty() && !job.spec.has_stdin) return;
-  if (!filed_.insert(id).second) return;
-  tell(pair::JobFiles{.job = id,
-                      .script = job.spec.script,
-                      .has_stdin = job.spec.has_stdin,
-                      .stdin_data = job.stdin_data});
+void Agent::tell_template(JobId id, const Template& job) {
+  if (!told_.insert(id).second) return;
+  may_be_idle_.insert(id);
+  tell(pair::JobTemplate{.job = id,
+                         .env = job.environment,
+                         .script = job.spec.script,
+                         .has_stdin = job.spec.has_stdin,
+                         .stdin_data = job.stdin_data});
 }
 
 void Agent::forget_idle_jobs() {
-  for (auto it = filed_.begin(); it != filed_.end();) {
-    const auto held = held_.lower_bound({*it, {}, {}});
-    const bool is_idle = held == held_.end() || held->first.job != *it;
-    if (is_idle) tell(pair::ForgetJob{*it});
-    it = is_idle ? filed_.erase(it) : std::next(it);
+  for (const JobId job : may_be_idle_) {
+    const auto held = held_.lower_bound({job, {}, {}});
+    const bool is_idle = held == held_.end() || held->first.job != job;
+    if (is_idle && told_.erase(job) > 0) tell(pair::ForgetJob{job});
   }
+  may_be_idle_.clear();
 }
 
 void Agent::on_body(std::size_t master, const msg::Start& body) {
@@ -201,11 +209,11 @@ void Agent::on_body(std::size_t master, const msg::Start& body) {
     links_[master].hello_at = now_ + limits::kHelloRetry;
     return;
   }
-  tell_files(body.job, job->second);
+  tell_template(body.job, job->second);
   for (const msg::Start::One& one : body.tasks) {
     const AttemptKey key{body.job, one.task, body.attempt};
     if (held_.contains(key) || unacked_order_.contains(key)) continue;
-    held_[key] = {};
+    held_.try_emplace(held_.end(), key);
     run_one(job->second, key, one.inputs);
   }
 }
@@ -230,7 +238,7 @@ void Agent::run_one(const Template& job, const AttemptKey& key, const std::vecto
   }
   pair::Run run{.key = key,
                 .argv = std::move(*argv),
-                .env = task_environment(job.environment, job.spec, key, inputs),
+                .env = task_environment(job.spec, key, inputs),
                 .cwd = job.spec.cwd,
                 .cpus = job.spec.cpus,
                 .time_limit = job.spec.time_limit,
@@ -240,8 +248,7 @@ void Agent::run_one(const Template& job, const AttemptKey& key, const std::vecto
                 .script = !job.spec.script.empty(),
                 .reads_stdin = job.spec.has_stdin,
                 .files = std::move(*files)};
-  run.env.push_back({"CAPSTAN_WORKER", config_.name});
-  bytes = 0;
+  bytes = job.environment_bytes;
   for (const Bytes& argument : run.argv) bytes += argument.size() + sizeof(char*) + 1;
   for (const EnvVar& each : run.env) bytes += each.name.size() + each.value.size() + sizeof(char*);
   if (bytes > limits::kExecBytes) {
@@ -317,6 +324,7 @@ void Agent::send_results() {
   if (!is_open()) return;
   const Instance& instance = links_[leader_].hello_instance;
   msg::Results results;
+  results.results.reserve(std::min(unsent_.size(), limits::kReportBatch));
   pair::Acked dropped;  // Stays empty but for the mutant.
   std::size_t bytes = 0;
   const auto flush = [&] {
@@ -379,12 +387,12 @@ std::vector<EnvVar> job_environment(const std::vector<EnvVar>& worker,
   return environment;
 }
 
-std::vector<EnvVar> task_environment(std::vector<EnvVar> environment, const JobSpec& spec,
-                                     const AttemptKey& key, const std::vector<Bytes>& inputs) {
-  environment.push_back({"CAPSTAN_JOB_ID", std::to_string(key.job.value)});
+std::vector<EnvVar> task_environment(const JobSpec& spec, const AttemptKey& key,
+                                     const std::vector<Bytes>& inputs) {
+  std::vector<EnvVar> environment;
+  environment.reserve(3);
   environment.push_back({"CAPSTAN_TASK_INDEX", std::to_string(key.task.value)});
   environment.push_back({"CAPSTAN_ATTEMPT", std::to_string(key.attempt.value)});
-  environment.push_back({"CAPSTAN_CPUS", std::to_string(spec.cpus)});
   constexpr std::size_t kRoom = limits::kArgumentBytes - (sizeof("CAPSTAN_INPUT=") - 1);
   Bytes lines;
   for (std::size_t i = 0; i < inputs.size() && lines.size() <= kRoom; ++i) {

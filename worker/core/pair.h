@@ -5,8 +5,8 @@
 // what it had not written is gone, and the next agent begins with the shepherd's whole state:
 //
 //   shepherd -> agent:  State, Spooled ..., Synced, then what happens
-//   agent -> shepherd:  what the masters want (JobFiles, Run, Cancel, Recall, ForgetJob), what they
-//                       confirmed (Acked, Delivered)
+//   agent -> shepherd:  what the masters want (JobTemplate, Run, Cancel, Recall, ForgetJob), what
+//                       they confirmed (Acked, Delivered)
 //
 // Both are always the same binary and the same build: no versions here. pair_codec.h is the format.
 #pragma once
@@ -57,7 +57,7 @@ struct State {
   bool leaving = false;
   bool disk_full = false;
   std::vector<Held> held{};
-  std::vector<JobId> filed{};  ///< Jobs whose files are here (JobFiles).
+  std::vector<JobId> jobs{};  ///< Whose templates are here (JobTemplate).
 };
 /// A part of the spool, in the order in which the attempts ended.
 struct Spooled {
@@ -95,22 +95,24 @@ using ToAgent =
 
 // --- Agent -> shepherd ---------------------------------------------------------------------------
 
-/// What the tasks of a job read: kept in files until ForgetJob. Before the first Run that needs it.
-struct JobFiles {
+/// What the tasks of a job have in common, said once: most of what a Run would weigh. Kept until
+/// ForgetJob, script and stdin in files. Before the first Run of it.
+struct JobTemplate {
   JobId job;
-  Bytes script{};  ///< "": none.
+  std::vector<EnvVar> env{};  ///< The worker's and the job's.
+  Bytes script{};             ///< "": none.
   bool has_stdin = false;
   Bytes stdin_data{};
 };
-/// None of its attempts is held any more: its files may go.
+/// None of its attempts is held any more: what was kept for it may go.
 struct ForgetJob {
   JobId job;
 };
-/// Idempotent: ignored when the attempt is held or spooled.
+/// Idempotent: ignored when the attempt is held or spooled. Returned without its job's template.
 struct Run {
   AttemptKey key;
   std::vector<Bytes> argv{};
-  std::vector<EnvVar> env{};  ///< All of it; the shepherd adds its cookie.
+  std::vector<EnvVar> env{};  ///< Its own, besides the job's; the shepherd adds its cookie.
   Bytes cwd{};
   std::uint32_t cpus = 1;
   Micros time_limit{0};         ///< 0: none.
@@ -166,7 +168,7 @@ struct Fatal {
   std::string message;
 };
 
-using ToShepherd = std::variant<JobFiles, ForgetJob, Run, Unrunnable, Cancel, Recall, Acked, Follow,
-                                Delivered, Ready, NewGeneration, Fatal>;
+using ToShepherd = std::variant<JobTemplate, ForgetJob, Run, Unrunnable, Cancel, Recall, Acked,
+                                Follow, Delivered, Ready, NewGeneration, Fatal>;
 
 }  // namespace capstan::pair

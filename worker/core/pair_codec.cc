@@ -48,6 +48,22 @@ std::string get_text(Reader& r) {
   return std::string(r.bin(limits::kPairFrameBytes));
 }
 
+void put(Writer& w, const std::vector<EnvVar>& variables) {
+  w.array(variables.size() * 2);
+  for (const EnvVar& variable : variables) {
+    w.bin(variable.name);
+    w.bin(variable.value);
+  }
+}
+void get(Reader& r, std::vector<EnvVar>& variables) {
+  const std::size_t count = r.array_up_to(limits::kPairFrameBytes) / 2;
+  for (std::size_t i = 0; i < count && r.ok(); ++i) {
+    EnvVar& variable = variables.emplace_back();
+    variable.name = get_text(r);
+    variable.value = get_text(r);
+  }
+}
+
 // Each message: how many fields, and which. The order is the order of pair.h.
 void write(Writer& w, const State& m) {
   w.array(9);
@@ -65,8 +81,8 @@ void write(Writer& w, const State& m) {
     w.boolean(held.started);
     put(w, held.started_at);
   }
-  w.array(m.filed.size());
-  for (const JobId job : m.filed) w.u64(job.value);
+  w.array(m.jobs.size());
+  for (const JobId job : m.jobs) w.u64(job.value);
 }
 void read(Reader& r, State& m) {
   r.array(9);
@@ -85,8 +101,8 @@ void read(Reader& r, State& m) {
     held.started = r.boolean();
     get(r, held.started_at);
   }
-  const std::size_t filed = r.array_up_to(limits::kPairFrameBytes);
-  for (std::size_t i = 0; i < filed && r.ok(); ++i) m.filed.push_back(JobId(r.u64()));
+  const std::size_t jobs = r.array_up_to(limits::kPairFrameBytes);
+  for (std::size_t i = 0; i < jobs && r.ok(); ++i) m.jobs.push_back(JobId(r.u64()));
 }
 
 void write(Writer& w, const Spooled& m) {
@@ -165,16 +181,18 @@ void read(Reader& r, AllDone&) {
   r.array(0);
 }
 
-void write(Writer& w, const JobFiles& m) {
-  w.array(4);
+void write(Writer& w, const JobTemplate& m) {
+  w.array(5);
   w.u64(m.job.value);
+  put(w, m.env);
   w.bin(m.script);
   w.boolean(m.has_stdin);
   w.bin(m.stdin_data);
 }
-void read(Reader& r, JobFiles& m) {
-  r.array(4);
+void read(Reader& r, JobTemplate& m) {
+  r.array(5);
   m.job = JobId(r.u64());
+  get(r, m.env);
   m.script = get_text(r);
   m.has_stdin = r.boolean();
   m.stdin_data = get_text(r);
@@ -194,11 +212,7 @@ void write(Writer& w, const Run& m) {
   wire::put(w, m.key);
   w.array(m.argv.size());
   for (const Bytes& argument : m.argv) w.bin(argument);
-  w.array(m.env.size() * 2);
-  for (const EnvVar& variable : m.env) {
-    w.bin(variable.name);
-    w.bin(variable.value);
-  }
+  put(w, m.env);
   w.bin(m.cwd);
   w.u64(m.cpus);
   w.i64(m.time_limit.count());
@@ -214,12 +228,7 @@ void read(Reader& r, Run& m) {
   wire::get(r, m.key);
   const std::size_t arguments = r.array_up_to(limits::kPairFrameBytes);
   for (std::size_t i = 0; i < arguments && r.ok(); ++i) m.argv.push_back(get_text(r));
-  const std::size_t variables = r.array_up_to(limits::kPairFrameBytes) / 2;
-  for (std::size_t i = 0; i < variables && r.ok(); ++i) {
-    EnvVar& variable = m.env.emplace_back();
-    variable.name = get_text(r);
-    variable.value = get_text(r);
-  }
+  get(r, m.env);
   m.cwd = get_text(r);
   m.cpus = static_cast<std::uint32_t>(r.u64(UINT32_MAX));
   m.time_limit = Micros(r.i64(0));

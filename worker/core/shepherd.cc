@@ -21,10 +21,10 @@ Shepherd::Shepherd(shepherd::Config config, std::vector<pair::SpoolItem> spooled
   }
 }
 
-Actions Shepherd::step(const shepherd::Event& event, TimePoint now) {
+Actions Shepherd::step(shepherd::Event event, TimePoint now) {
   now_ = now;
   out_.clear();
-  if (!exited_) std::visit([this](const auto& e) { on(e); }, event);
+  if (!exited_) std::visit([this](auto& e) { on(e); }, event);
   return std::move(out_);
 }
 
@@ -65,7 +65,10 @@ void Shepherd::tell_state() {
                     .leaving = leaving_,
                     .disk_full = disk_full_,
                     .held = {},
-                    .filed = {filed_.begin(), filed_.end()}};
+                    .jobs = {}};
+  for (const auto& [job, kept] : templates_) {
+    if (kept.is_whole) state.jobs.push_back(job);
+  }
   for (const auto& [key, attempt] : held_) {
     const bool started = attempt.phase != Phase::Queued && attempt.phase != Phase::Launching;
     state.held.push_back({key, started, attempt.started_at});
@@ -83,8 +86,8 @@ void Shepherd::tell_state() {
   tell(pair::Synced{});
 }
 
-void Shepherd::on(const shepherd::FromAgent& event) {
-  std::visit([this](const auto& message) { on_message(message); }, event.message);
+void Shepherd::on(shepherd::FromAgent& event) {
+  std::visit([this](auto& message) { on_message(message); }, event.message);
 }
 
 // --- What the masters want -----------------------------------------------------------------------
@@ -101,36 +104,48 @@ bool Shepherd::takes_work() const {
   return !leaving_ && !disk_full_ && !setting_aside_ && !fatal_;
 }
 
-void Shepherd::on_message(const pair::JobFiles& message) {
-  if (!takes_work()) return;  // What needs them is given back.
-  if (!filed_.insert(message.job).second) return;
+void Shepherd::on_message(pair::JobTemplate& message) {
+  if (!takes_work()) return;  // What needs it is given back.
+  const auto [kept, is_new] = templates_.try_emplace(message.job);
+  if (!is_new && kept->second.is_whole) return;
+  kept->second = {.env = std::move(message.env),
+                  .has_files = !message.script.empty() || message.has_stdin};
+  if (!kept->second.has_files) return;
   out_.push_back(shepherd::KeepJobFiles{.job = message.job,
-                                        .script = message.script,
+                                        .script = std::move(message.script),
                                         .has_stdin = message.has_stdin,
-                                        .stdin_data = message.stdin_data});
+                                        .stdin_data = std::move(message.stdin_data)});
 }
 
 void Shepherd::on(const shepherd::FilesFailed& event) {
-  filed_.erase(event.job);
+  const auto kept = templates_.find(event.job);  // Its runs are given back, and it may come again.
+  if (kept != templates_.end()) kept->second.is_whole = false;
 }
 
 void Shepherd::on_message(const pair::ForgetJob& message) {
-  if (filed_.erase(message.job) > 0) out_.push_back(shepherd::DropJobFiles{message.job});
+  const auto held = held_.lower_bound({message.job, {}, {}});
+  if (held == held_.end() || held->first.job != message.job) forget_template(message.job);
 }
 
-bool Shepherd::lacks_files(const pair::Run& run) const {
-  return (run.script || run.reads_stdin) && !filed_.contains(run.key.job);
+void Shepherd::forget_template(JobId job) {
+  const auto kept = templates_.find(job);
+  if (kept == templates_.end()) return;
+  if (kept->second.has_files) out_.push_back(shepherd::DropJobFiles{job});
+  templates_.erase(kept);
 }
 
-void Shepherd::on_message(const pair::Run& message) {
+void Shepherd::on_message(pair::Run& message) {
   if (setting_aside_ || held_.contains(message.key)) return;
   if (tell_if_spooled(message.key)) return;
-  if (!takes_work() || lacks_files(message) || held_.size() >= limits::kHeldPerWorker) {
+  const auto kept = templates_.find(message.key.job);
+  const bool has_template = kept != templates_.end() && kept->second.is_whole;
+  if (!takes_work() || !has_template || held_.size() >= limits::kHeldPerWorker) {
     tell(pair::Returned{{message.key}});
     return;
   }
-  held_[message.key].run = message;
   queue_.push_back(message.key);
+  // They come in order, nearly always.
+  held_.try_emplace(held_.end(), message.key)->second.run = std::move(message);
   ++queued_;
 }
 
@@ -201,26 +216,25 @@ void Shepherd::spool(AttemptResult result, bool followed) {
   grown_.erase({key, Stream::Stderr});
   spool_order_[key] = next_order_;
   ended_.push_back(next_order_);
-  spool_.emplace(next_order_++, std::move(item));
+  spool_.emplace_hint(spool_.end(), next_order_++, std::move(item));
   if (report_at_ == TimePoint::never()) report_at_ = now_ + limits::kReportLinger;
 }
 
 void Shepherd::report_ended() {
   report_at_ = TimePoint::never();
   if (ended_.empty()) return;
-  std::vector<pair::SpoolItem> items;
-  for (const std::uint64_t order : ended_) {
-    items.push_back(spool_.at(order));
-    unsynced_.emplace_back(now_, order);
+  for (std::size_t at = 0; at < ended_.size();) {
+    const std::size_t end = std::min(at + limits::kReportBatch, ended_.size());
+    std::vector<pair::SpoolItem> items;
+    items.reserve(end - at);
+    for (; at < end; ++at) {
+      items.push_back(spool_.at(ended_[at]));
+      unsynced_.emplace_back(now_, ended_[at]);
+    }
+    out_.push_back(shepherd::SpoolAppend{items});
+    tell(pair::Ended{std::move(items)});
   }
   ended_.clear();
-  out_.push_back(shepherd::SpoolAppend{items});
-  while (items.size() > limits::kReportBatch) {
-    const auto cut = items.begin() + static_cast<std::ptrdiff_t>(limits::kReportBatch);
-    tell(pair::Ended{{items.begin(), cut}});
-    items.erase(items.begin(), cut);
-  }
-  tell(pair::Ended{std::move(items)});
 }
 
 void Shepherd::tell_started() {
@@ -335,8 +349,8 @@ void Shepherd::on(const shepherd::NewInstance& event) {
   generation_ = *setting_aside_;
   epoch_ = {};
   config_.instance = event.instance;
-  for (const JobId job : filed_) out_.push_back(shepherd::DropJobFiles{job});
-  filed_.clear();  // The jobs of another cluster have the same numbers.
+  // The jobs of another cluster have the same numbers.
+  while (!templates_.empty()) forget_template(templates_.begin()->first);
   setting_aside_.reset();
   aside_asked_ = false;
   out_.push_back(shepherd::SpoolGeneration{generation_});

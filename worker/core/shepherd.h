@@ -42,7 +42,7 @@ class Shepherd {
                     Generation generation = {});
 
   /// Total: an event that makes no sense (any more) changes nothing.
-  [[nodiscard]] shepherd::Actions step(const shepherd::Event& event, TimePoint now);
+  [[nodiscard]] shepherd::Actions step(shepherd::Event event, TimePoint now);
   /// When a Tick is due even if nothing happens; TimePoint::never() when none is.
   [[nodiscard]] TimePoint next_deadline() const;
 
@@ -68,6 +68,11 @@ class Shepherd {
     Left,
     SetAside
   };
+  struct Template {
+    std::vector<EnvVar> env;
+    bool has_files = false;  // They are kept.
+    bool is_whole = true;    // No file of it failed.
+  };
   struct Attempt {
     Phase phase = Phase::Queued;
     Cause cause = Cause::None;
@@ -86,7 +91,7 @@ class Shepherd {
 
   void on(const shepherd::AgentUp& event);
   void on(const shepherd::AgentDown& event);
-  void on(const shepherd::FromAgent& event);
+  void on(shepherd::FromAgent& event);
   void on(const shepherd::Launched& event);
   void on(const shepherd::LaunchFailed& event);
   void on(const shepherd::Gone& event);
@@ -98,9 +103,9 @@ class Shepherd {
   void on(const shepherd::NewInstance& event);
   void on(const shepherd::Tick& event);
 
-  void on_message(const pair::JobFiles& message);
+  void on_message(pair::JobTemplate& message);
   void on_message(const pair::ForgetJob& message);
-  void on_message(const pair::Run& message);
+  void on_message(pair::Run& message);
   void on_message(const pair::Unrunnable& message);
   void on_message(const pair::Cancel& message);
   void on_message(const pair::Recall& message);
@@ -119,7 +124,7 @@ class Shepherd {
   /// An agent that asks for what ended already missed its end: it hears it again.
   bool tell_if_spooled(const AttemptKey& key);
   [[nodiscard]] bool takes_work() const;
-  [[nodiscard]] bool lacks_files(const pair::Run& run) const;
+  void forget_template(JobId job);
   void launch(const AttemptKey& key, Attempt& attempt);
   /// The next look at it is due, at the latest when it may have stalled.
   void look_later(const AttemptKey& key, Attempt& attempt, TimePoint output_at);
@@ -149,7 +154,7 @@ class Shepherd {
   std::size_t queued_ = 0;        // Of held_, in Phase::Queued.
   std::size_t running_ = 0;       // Of held_, in another phase.
   Slots slots_;
-  std::set<JobId> filed_;  // Their files are kept.
+  std::map<JobId, Template> templates_;  // Of every held attempt, and maybe others.
   std::set<std::pair<TimePoint, AttemptKey>> timers_;
   std::deque<std::pair<TimePoint, AttemptKey>> young_;  // Starts that are not told yet; by time.
 

@@ -85,7 +85,9 @@ using Event = std::variant<AgentUp, AgentDown, FromAgent, Launched, LaunchFailed
 struct Launch {
   AttemptKey key;
   std::vector<Bytes> argv{};
-  std::vector<EnvVar> env{};
+  /// Its job's, as the machine keeps it until the next step; null: none.
+  const std::vector<EnvVar>* job_env = nullptr;
+  std::vector<EnvVar> env{};  ///< Its own, behind those.
   Bytes cwd{};
   bool followed = false;
   bool script = false;  ///< argv[0] stands for the script of its job.

@@ -34,6 +34,7 @@ void Shepherd::launch(const AttemptKey& key, Attempt& attempt) {
   pair::Run& run = attempt.run;
   out_.push_back(shepherd::Launch{.key = key,
                                   .argv = std::move(run.argv),
+                                  .job_env = &templates_.at(key.job).env,
                                   .env = std::move(run.env),
                                   .cwd = std::move(run.cwd),
                                   .followed = attempt.followed,

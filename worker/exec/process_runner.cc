@@ -103,13 +103,23 @@ Result<UniqueFd> ProcessRunner::open_stdin(const shepherd::Launch& launch) const
   return file;
 }
 
+std::vector<EnvVar> ProcessRunner::environment_of(const shepherd::Launch& launch) const {
+  std::vector<EnvVar> environment;
+  const std::size_t shared = launch.job_env ? launch.job_env->size() : 0;
+  environment.reserve(shared + launch.env.size() + 1);
+  if (launch.job_env) environment = *launch.job_env;
+  environment.insert(environment.end(), launch.env.begin(), launch.env.end());
+  environment.push_back({std::string(kCookieName), options_.cookie + "." + to_string(launch.key)});
+  return environment;
+}
+
 Result<pid_t> ProcessRunner::spawn_main(const shepherd::Launch& launch,
                                         const std::array<UniqueFd, 2>& writing,
                                         std::uint32_t serial, std::vector<std::uint32_t>& cpu_ids) {
   UniqueFd own_stdin;
   if (launch.reads_stdin) own_stdin = TRY(open_stdin(launch));
   SpawnOptions spawn_options{.argv = launch.argv,
-                             .env = launch.env,
+                             .env = environment_of(launch),
                              .cwd = launch.cwd,
                              .stdin_fd = own_stdin ? own_stdin.get() : null_.get(),
                              .stdout_fd = writing[0].get(),
@@ -126,8 +136,6 @@ Result<pid_t> ProcessRunner::spawn_main(const shepherd::Launch& launch,
   if (launch.script && !spawn_options.argv.empty()) {
     spawn_options.argv.front() = script_path(options_.jobs_dir, launch.key.job);
   }
-  spawn_options.env.push_back(
-      {std::string(kCookieName), options_.cookie + "." + to_string(launch.key)});
   const pid_t pid = TRY(spawn(spawn_options));
   cpu_ids = std::move(pinning.chosen);
   for (const std::uint32_t cpu : cpu_ids) std::erase(free_cpus_, cpu);

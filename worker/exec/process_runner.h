@@ -90,6 +90,8 @@ class ProcessRunner final : public Runner {
   Process* find(const AttemptKey& key);
   Result<std::array<TaskFile, 2>> open_files(const shepherd::Launch& launch) const;
   Result<UniqueFd> open_stdin(const shepherd::Launch& launch) const;
+  /// All of it.
+  [[nodiscard]] std::vector<EnvVar> environment_of(const shepherd::Launch& launch) const;
   Result<pid_t> spawn_main(const shepherd::Launch& launch, const std::array<UniqueFd, 2>& writing,
                            std::uint32_t serial, std::vector<std::uint32_t>& cpu_ids);
   void reaped(pid_t pid, int status, const rusage& usage);

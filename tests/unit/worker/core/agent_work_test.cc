@@ -28,15 +28,19 @@ TEST_SUITE("worker/core/agent work") {
     spec.time_limit = 5s;
     bench.master_says(msg::JobTemplate{JobId(1), spec});
     bench.start(4, "a b.jpg");
-    const auto runs = bench.told<pair::Run>();
-    REQUIRE(runs.size() == 1);
+    const auto told = bench.taken<agent::ToShepherd>();
+    REQUIRE(told.size() == 3);  // Ready first.
+    const auto& job = std::get<pair::JobTemplate>(told[1].message);
+    const pair::Run runs[] = {std::get<pair::Run>(told[2].message)};
     CHECK(runs[0].key == key_of(4));
     CHECK(runs[0].argv == std::vector<Bytes>{"convert", "a b.jpg", "a b.png"});
     CHECK(runs[0].cwd == "/data");
     CHECK(runs[0].cpus == 2);
     CHECK(runs[0].time_limit == 5s);
     std::map<Bytes, Bytes> env;
-    for (const EnvVar& each : runs[0].env) {
+    std::vector<EnvVar> whole = job.env;
+    whole.insert(whole.end(), runs[0].env.begin(), runs[0].env.end());
+    for (const EnvVar& each : whole) {
       CHECK(env.emplace(each.name, each.value).second);  // Each name once.
     }
     CHECK(env == std::map<Bytes, Bytes>{{"PATH", "/bin"},
@@ -55,7 +59,7 @@ TEST_SUITE("worker/core/agent work") {
     spec.has_inputs = true;
     const std::size_t room = limits::kArgumentBytes - sizeof("CAPSTAN_INPUT=") + 1;
     const auto has_input = [&spec](std::size_t size) {
-      for (const EnvVar& each : task_environment({}, spec, key_of(1), {Bytes(size, 'x')})) {
+      for (const EnvVar& each : task_environment(spec, key_of(1), {Bytes(size, 'x')})) {
         if (each.name == "CAPSTAN_INPUT") return true;
       }
       return false;
@@ -84,7 +88,6 @@ TEST_SUITE("worker/core/agent work") {
     CHECK(runs[0].nice == 4);
     CHECK_FALSE(runs[0].script);
     CHECK_FALSE(runs[0].reads_stdin);
-    CHECK(bench.told<pair::JobFiles>().empty());
   }
 
   TEST_CASE("the memory of the worker is told in HELLO") {
@@ -111,7 +114,7 @@ TEST_SUITE("worker/core/agent work") {
     bench.start(2);
     const auto messages = bench.taken<agent::ToShepherd>();
     REQUIRE(messages.size() == 3);
-    const auto& files = std::get<pair::JobFiles>(messages[0].message);
+    const auto& files = std::get<pair::JobTemplate>(messages[0].message);
     CHECK(files.job == JobId(1));
     CHECK(files.script == "#!/bin/sh");
     CHECK(files.has_stdin);
@@ -127,13 +130,13 @@ TEST_SUITE("worker/core/agent work") {
     bench.tick();
     CHECK(bench.told<pair::ForgetJob>().size() == 1);
     bench.start(3);
-    CHECK(bench.told<pair::JobFiles>().size() == 1);
+    CHECK(bench.told<pair::JobTemplate>().size() == 1);
   }
 
-  TEST_CASE("files that an earlier agent had kept are forgotten when nothing needs them") {
+  TEST_CASE("templates that an earlier agent had told are forgotten when nothing needs them") {
     Bench bench;
     pair::State state{.instance = test::instance_of(1), .cpus = 2, .held = {{key_of(1)}}};
-    state.filed = {JobId(1), JobId(2)};
+    state.jobs = {JobId(1), JobId(2)};
     bench.shepherd(state);
     bench.shepherd(pair::Synced{});
     bench.tick();

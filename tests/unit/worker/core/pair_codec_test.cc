@@ -34,7 +34,7 @@ std::vector<pair::ToAgent> all_to_agent() {
                       .leaving = true,
                       .disk_full = false,
                       .held = {{kKey, true, {77}}, {kKey, false, {}}},
-                      .filed = {JobId(3), JobId(5)}},
+                      .jobs = {JobId(3), JobId(5)}},
           pair::Spooled{{an_item(), an_item()}},
           pair::Synced{},
           pair::StartedAt{kKey, {99}},
@@ -45,7 +45,7 @@ std::vector<pair::ToAgent> all_to_agent() {
           pair::AllDone{}};
 }
 std::vector<pair::ToShepherd> all_to_shepherd() {
-  return {pair::JobFiles{JobId(17), Bytes("#!\0\xff", 4), true, Bytes("\0in", 3)},
+  return {pair::JobTemplate{JobId(17), {{"A", "b"}}, Bytes("#!\0\xff", 4), true, Bytes("\0in", 3)},
           pair::ForgetJob{JobId(18)},
           pair::Run{.key = kKey,
                     .argv = {"a", Bytes("\xff\n", 2), ""},

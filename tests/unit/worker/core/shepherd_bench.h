@@ -26,7 +26,12 @@ struct Bench {
   void say(const shepherd::Event& event) {
     for (const shepherd::Action& action : machine.step(event, now)) actions.push_back(action);
   }
-  void from_agent(const pair::ToShepherd& message) { say(shepherd::FromAgent{message}); }
+  /// A Run comes behind its job's template, as agents say it.
+  void from_agent(const pair::ToShepherd& message) {
+    if (const auto* run = std::get_if<pair::Run>(&message))
+      say(shepherd::FromAgent{pair::JobTemplate{.job = run->key.job}});
+    say(shepherd::FromAgent{message});
+  }
   void tick(Micros later = Micros{0}) {
     now = now + later;
     say(shepherd::Tick{});

@@ -81,7 +81,7 @@ TEST_SUITE("worker/core/shepherd_options") {
 
   TEST_CASE("options reach the launch") {
     Bench bench;
-    bench.from_agent(pair::JobFiles{.job = JobId(1), .script = "#!"});
+    bench.from_agent(pair::JobTemplate{.job = JobId(1), .script = "#!"});
     pair::Run run = a_run(1);
     run.nice = 7;
     run.script = true;
@@ -211,14 +211,14 @@ TEST_SUITE("worker/core/shepherd_options") {
 
   TEST_CASE("files of a job are kept once, and dropped when the agent forgets it") {
     Bench bench;
-    const pair::JobFiles files{.job = JobId(1), .has_stdin = true, .stdin_data = "in"};
+    const pair::JobTemplate files{.job = JobId(1), .has_stdin = true, .stdin_data = "in"};
     bench.from_agent(files);
     bench.from_agent(files);
     const auto kept = bench.taken<shepherd::KeepJobFiles>();
     REQUIRE(kept.size() == 1);
     CHECK(kept[0].stdin_data == "in");
     bench.say(shepherd::AgentUp{});
-    CHECK(bench.told<pair::State>().at(0).filed == std::vector<JobId>{JobId(1)});
+    CHECK(bench.told<pair::State>().at(0).jobs == std::vector<JobId>{JobId(1)});
     bench.from_agent(pair::ForgetJob{JobId(1)});
     CHECK(bench.taken<shepherd::DropJobFiles>().size() == 1);
     bench.from_agent(pair::ForgetJob{JobId(1)});
@@ -229,9 +229,9 @@ TEST_SUITE("worker/core/shepherd_options") {
     Bench bench;
     pair::Run run = a_run(1);
     run.reads_stdin = true;
-    bench.from_agent(run);
+    bench.say(shepherd::FromAgent{run});
     CHECK(bench.told<pair::Returned>().size() == 1);
-    bench.from_agent(pair::JobFiles{.job = JobId(1), .has_stdin = true});
+    bench.from_agent(pair::JobTemplate{.job = JobId(1), .has_stdin = true});
     bench.from_agent(run);
     bench.say(shepherd::FilesFailed{JobId(1)});
     bench.say(shepherd::Disk{true});
@@ -239,19 +239,39 @@ TEST_SUITE("worker/core/shepherd_options") {
     CHECK(bench.launched().empty());
     CHECK(bench.told<pair::Returned>().size() == 1);
     bench.say(shepherd::Disk{false});
-    bench.from_agent(run);  // Before the agent knows.
+    bench.say(shepherd::FromAgent{run});  // Before the agent knows.
     CHECK(bench.told<pair::Returned>().size() == 1);
     CHECK(bench.machine.held_count() == 0);
   }
 
+  TEST_CASE("the environment of a job is said once, and kept for what waits") {
+    Bench bench({.instance = {}, .cpus = 1});
+    bench.from_agent(pair::JobTemplate{.job = JobId(1), .env = {{"LANG", "de"}}});
+    for (std::uint32_t task = 1; task <= 2; ++task) {
+      pair::Run run = a_run(task);
+      run.env = {{"CAPSTAN_TASK_INDEX", std::to_string(task)}};
+      bench.from_agent(run);
+    }
+    bench.from_agent(pair::ForgetJob{JobId(1)});
+    CHECK(bench.taken<shepherd::DropJobFiles>().empty());
+    bench.launch();
+    bench.gone(1);
+    bench.tick();
+    const auto launches = bench.taken<shepherd::Launch>();
+    REQUIRE(launches.size() == 1);
+    REQUIRE(launches[0].job_env != nullptr);
+    CHECK(*launches[0].job_env == std::vector<EnvVar>{{"LANG", "de"}});
+    CHECK(launches[0].env == std::vector<EnvVar>{{"CAPSTAN_TASK_INDEX", "2"}});
+  }
+
   TEST_CASE("another generation drops the files: its jobs have the same numbers") {
     Bench bench;
-    bench.from_agent(pair::JobFiles{.job = JobId(1), .script = "#!"});
+    bench.from_agent(pair::JobTemplate{.job = JobId(1), .script = "#!"});
     bench.from_agent(pair::NewGeneration{{2, 2}});
     bench.tick();
     bench.say(shepherd::NewInstance{Instance{}});
     CHECK(bench.taken<shepherd::DropJobFiles>().size() == 1);
-    CHECK(bench.told<pair::State>().at(0).filed.empty());
+    CHECK(bench.told<pair::State>().at(0).jobs.empty());
   }
 }
 
