@@ -52,7 +52,7 @@ Result<std::vector<store::CarriedFile>> carried_files(const std::string& dir) {
 
 Result<api::Backups::Made> make_copy(store::BackupAsk ask) {
   ask.files = TRY(carried_files(ask.dir));
-  const store::BackupCopy copy = TRY(store::make_backup(ask));
+  const store::DatabaseCopy copy = TRY(store::make_backup(ask));
   return api::Backups::Made{copy.bytes, copy.digest};
 }
 

@@ -1,51 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include "master/store/backup.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 
-#include "common/base/blake2b.h"
-#include "common/base/unique_fd.h"
-#include "common/model/limits.h"
-#include "master/store/files.h"
 #include "master/store/loader.h"
 #include "master/store/schema.h"
-#include "master/store/sqlite_store.h"
 
 namespace capstan::store {
 namespace {
 
-constexpr std::size_t kPiece = 1 << 20;
-
 constexpr const char* kTables =
     "CREATE TABLE backup (made_at_us INTEGER NOT NULL) STRICT;"
     "CREATE TABLE backup_files (name TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT";
-
-/// Hands every piece of a file to `take`, in order.
-template <class Take>
-Result<void> for_pieces(const std::string& path, Take take) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return fail(Errc::Io, "opening " + path + ": " + errno_text(errno));
-  for (std::uint64_t at = 0;; at += kPiece) {
-    const std::string piece = TRY(read_at(fd.get(), kPiece, at));
-    if (!piece.empty()) TRY(take(piece, at));
-    if (piece.size() < kPiece) return {};
-  }
-}
-
-Result<BackupCopy> measure(const std::string& path) {
-  BackupCopy copy;
-  Blake2b digest;
-  TRY(for_pieces(path, [&](const std::string& piece, std::uint64_t) -> Result<void> {
-    copy.bytes += piece.size();
-    digest.update(piece);
-    return {};
-  }));
-  copy.digest = digest.final();
-  return copy;
-}
 
 Result<void> carry(Connection& copy, const BackupAsk& ask) {
   TRY(copy.exec("BEGIN IMMEDIATE"));
@@ -56,15 +24,8 @@ Result<void> carry(Connection& copy, const BackupAsk& ask) {
   return copy.exec("COMMIT");
 }
 
-Result<BackupCopy> copy_and_carry(const BackupAsk& ask) {
-  {
-    Connection source = TRY(Connection::open(database_path(ask.dir), Access::ReadOnly));
-    // It writes nothing here, but into the copy.
-    TRY(source.exec("PRAGMA query_only=OFF"));
-    if (ask.stop != nullptr) source.stop_when(*ask.stop);
-    Statement vacuum = TRY(source.prepare("VACUUM INTO ?"));
-    TRY(vacuum.text(ask.to).run());
-  }
+Result<DatabaseCopy> copy_and_carry(const BackupAsk& ask) {
+  TRY(copy_database({ask.dir, ask.to, ask.stop}));
   {
     Connection copy = TRY(Connection::open(ask.to, Access::ReadWrite));
     TRY(carry(copy, ask));
@@ -77,15 +38,6 @@ Result<bool> is_backup(Connection& connection) {
                                  " AND name = 'backup'")) > 0;
 }
 
-Result<void> copy_file(const std::string& from, const std::string& to) {
-  const UniqueFd fd(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!fd) return fail(Errc::Io, "making " + to + ": " + errno_text(errno));
-  TRY(for_pieces(from, [&](const std::string& piece, std::uint64_t at) {
-    return write_at(fd.get(), piece, at);
-  }));
-  return sync_data(fd.get());
-}
-
 /// Its own words for whoever gave us the file.
 tl::unexpected<Error> of_file(const std::string& file, Error error) {
   error.message = file + ": " + error.message;
@@ -96,8 +48,7 @@ Result<BackupFacts> read_facts(const std::string& file) {
   Connection connection = TRY(Connection::open(file, Access::ReadOnly));
   if (TRY(schema_version(connection)) == 0 || !TRY(is_backup(connection)))
     return fail(Errc::Corrupt, "this is no backup of capstan");
-  const std::string said = TRY(connection.read_text("PRAGMA integrity_check(1)"));
-  if (said != "ok") return fail(Errc::Corrupt, "it is damaged: " + said);
+  TRY(check_integrity(connection));
   const LoadedMeta loaded = TRY(load_meta(connection));
   TRY(load_tail(connection, loaded.position));  // Its hash chain.
   BackupFacts facts;
@@ -110,11 +61,10 @@ Result<BackupFacts> read_facts(const std::string& file) {
 
 }  // namespace
 
-Result<BackupCopy> make_backup(const BackupAsk& ask) {
-  Result<BackupCopy> made = copy_and_carry(ask);
+Result<DatabaseCopy> make_backup(const BackupAsk& ask) {
+  Result<DatabaseCopy> made = copy_and_carry(ask);
   if (made) return made;
-  ::unlink(ask.to.c_str());
-  ::unlink((ask.to + "-journal").c_str());
+  drop_copy(ask.to);
   return fail(std::move(made).error(), "copying the database");
 }
 

@@ -15,6 +15,7 @@
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/model/member.h"
+#include "master/store/database_copy.h"
 #include "master/store/sqlite.h"
 
 namespace capstan::store {
@@ -32,13 +33,8 @@ struct BackupAsk {
   WallTime at;
   const std::atomic<bool>* stop = nullptr;  ///< Set: given up soon. May be null.
 };
-/// What was made, as it is sent.
-struct BackupCopy {
-  std::uint64_t bytes = 0;
-  Bytes digest;  ///< BLAKE2b, 32 bytes.
-};
 /// ENSURES: on an error there is no file `to`.
-Result<BackupCopy> make_backup(const BackupAsk& ask);
+Result<DatabaseCopy> make_backup(const BackupAsk& ask);
 
 struct BackupFacts {
   WallTime at;

@@ -37,7 +37,7 @@ void fields(Io& io, Is<IndexSpan> auto& c) {
 }
 template <class Io>
 void fields(Io& io, Is<cmd::ReignBegan> auto& c) {
-  io(c.node);
+  io(c.node, c.note);
 }
 template <class Io>
 void fields(Io& io, Is<cmd::SubmissionOpened> auto& c) {
@@ -346,6 +346,32 @@ Result<std::vector<Entry>> decode_entries(std::string_view blob) {
     return fail(Errc::Corrupt,
                 std::string("entries: ") + (reader.ok() ? "bytes left over" : reader.error()));
   }
+  return entries;
+}
+
+Result<std::vector<Entry>> open_batch(const JournalEnd& before, const SealedBatch& sealed) {
+  const auto wrong = [&sealed](const char* how) {
+    return fail(Errc::Corrupt, "the batch at entry " + std::to_string(sealed.first.value) + how);
+  };
+  if (sealed.first != before.seq.next()) {
+    return wrong((" does not follow entry " + std::to_string(before.seq.value)).c_str());
+  }
+  if (chained_digest(before.chain, sealed.entries) != sealed.end.chain) {
+    return wrong(" is not what was written (its hash differs)");
+  }
+  std::vector<Entry> entries = TRY(decode_entries(sealed.entries));
+  if (entries.empty() || sealed.end.epoch < before.epoch) return wrong(" does not fit");
+  Seq expected = sealed.first;
+  TimePoint at = entries.front().at;
+  for (const Entry& entry : entries) {
+    if (entry.seq != expected) return wrong(" has a gap");
+    if (entry.epoch != sealed.end.epoch) return wrong(" has entries of several epochs");
+    if (entry.at < at) return wrong(" runs back in time");
+    expected = expected.next();
+    at = entry.at;
+  }
+  if (expected != sealed.end.seq.next()) return wrong(" is cut off");
+  if (entries.back().wall != sealed.wall) return wrong(" has another time than its last entry");
   return entries;
 }
 

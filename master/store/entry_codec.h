@@ -12,6 +12,7 @@
 
 #include "common/base/error.h"
 #include "common/model/job.h"
+#include "common/model/journal.h"
 #include "master/core/command.h"
 
 namespace capstan::store {
@@ -20,6 +21,9 @@ void append_entry(std::string& out, const Entry& entry);
 /// An array of entries.
 std::string encode_entries(const std::vector<Entry>& entries);
 Result<std::vector<Entry>> decode_entries(std::string_view blob);
+/// The entries of a batch that somebody else sealed. Corrupt unless it follows `before` without a
+/// gap, in one epoch that is not lower, and its chain and time are those of its entries.
+Result<std::vector<Entry>> open_batch(const JournalEnd& before, const SealedBatch& sealed);
 
 /// A template as the tables keep it.
 std::string encode_spec(const JobSpec& spec);

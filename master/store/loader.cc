@@ -21,13 +21,6 @@ constexpr const char* kUnfinished =
     " t.state NOT IN ('succeeded', 'failed', 'cancelled', 'skipped')";
 constexpr const char* kFinished = " state IN ('succeeded', 'failed', 'cancelled', 'skipped')";
 
-Digest read_digest(Statement& row) {
-  Digest digest;
-  const std::string_view bytes = row.bytes();
-  if (bytes.size() == sizeof digest.bytes) std::memcpy(digest.bytes, bytes.data(), bytes.size());
-  return digest;
-}
-
 int hex_value(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -122,10 +115,22 @@ Result<std::int64_t> first_batch_read(Connection& db, Seq applied) {
 }
 
 struct Batchrow {
-  Seq first, last;
-  Digest chain;
+  Seq first;
+  JournalEnd end;
+  std::uint64_t bytes_before = 0;
+  Digest rows_chain;
   std::string_view entries;  ///< Until the next row.
 };
+
+Batchrow read_batchrow(Statement& row) {
+  Batchrow batch;
+  batch.first = Seq(row.u64());
+  batch.end = read_end(row);
+  batch.bytes_before = row.u64();
+  batch.rows_chain = read_digest(row);
+  batch.entries = row.bytes();
+  return batch;
+}
 
 /// Follows the chain batch by batch.
 class ChainCheck {
@@ -136,11 +141,11 @@ class ChainCheck {
       return fail(Errc::Corrupt, name + " does not follow " + std::to_string(last_.value));
     }
     if (row.first == Seq(1)) before_ = Digest{};
-    if (before_ && chained_digest(*before_, row.entries) != row.chain) {
+    if (before_ && chained_digest(*before_, row.entries) != row.end.chain) {
       return fail(Errc::Corrupt, name + " is not what was written (its hash differs)");
     }
-    before_ = row.chain;
-    last_ = row.last;
+    before_ = row.end.chain;
+    last_ = row.end.seq;
     return {};
   }
   [[nodiscard]] bool ends_at(const Position& position) const {
@@ -153,20 +158,44 @@ class ChainCheck {
   Seq last_;
 };
 
-Result<void> take_tail(const Batchrow& row, Seq applied, std::vector<Entry>& tail) {
-  if (row.last <= applied) return {};
+Result<void> take_tail(const Batchrow& row, const Position& position, Tail& tail) {
+  if (row.end.seq < position.applied) return {};
+  Mark mark{row.end, position.applied_at, row.rows_chain, row.bytes_before + row.entries.size()};
+  if (row.end.seq == position.applied) {
+    tail.marks.push_back(mark);
+    return {};
+  }
   std::vector<Entry> entries = TRY(decode_entries(row.entries));
   Seq expected = row.first;
   for (Entry& entry : entries) {
     if (entry.seq != expected) return fail(Errc::Corrupt, "the journal's entries have a gap");
     expected = expected.next();
-    if (entry.seq > applied) tail.push_back(std::move(entry));
+    mark.at = entry.at;
+    tail.entries.push_back(std::move(entry));
   }
-  if (expected != row.last.next()) return fail(Errc::Corrupt, "a batch of the journal is cut off");
+  if (expected != row.end.seq.next()) {
+    return fail(Errc::Corrupt, "a batch of the journal is cut off");
+  }
+  tail.marks.push_back(mark);
   return {};
 }
 
 }  // namespace
+
+Digest read_digest(Statement& row) {
+  Digest digest;
+  const std::string_view bytes = row.bytes();
+  if (bytes.size() == sizeof digest.bytes) std::memcpy(digest.bytes, bytes.data(), bytes.size());
+  return digest;
+}
+
+JournalEnd read_end(Statement& row) {
+  JournalEnd end;
+  end.seq = Seq(row.u64());
+  end.epoch = Epoch(row.u64());
+  end.chain = read_digest(row);
+  return end;
+}
 
 std::string_view blob_of(const Digest& digest) {
   return {reinterpret_cast<const char*>(digest.bytes), sizeof digest.bytes};
@@ -231,30 +260,40 @@ Result<LoadedState> load_state(Connection& db, const Position& position) {
   return state;
 }
 
-Result<std::vector<Entry>> load_tail(Connection& db, const Position& position) {
+Result<Tail> load_tail(Connection& db, const Position& position) {
   const std::int64_t first = TRY(first_batch_read(db, position.applied));
   Statement rows =
-      TRY(db.prepare("SELECT first_seq, last_seq, chain, entries FROM journal WHERE first_seq >= ?"
-                     " ORDER BY first_seq"));
+      TRY(db.prepare("SELECT first_seq, last_seq, epoch, chain, bytes_before, rows_chain, entries"
+                     " FROM journal WHERE first_seq >= ? ORDER BY first_seq"));
   rows.put(first);
-  std::vector<Entry> tail;
+  Tail tail;
+  if (!position.applied) tail.marks.emplace_back();
   ChainCheck chain;
   while (TRY(rows.next())) {
-    Batchrow row;
-    row.first = Seq(rows.u64());
-    row.last = Seq(rows.u64());
-    row.chain = read_digest(rows);
-    row.entries = rows.bytes();
+    const Batchrow row = read_batchrow(rows);
     TRY(chain.check(row));
-    TRY(take_tail(row, position.applied, tail));
+    TRY(take_tail(row, position, tail));
   }
   if (chain.began() ? !chain.ends_at(position) : position.last != position.applied) {
     return fail(Errc::Corrupt, "the journal does not end at entry " +
                                    std::to_string(position.last.value) + ", where meta says");
   }
-  const std::uint64_t missing = position.last.value - position.applied.value - tail.size();
-  if (missing != 0) { return fail(Errc::Corrupt, "the journal lacks entries behind the tables"); }
+  const std::uint64_t behind = position.last.value - position.applied.value;
+  if (tail.entries.size() != behind || tail.marks.empty() ||
+      tail.marks.front().end.seq != position.applied) {
+    return fail(Errc::Corrupt, "the journal lacks entries behind the tables");
+  }
   return tail;
+}
+
+Result<void> cut_journal(Connection& db, const Mark& keep) {
+  Statement cut = TRY(db.prepare("DELETE FROM journal WHERE first_seq > ?"));
+  TRY(cut.put(keep.end.seq.value).run());
+  Statement meta = TRY(db.prepare(
+      "UPDATE meta SET last_seq = ?, last_epoch = ?, journal_chain = ?, journal_bytes = ?,"
+      " rows_chain = ?"));
+  meta.put(keep.end.seq.value).put(keep.end.epoch.value).blob(blob_of(keep.end.chain));
+  return meta.put(keep.journal_bytes).blob(blob_of(keep.rows_chain)).run();
 }
 
 }  // namespace capstan::store

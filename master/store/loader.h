@@ -4,6 +4,7 @@
 // entries behind it. Costs what is live, never what has been: finished jobs stay in the tables.
 #pragma once
 
+#include <deque>
 #include <vector>
 
 #include "common/base/bytes.h"
@@ -22,7 +23,7 @@ struct Position {
   Epoch last_epoch;
   Digest journal_chain;             ///< Over the entries of every batch.
   std::uint64_t journal_bytes = 0;  ///< Ever written.
-  Digest rows_chain;                ///< Over the row changes up to `applied`.
+  Digest rows_chain;                ///< Over the row changes of every batch, in the tables or not.
   NextIds next;
 };
 
@@ -36,10 +37,30 @@ Result<LoadedMeta> load_meta(Connection& connection);
 /// The live part of the tables.
 Result<LoadedState> load_state(Connection& connection, const Position& position);
 
-/// The entries behind `position.applied`, and a check of the end of the hash chain: of these
-/// entries and at least the last few batches. Corrupt when anything does not fit.
-Result<std::vector<Entry>> load_tail(Connection& connection, const Position& position);
+/// The end of a batch, with what the position needs of it when the tables get there, or when the
+/// journal is taken back to it.
+struct Mark {
+  JournalEnd end;
+  TimePoint at;  ///< Of the entry there.
+  Digest rows_chain;
+  std::uint64_t journal_bytes = 0;
+};
+
+struct Tail {
+  std::vector<Entry> entries;  ///< Behind `position.applied`.
+  std::deque<Mark> marks;      ///< From `position.applied` on: at least one.
+};
+/// What is behind the tables, and a check of the end of the hash chain: of these entries and at
+/// least the last few batches. Corrupt when anything does not fit.
+Result<Tail> load_tail(Connection& connection, const Position& position);
+
+/// Takes back what is behind `keep`, and says so in meta.
+/// REQUIRES: a transaction is open; the tables are not behind `keep`.
+Result<void> cut_journal(Connection& connection, const Mark& keep);
 
 std::string_view blob_of(const Digest& digest);
+Digest read_digest(Statement& row);
+/// Of last_seq, epoch and chain in a journal's row.
+JournalEnd read_end(Statement& row);
 
 }  // namespace capstan::store

@@ -100,10 +100,21 @@ void add(Bytestream& out, SubmissionId id, const SubmissionRow& row) {
           row.parts, row.inputs);
 }
 
+/// Ids are given in order: what is new in a batch is from the first one on that it submits.
+JobId first_submitted(const std::vector<Entry>& batch) {
+  for (const Entry& entry : batch) {
+    if (const auto* submitted = std::get_if<cmd::JobSubmitted>(&entry.command)) {
+      return submitted->job;
+    }
+  }
+  return JobId(UINT64_MAX);
+}
+
 }  // namespace
 
-Digest hash_rows(const Digest& before, const RowChanges& changes, JobId first_new) {
+Digest hash_rows(const Digest& before, const std::vector<Entry>& batch, const RowChanges& changes) {
   if (changes.empty()) return before;
+  const JobId first_new = first_submitted(batch);
   Bytestream out;
   for (const auto& [job, span] : changes.archived) out.row('A', job, span.first, span.last);
   for (const auto& [id, row] : changes.deleted) out.row('d', id, row.owner, row.token, row.inputs);

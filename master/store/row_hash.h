@@ -5,13 +5,17 @@
 // that are hashed are written down in docs/storage.md; they are never stored. Pure.
 #pragma once
 
+#include <vector>
+
 #include "common/base/bytes.h"
+#include "master/core/command.h"
 #include "master/core/rows.h"
 
 namespace capstan::store {
 
-/// `before` when `changes` is empty. A job's template counts when its id is at least `first_new`
-/// (that is when it is written).
-Digest hash_rows(const Digest& before, const RowChanges& changes, JobId first_new);
+/// `before` when `changes` is empty. `changes` are what the entries of `batch` do, all of it and
+/// nothing else: so it is the same on every replica, whenever its rows reach the tables. A job's
+/// template counts in the batch that submits it.
+Digest hash_rows(const Digest& before, const std::vector<Entry>& batch, const RowChanges& changes);
 
 }  // namespace capstan::store

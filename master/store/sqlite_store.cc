@@ -24,9 +24,6 @@ constexpr std::uint64_t kPageBytes = 4096;  // SQLite's default; never set other
 constexpr std::uint64_t kCheckpointAgainPages = (16ULL << 20) / kPageBytes;
 // Between looks at the journal's age.
 constexpr std::uint64_t kCommitsBetweenTrims = 256;
-constexpr int kBatchesTrimmed = 128;  // In one step: a few ms.
-constexpr int kBatchesKept = 64;      // Always: a start checks the chain over the last ones.
-constexpr std::int64_t kJournalKeptUs = 24LL * 3600 * 1'000'000;
 constexpr std::int64_t kFreePagesKept = 4096;  // 16 MiB: the journal takes them again.
 constexpr const char* kVacuumStep = "PRAGMA incremental_vacuum(256)";
 constexpr std::size_t kChunksBytes = 4 << 20;  // Decoded inputs: some 40 chunks.
@@ -76,17 +73,26 @@ Result<void> SqliteStore::begin_start(const StoreOptions& options, Opened& out) 
   }
   LoadedMeta loaded = TRY(load_meta(connection_));
   out.meta = loaded.meta;
-  out.meta.nonce = options.nonce;
+  const NonceChoice choice =
+      options.vote
+          ? choose_nonce(*options.vote, {loaded.meta.nonce, loaded.meta.last_seq, options.nonce})
+          : NonceChoice{true, options.nonce};
+  out.meta.nonce = choice.nonce;
+  out.is_complete = choice.is_complete;
   out.clean = loaded.clean;
-  out.tail = TRY(load_tail(connection_, loaded.position));
+  Tail tail = TRY(load_tail(connection_, loaded.position));
+  out.tail = std::move(tail.entries);
+  marks_ = std::move(tail.marks);
+  out.ends = journal_ends();
+  out.rows_chain = marks_.front().rows_chain;
   out.state = TRY(load_state(connection_, loaded.position));
   position_ = loaded.position;
-  for (const Entry& entry : out.tail) stamps_.push_back({entry.seq, entry.epoch, entry.at});
   checkpoint_at_pages_ = limits::kWalCheckpointBytes / kPageBytes;
   TRY(prepare());
+  TRY(prepare_journal());
   return transaction([&] {
     return connection_.exec("UPDATE meta SET clean = 0, nonce = " +
-                            std::to_string(static_cast<std::int64_t>(options.nonce)));
+                            std::to_string(static_cast<std::int64_t>(choice.nonce)));
   });
 }
 
@@ -113,13 +119,6 @@ Result<void> SqliteStore::prepare() {
       "UPDATE meta SET applied_seq = ?, applied_epoch = ?, applied_at_us = ?, last_seq = ?,"
       " last_epoch = ?, journal_chain = ?, journal_bytes = ?, rows_chain = ?, next_job = ?,"
       " next_submission = ?, next_worker = ?"));
-  put_journal_ = TRY(db.prepare("INSERT INTO journal VALUES (?,?,?,?,?,?,?,?,?)"));
-  oldest_ = TRY(db.prepare("SELECT wall_us, bytes_before FROM journal ORDER BY first_seq LIMIT 1"));
-  trim_ = TRY(db.prepare(
-      "DELETE FROM journal WHERE first_seq IN (SELECT first_seq FROM"
-      " (SELECT * FROM journal ORDER BY first_seq LIMIT ?)"
-      " WHERE last_seq < min(?, ifnull((SELECT first_seq FROM journal ORDER BY first_seq DESC"
-      " LIMIT 1 OFFSET ?), 0)) AND (bytes_before < ? OR wall_us < ?))"));
   find_request_ = TRY(db.prepare(std::string("SELECT ") + kRequestColumns +
                                  " FROM requests WHERE owner = ? AND request = ?"));
   find_token_ = TRY(db.prepare(std::string("SELECT ") + kTokenColumns +
@@ -148,43 +147,54 @@ Result<void> SqliteStore::transaction(const std::function<Result<void>()>& body)
 }
 
 void SqliteStore::pass_rows(const RowChanges& committed, Seq applied, Position& position) const {
-  position.rows_chain = hash_rows(position.rows_chain, committed, position.next.job);
   position.next.pass(committed);
   CHECK(applied >= position.applied && applied <= position.last);
+  if (applied == position.applied) return;
+  const auto mark = std::lower_bound(marks_.begin(), marks_.end(), applied,
+                                     [](const Mark& each, Seq seq) { return each.end.seq < seq; });
+  CHECK(mark != marks_.end() && mark->end.seq == applied);
   position.applied = applied;
-  for (const Stamp& stamp : stamps_) {
-    if (stamp.seq != applied) continue;
-    position.applied_epoch = stamp.epoch;
-    position.applied_at = stamp.at;
-  }
+  position.applied_epoch = mark->end.epoch;
+  position.applied_at = mark->at;
 }
 
-void SqliteStore::drop_stamps() {
-  while (!stamps_.empty() && stamps_.front().seq <= position_.applied) stamps_.pop_front();
+void SqliteStore::drop_marks() {
+  while (marks_.front().end.seq < position_.applied) marks_.pop_front();
 }
 
-Result<void> SqliteStore::append(const Batch& batch, const RowChanges& committed, Seq applied) {
-  CHECK(!batch.empty() && batch.front().seq == position_.last.next());
-  const std::string entries = encode_entries(batch);
-  const std::size_t stamps_before = stamps_.size();
-  for (const Entry& entry : batch) stamps_.push_back({entry.seq, entry.epoch, entry.at});
+SealedBatch SqliteStore::seal(const Batch& batch, const RowChanges& rows) const {
+  SealedBatch sealed;
+  sealed.first = batch.front().seq;
+  sealed.entries = encode_entries(batch);
+  sealed.end = {batch.back().seq, batch.back().epoch,
+                chained_digest(position_.journal_chain, sealed.entries)};
+  sealed.wall = batch.back().wall;
+  sealed.rows_chain = hash_rows(position_.rows_chain, batch, rows);
+  return sealed;
+}
+
+Result<void> SqliteStore::append(const SealedBatch& sealed, const Batch& batch,
+                                 const RowChanges& committed, Seq applied) {
+  CHECK(sealed.first == position_.last.next() && batch.back().seq == sealed.end.seq);
   Position next = position_;
-  next.last = batch.back().seq;
-  next.last_epoch = batch.back().epoch;
-  next.journal_chain = chained_digest(position_.journal_chain, entries);
-  next.journal_bytes += entries.size();
+  next.last = sealed.end.seq;
+  next.last_epoch = sealed.end.epoch;
+  next.journal_chain = sealed.end.chain;
+  next.journal_bytes += sealed.entries.size();
+  next.rows_chain = sealed.rows_chain;
+  marks_.push_back({sealed.end, batch.back().at, next.rows_chain, next.journal_bytes});
   pass_rows(committed, applied, next);
   Result<void> written = transaction([&]() -> Result<void> {
     TRY(rows_->write(connection_, committed));
-    TRY(write_journal(batch, entries, next));
+    TRY(write_journal(sealed, next));
     return write_meta(next);
   });
   if (!written) {
-    stamps_.resize(stamps_before);
+    marks_.pop_back();
     return written;
   }
   position_ = next;
-  drop_stamps();
+  drop_marks();
   ++commits_;
   return {};
 }
@@ -198,7 +208,7 @@ Result<void> SqliteStore::flush(const RowChanges& committed, Seq applied) {
   });
   if (!written) return written;
   position_ = next;
-  drop_stamps();
+  drop_marks();
   ++commits_;
   return {};
 }
@@ -209,14 +219,6 @@ Result<void> SqliteStore::write_meta(const Position& p) {
   s.put(p.last.value).put(p.last_epoch.value).blob(blob_of(p.journal_chain));
   s.put(p.journal_bytes).blob(blob_of(p.rows_chain));
   return s.put(p.next.job.value).put(p.next.submission.value).put(p.next.worker.value).run();
-}
-
-Result<void> SqliteStore::write_journal(const Batch& batch, const std::string& entries,
-                                        const Position& p) {
-  Statement& s = put_journal_;
-  s.put(batch.front().seq.value).put(p.last.value).put(p.last_epoch.value);
-  s.put(batch.back().wall.us).put(p.journal_bytes - entries.size()).put(p.applied.value);
-  return s.blob(blob_of(p.journal_chain)).blob(blob_of(p.rows_chain)).blob(entries).run();
 }
 
 Result<void> SqliteStore::maintain() {
@@ -244,31 +246,6 @@ Result<void> SqliteStore::checkpoint_if_due() {
   // disk is full.
   checkpoint_at_pages_ = pages + kCheckpointAgainPages;
   TRY(connection_.checkpoint_passive());
-  return {};
-}
-
-/// Batches that are too old or too many, but never one behind the tables.
-Result<void> SqliteStore::trim_journal() {
-  const std::uint64_t kept = limits::kJournalBytesKept;
-  const std::uint64_t bytes_end =
-      position_.journal_bytes > kept ? position_.journal_bytes - kept : 0;
-  const std::int64_t newest_wall = TRY(connection_.read_int(
-      "SELECT ifnull((SELECT wall_us FROM journal ORDER BY first_seq DESC LIMIT 1), 0)"));
-  const std::int64_t wall_end = newest_wall - kJournalKeptUs;
-  {
-    const Rewind rewind(oldest_);
-    if (!TRY(oldest_.next())) return {};
-    const bool too_old = oldest_.i64() < wall_end;
-    if (!too_old && oldest_.u64() >= bytes_end) {
-      commits_ = 0;
-      return {};
-    }
-  }
-  TRY(transaction([&] {
-    trim_.put(kBatchesTrimmed).put(position_.applied.value).put(kBatchesKept);
-    return trim_.put(bytes_end).put(wall_end).run();
-  }));
-  if (connection_.changes() < kBatchesTrimmed) commits_ = 0;
   return {};
 }
 

@@ -11,6 +11,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "master/store/row_writer.h"
 #include "master/store/sqlite.h"
 #include "master/store/store.h"
+#include "master/store/vote_file.h"
 
 namespace capstan::store {
 
@@ -30,8 +32,9 @@ Result<void> quick_check(const std::string& dir);
 
 /// What a start needs of the clock and of randomness, which the store has none of.
 struct StoreOptions {
-  std::string dir;          ///< Exists; nobody else has it open for writing.
-  std::uint64_t nonce = 0;  ///< Of this start: replaces the one in meta.
+  std::string dir;             ///< Exists; nobody else has it open for writing.
+  std::uint64_t nonce = 0;     ///< Random. Of this start, unless `vote` says another.
+  std::optional<Vote> vote{};  ///< The vote file's. None: a single master, which has what it has.
   // For a directory without a database, where one is made:
   Uuid cluster;
   Uuid db_uuid;
@@ -44,8 +47,16 @@ class SqliteStore final : public Store {
   /// Errors: TooNew; Corrupt; Io, OutcomeUnknown or DiskFull with the system's words.
   static Result<std::unique_ptr<SqliteStore>> open(const StoreOptions& options, Opened& out);
 
-  Result<void> append(const Batch& batch, const RowChanges& committed, Seq applied) override;
+  [[nodiscard]] SealedBatch seal(const Batch& batch, const RowChanges& rows) const override;
+  Result<void> append(const SealedBatch& sealed, const Batch& batch, const RowChanges& committed,
+                      Seq applied) override;
   Result<void> flush(const RowChanges& committed, Seq applied) override;
+  [[nodiscard]] std::vector<JournalEnd> journal_ends() const override;
+  Result<std::optional<JournalEnd>> find_end(Seq seq) override;
+  Result<JournalBatches> read_batches(const JournalEnd& after, std::size_t bytes) override;
+  Result<void> truncate(Seq keep) override;
+  void hold_journal(Seq seq) override { held_ = seq; }
+  void release_journal() override { held_.reset(); }
   Result<void> maintain() override;
   bool release_ballast() override;
   Result<bool> give_back() override;
@@ -68,12 +79,6 @@ class SqliteStore final : public Store {
   Result<void> limit_pages(std::uint64_t pages);
 
  private:
-  /// What `applied` needs of an entry that is in the journal and not yet in the tables.
-  struct Stamp {
-    Seq seq;
-    Epoch epoch;
-    TimePoint at;
-  };
   struct CachedChunk {
     SubmissionId submission;
     InputChunk chunk;
@@ -85,12 +90,12 @@ class SqliteStore final : public Store {
   Result<void> create(const StoreOptions& options);
   Result<void> begin_start(const StoreOptions& options, Opened& out);
   Result<void> prepare();
+  Result<void> prepare_journal();
   Result<void> transaction(const std::function<Result<void>()>& body);
   Result<void> write_meta(const Position& position);
-  Result<void> write_journal(const Batch& batch, const std::string& entries,
-                             const Position& position);
+  Result<void> write_journal(const SealedBatch& sealed, const Position& position);
   void pass_rows(const RowChanges& committed, Seq applied, Position& position) const;
-  void drop_stamps();
+  void drop_marks();
   Result<void> tidy_up();
   Result<void> checkpoint_if_due();
   Result<void> trim_journal();
@@ -99,11 +104,12 @@ class SqliteStore final : public Store {
   std::string dir_;
   Connection connection_;
   std::unique_ptr<RowWriter> rows_;
-  Statement put_meta_, put_journal_, trim_, oldest_;
+  Statement put_meta_, put_journal_, trim_, oldest_, find_end_, read_batches_;
   Statement find_request_, find_token_, read_inputs_, find_owner_, find_outline_, find_deletable_;
   Statement last_job_;
   Position position_;
-  std::deque<Stamp> stamps_;       ///< Of the entries behind position_.applied, in order.
+  std::deque<Mark> marks_;         ///< Of position_.applied, and of every batch behind it.
+  std::optional<Seq> held_;        ///< The journal is not trimmed past this batch end.
   std::list<CachedChunk> chunks_;  ///< Newest use first.
   std::size_t chunks_bytes_ = 0;
   std::uint64_t checkpoint_at_pages_ = 0;

@@ -7,7 +7,7 @@
 //
 // A transaction holds one journal row for the batch and the row changes of all batches up to the
 // last committed one; so the tables hold committed state only, and meta.applied_seq <=
-// meta.last_seq. With a single master both are the same batch.
+// meta.last_seq. With a single master both are the same batch; a follower's tables lie behind.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,7 @@
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/model/journal.h"
 #include "common/model/member.h"
 #include "master/core/command.h"
 #include "master/core/queue.h"
@@ -33,7 +34,7 @@ struct Meta {
   Uuid cluster;
   Uuid db_uuid;
   Generation generation;
-  std::uint64_t nonce = 0;  ///< Drawn at each start as data node (failover.md).
+  std::uint64_t nonce = 0;  ///< Of this start as data node; also in its vote file (vote_file.h).
   Seq applied_seq;          ///< The tables are at this entry.
   Seq last_seq;             ///< The journal ends here.
   Epoch last_epoch;
@@ -44,20 +45,57 @@ struct Opened {
   Meta meta;
   LoadedState state;        ///< At meta.applied_seq.
   std::vector<Entry> tail;  ///< applied_seq + 1 … last_seq: to be replayed.
-  bool clean = true;        ///< The last end was a close().
+  /// Where the tables are, and of every batch behind it: ascending, at least one.
+  std::vector<JournalEnd> ends;
+  Digest rows_chain;  ///< Of the first of `ends`.
+  bool clean = true;  ///< The last end was a close().
+  /// False: the vote file knows another database. This one was lost, restored or rolled back, and
+  /// its node must not lead with it.
+  bool is_complete = true;
+};
+
+/// What the journal has behind an end.
+struct JournalBatches {
+  bool gone = false;  ///< It has no such end: trimmed, or another journal's.
+  std::vector<SealedBatch> batches;
 };
 
 class Store {
  public:
   virtual ~Store() = default;
 
-  /// Makes `batch` durable (fsync done when this returns) together with `committed`, in one
-  /// transaction. `applied` is the seq that `committed` brings the tables to.
+  /// `batch` as the journal's next row; `rows` are all that its entries change. Changes nothing: it
+  /// is for the next append.
+  [[nodiscard]] virtual SealedBatch seal(const Batch& batch, const RowChanges& rows) const = 0;
+  /// Makes a batch durable (fsync done when this returns) together with `committed`, in one
+  /// transaction. `applied` is where `committed` brings the tables: the end of this batch or of one
+  /// before it, or where they are.
+  /// REQUIRES: `batch` are the entries of `sealed`, which follows the journal's end (seal() or
+  /// open_batch() said so).
   /// Errors: DiskFull: rolled back whole, the same batch may be retried once. Anything else is
   /// OutcomeUnknown: the process must stop.
-  virtual Result<void> append(const Batch& batch, const RowChanges& committed, Seq applied) = 0;
+  virtual Result<void> append(const SealedBatch& sealed, const Batch& batch,
+                              const RowChanges& committed, Seq applied) = 0;
   /// Only rows (an idle loop writes what is outstanding).
   virtual Result<void> flush(const RowChanges& committed, Seq applied) = 0;
+
+  // The journal in pieces, for replication.
+
+  /// Where the tables are, and of every batch behind it: ascending, at least one.
+  [[nodiscard]] virtual std::vector<JournalEnd> journal_ends() const = 0;
+  /// Of the batch that ends at `seq`; none: it has no such batch (any more). Seq 0 is the end of
+  /// nothing: there while the journal begins at entry 1.
+  virtual Result<std::optional<JournalEnd>> find_end(Seq seq) = 0;
+  /// The batches behind `after`: at least one if there is any, then no more than about `bytes`.
+  virtual Result<JournalBatches> read_batches(const JournalEnd& after, std::size_t bytes) = 0;
+  /// Takes back what is behind `keep`, durably. Invalid, and nothing is changed, when `keep` is
+  /// none of journal_ends(). Other errors as of append().
+  virtual Result<void> truncate(Seq keep) = 0;
+  /// From now on the journal keeps the batch that ends at `seq` and all behind it. There is one
+  /// hold: a second one takes its place; an end of the process releases it.
+  virtual void hold_journal(Seq seq) = 0;
+  virtual void release_journal() = 0;
+
   /// Between batches: a passive checkpoint when the WAL is large, incremental vacuum, journal trim.
   /// A full disk is no error here: it is tried again at a later call. On an error the process must
   /// stop.

@@ -145,6 +145,20 @@ Result<void> VoteFile::write(const Vote& vote) {
   return {};
 }
 
+std::uint64_t next_nonce(std::uint64_t nonce) {
+  // The step and the finalizer of SplitMix64: one to one, and without short cycles.
+  std::uint64_t mixed = nonce + 0x9E37'79B9'7F4A'7C15ULL;
+  mixed = (mixed ^ (mixed >> 30U)) * 0xBF58'476D'1CE4'E5B9ULL;
+  mixed = (mixed ^ (mixed >> 27U)) * 0x94D0'49BB'1331'11EBULL;
+  return mixed ^ (mixed >> 31U);
+}
+
+NonceChoice choose_nonce(const Vote& vote, const Nonces& nonces) {
+  const std::uint64_t next = next_nonce(vote.nonce);
+  if (nonces.in_database == vote.nonce || nonces.in_database == next) return {true, next};
+  return {vote.fresh && !nonces.last, nonces.random};
+}
+
 Result<Epoch> begin_reign(const std::string& path, const Candidate& candidate) {
   CHECK(candidate.node_id != 0);
   Result<VoteFile> file = VoteFile::open(path);

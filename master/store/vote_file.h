@@ -35,6 +35,26 @@ class VoteFile {
   std::uint64_t counter_ = 0;  ///< Of the slot that vote_ is in.
 };
 
+// Nonces tell whether a database is the one that its vote file knows. A start derives the next one
+// from the vote file's and writes it into the database, then into the vote file: a crash between
+// the two loses nothing. A database that was lost, restored or rolled back gets a random one: one
+// derived from its own would meet the vote file's again after some starts.
+
+[[nodiscard]] std::uint64_t next_nonce(std::uint64_t nonce);
+
+/// What a start finds in its database, and a random number.
+struct Nonces {
+  std::uint64_t in_database = 0;
+  Seq last;  ///< Of its journal.
+  std::uint64_t random = 0;
+};
+struct NonceChoice {
+  bool is_complete = false;  ///< It is the database that the node last had.
+  std::uint64_t nonce = 0;   ///< Of this start.
+};
+/// A node that never voted and has no entry is complete.
+[[nodiscard]] NonceChoice choose_nonce(const Vote& vote, const Nonces& nonces);
+
 struct Candidate {
   std::uint8_t node_id = 1;  ///< 1 … 255.
   Epoch above{};             ///< The database's last epoch: the new one exceeds it as well.

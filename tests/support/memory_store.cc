@@ -6,7 +6,9 @@
 #include "common/base/check.h"
 #include "common/model/glob.h"
 #include "common/model/limits.h"
+#include "master/store/entry_codec.h"
 #include "master/store/job_walk.h"
+#include "master/store/row_hash.h"
 #include "master/store/row_reader.h"
 
 namespace capstan::test {
@@ -40,21 +42,29 @@ Uuid uuid_from(Rng& rng) {
 MemoryStore::MemoryStore(Options options)
     : options_(options), rng_(options.seed), cluster_(uuid_from(rng_)), db_uuid_(uuid_from(rng_)) {}
 
-Result<Opened> MemoryStore::open(std::uint64_t nonce) {
+Result<Opened> MemoryStore::open(std::uint64_t nonce, const std::optional<Vote>& vote) {
   CHECK(!is_open_);
   is_open_ = true;
   is_broken_ = false;
   has_ballast_ = true;
+  held_.reset();
   Opened out;
   out.clean = disk_.clean;
+  const store::NonceChoice choice =
+      vote ? store::choose_nonce(*vote, {disk_.nonce, disk_.last, nonce})
+           : store::NonceChoice{true, nonce};
+  out.is_complete = choice.is_complete;
+  disk_.nonce = choice.nonce;
   disk_.clean = false;
   cache_ = options_.manual_sync ? disk_ : Image{};
-  out.meta = {cluster_,      db_uuid_,   options_.generation, nonce,
+  out.meta = {cluster_,      db_uuid_,   options_.generation, choice.nonce,
               disk_.applied, disk_.last, disk_.last_epoch};
   out.state = load();
   for (const Entry& entry : disk_.journal) {
     if (entry.seq > disk_.applied) out.tail.push_back(entry);
   }
+  out.ends = disk_.ends();
+  out.rows_chain = disk_.rows_chain_at(disk_.applied);
   return out;
 }
 
@@ -78,7 +88,7 @@ void MemoryStore::sync() {
 }
 
 void MemoryStore::keep(const Write& write) {
-  disk_.write(write.batch, write.rows, write.applied);
+  disk_.write(write);
 }
 
 void MemoryStore::Image::apply_rows(const RowChanges& changes) {
@@ -139,20 +149,60 @@ void MemoryStore::Image::sweep(const SweptRow& row) {
   if (row.last) deletions.erase(row.job);
 }
 
-void MemoryStore::Image::write(const Batch& batch, const RowChanges& changes, Seq to) {
-  apply_rows(changes);
-  for (const Entry& entry : batch) journal.push_back(entry);
-  if (!batch.empty()) {
-    last = batch.back().seq;
-    last_epoch = batch.back().epoch;
+void MemoryStore::Image::write(const Write& write) {
+  if (write.keep) return take_back(*write.keep);
+  apply_rows(write.rows);
+  journal.insert(journal.end(), write.batch.begin(), write.batch.end());
+  if (write.sealed) {
+    last = write.sealed->end.seq;
+    last_epoch = write.sealed->end.epoch;
+    journal_chain = write.sealed->end.chain;
+    rows_chain = write.sealed->rows_chain;
+    batches.push_back(*write.sealed);
   }
-  CHECK(to >= applied && to <= last);
-  for (auto it = journal.rbegin(); it != journal.rend() && it->seq >= to; ++it) {
-    if (it->seq != to) continue;
-    applied_epoch = it->epoch;
-    applied_at = it->at;
+  if (write.applied == applied) return;
+  const auto reached = from(write.applied);
+  CHECK(write.applied > applied && reached != batches.end());
+  CHECK(reached->end.seq == write.applied);
+  applied = reached->end.seq;
+  applied_epoch = reached->end.epoch;
+  applied_at = journal[applied.value - journal.front().seq.value].at;
+}
+
+std::vector<JournalEnd> MemoryStore::Image::ends() const {
+  std::vector<JournalEnd> ends;
+  if (before.seq == applied) ends.push_back(before);
+  for (auto batch = from(applied); batch != batches.end(); ++batch) ends.push_back(batch->end);
+  return ends;
+}
+
+std::deque<SealedBatch>::const_iterator MemoryStore::Image::from(Seq seq) const {
+  return std::lower_bound(batches.begin(), batches.end(), seq,
+                          [](const SealedBatch& each, Seq s) { return each.end.seq < s; });
+}
+
+Digest MemoryStore::Image::rows_chain_at(Seq seq) const {
+  const auto batch = from(seq);
+  return seq && batch != batches.end() ? batch->rows_chain : Digest{};
+}
+
+void MemoryStore::Image::take_back(Seq keep) {
+  while (!batches.empty() && batches.back().end.seq > keep) batches.pop_back();
+  while (!journal.empty() && journal.back().seq > keep) journal.pop_back();
+  const JournalEnd end = batches.empty() ? before : batches.back().end;
+  last = end.seq;
+  last_epoch = end.epoch;
+  journal_chain = end.chain;
+  rows_chain = rows_chain_at(keep);
+}
+
+/// What a real store keeps: the batch that ends at `kept`, and everything behind it.
+void MemoryStore::Image::trim(std::size_t entries, Seq kept) {
+  while (journal.size() > entries && batches.front().end.seq < std::min(applied, kept)) {
+    before = batches.front().end;
+    batches.pop_front();
+    while (journal.front().seq <= before.seq) journal.pop_front();
   }
-  applied = to;
 }
 
 Result<void> MemoryStore::write(Write write) {
@@ -174,26 +224,64 @@ Result<void> MemoryStore::write(Write write) {
     keep(write);
     return {};
   }
-  cache_.write(write.batch, write.rows, write.applied);
+  cache_.write(write);
   unsynced_.push_back(std::move(write));
   return {};
 }
 
-Result<void> MemoryStore::append(const Batch& batch, const RowChanges& committed, Seq applied) {
-  CHECK(!batch.empty() && batch.front().seq == now().last.next());
-  return write({batch, committed, applied});
+SealedBatch MemoryStore::seal(const Batch& batch, const RowChanges& rows) const {
+  SealedBatch sealed;
+  sealed.first = batch.front().seq;
+  sealed.entries = store::encode_entries(batch);
+  sealed.end = {batch.back().seq, batch.back().epoch,
+                chained_digest(now().journal_chain, sealed.entries)};
+  sealed.wall = batch.back().wall;
+  sealed.rows_chain = store::hash_rows(now().rows_chain, batch, rows);
+  return sealed;
+}
+
+Result<void> MemoryStore::append(const SealedBatch& sealed, const Batch& batch,
+                                 const RowChanges& committed, Seq applied) {
+  CHECK(sealed.first == now().last.next() && batch.back().seq == sealed.end.seq);
+  return write({.sealed = sealed, .batch = batch, .rows = committed, .applied = applied});
 }
 
 Result<void> MemoryStore::flush(const RowChanges& committed, Seq applied) {
-  return write({{}, committed, applied});
+  return write({.rows = committed, .applied = applied});
+}
+
+Result<void> MemoryStore::truncate(Seq keep) {
+  const auto ends = journal_ends();
+  const bool is_end = std::any_of(ends.begin(), ends.end(),
+                                  [keep](const JournalEnd& end) { return end.seq == keep; });
+  if (!is_end) return fail(Errc::Invalid, "the journal cannot be taken back to there");
+  return keep == now().last ? Result<void>() : write({.keep = keep});
+}
+
+Result<std::optional<JournalEnd>> MemoryStore::find_end(Seq seq) {
+  if (!seq && !now().before.seq) return std::optional(JournalEnd{});
+  const auto batch = now().from(seq);
+  const bool found = batch != now().batches.end() && batch->end.seq == seq;
+  return found ? std::optional(batch->end) : std::nullopt;
+}
+
+Result<store::JournalBatches> MemoryStore::read_batches(const JournalEnd& after,
+                                                        std::size_t bytes) {
+  store::JournalBatches read;
+  read.gone = TRY(find_end(after.seq)) != after;
+  if (read.gone) return read;
+  std::size_t taken = 0;
+  for (auto batch = now().from(after.seq.next()); batch != now().batches.end(); ++batch) {
+    if (taken > 0 && taken >= bytes) break;
+    taken += batch->entries.size();
+    read.batches.push_back(*batch);
+  }
+  return read;
 }
 
 Result<void> MemoryStore::maintain() {
-  for (Image* image : {&disk_, &cache_}) {
-    while (image->journal.size() > kJournalKept && image->journal.front().seq < image->applied) {
-      image->journal.pop_front();
-    }
-  }
+  const Seq kept = held_.value_or(Seq(UINT64_MAX));
+  for (Image* image : {&disk_, &cache_}) image->trim(kJournalKept, kept);
   return {};
 }
 

@@ -22,6 +22,7 @@
 #include "common/base/rng.h"
 #include "master/store/row_writer.h"
 #include "master/store/store.h"
+#include "master/store/vote_file.h"
 
 namespace capstan::test {
 
@@ -45,7 +46,7 @@ class MemoryStore final : public store::Store, public store::Tables {
 
   /// A start: what SqliteStore::open would load.
   /// REQUIRES: the first, or after crash() or close().
-  Result<store::Opened> open(std::uint64_t nonce = 1);
+  Result<store::Opened> open(std::uint64_t nonce = 1, const std::optional<Vote>& vote = {});
   /// A clean end: everything is durable.
   void close();
   /// A kill or power cut at this moment.
@@ -59,8 +60,16 @@ class MemoryStore final : public store::Store, public store::Tables {
   /// All entries that a start would find, for checkers.
   [[nodiscard]] const std::deque<Entry>& journal() const { return now().journal; }
 
-  Result<void> append(const store::Batch& batch, const RowChanges& committed, Seq applied) override;
+  [[nodiscard]] SealedBatch seal(const store::Batch& batch, const RowChanges& rows) const override;
+  Result<void> append(const SealedBatch& sealed, const store::Batch& batch,
+                      const RowChanges& committed, Seq applied) override;
   Result<void> flush(const RowChanges& committed, Seq applied) override;
+  [[nodiscard]] std::vector<JournalEnd> journal_ends() const override { return now().ends(); }
+  Result<std::optional<JournalEnd>> find_end(Seq seq) override;
+  Result<store::JournalBatches> read_batches(const JournalEnd& after, std::size_t bytes) override;
+  Result<void> truncate(Seq keep) override;
+  void hold_journal(Seq seq) override { held_ = seq; }
+  void release_journal() override { held_.reset(); }
   Result<void> maintain() override;
   bool release_ballast() override;
   Result<bool> give_back() override { return false; }
@@ -89,6 +98,14 @@ class MemoryStore final : public store::Store, public store::Tables {
   Result<TimePoint> find_old_requests(TimePoint before, std::uint32_t limit) override;
 
  private:
+  /// A transaction.
+  struct Write {
+    std::optional<SealedBatch> sealed{};
+    store::Batch batch{};
+    RowChanges rows{};
+    Seq applied{};
+    std::optional<Seq> keep{};  ///< The journal is taken back; nothing else.
+  };
   /// Everything that is on the disk.
   struct Image {
     std::map<JobId, JobRow> jobs;
@@ -102,20 +119,25 @@ class MemoryStore final : public store::Store, public store::Tables {
     std::map<JobId, SubmissionId> deletions;
     std::map<std::pair<SubmissionId, std::uint64_t>, InputChunkRow> inputs;
     std::deque<Entry> journal;
+    std::deque<SealedBatch> batches;  ///< The same.
+    JournalEnd before;                ///< The end before the first of them.
     Seq applied, last;
     Epoch applied_epoch, last_epoch;
     TimePoint applied_at;
+    Digest journal_chain, rows_chain;  ///< At `last`.
     store::NextIds next;
+    std::uint64_t nonce = 0;
     bool clean = true;
 
     void apply_rows(const RowChanges& changes);
     void sweep(const SweptRow& row);
-    void write(const store::Batch& batch, const RowChanges& changes, Seq to);
-  };
-  struct Write {
-    store::Batch batch;
-    RowChanges rows;
-    Seq applied;
+    [[nodiscard]] std::vector<JournalEnd> ends() const;
+    /// The first batch that ends at `seq` or behind it.
+    [[nodiscard]] std::deque<SealedBatch>::const_iterator from(Seq seq) const;
+    [[nodiscard]] Digest rows_chain_at(Seq seq) const;
+    void write(const Write& write);
+    void take_back(Seq keep);
+    void trim(std::size_t entries, Seq kept);
   };
 
   [[nodiscard]] const Image& now() const { return options_.manual_sync ? cache_ : disk_; }
@@ -132,6 +154,7 @@ class MemoryStore final : public store::Store, public store::Tables {
   std::vector<Write> unsynced_;
   Uuid cluster_, db_uuid_;
   Fault fault_ = Fault::None;
+  std::optional<Seq> held_;
   bool has_ballast_ = true;
   bool is_open_ = false;
   bool is_broken_ = false;  // After OutcomeUnknown nothing is taken any more.

@@ -50,6 +50,7 @@ class QueueFixture {
 
   Queue queue;
   MemoryTables tables;
+  std::vector<Entry> entries;  ///< All that were applied.
   TimePoint now{1'000'000};
   WallTime wall{1'700'000'000'000'000};
   std::string broken;  ///< The first thing that was wrong.

@@ -25,7 +25,7 @@ void write_some(SqliteDisk& disk) {
   RowChanges rows;
   rows.jobs[JobId(1)] = a_job_row(1, a_job().with_tasks(3).spec());
   rows.tasks[{JobId(1), TaskIndex(2)}] = a_running_row();
-  REQUIRE(disk.store().append(a_batch(1, 4), rows, Seq(4)).has_value());
+  REQUIRE(append_to(disk.store(), a_batch(1, 4), rows, Seq(4)).has_value());
 }
 
 }  // namespace
@@ -41,7 +41,7 @@ TEST_SUITE("master/store/backup") {
     REQUIRE_MESSAGE(made.has_value(), made.error().message);
     CHECK(made->bytes > 0);
     CHECK(made->digest.size() == 32);
-    REQUIRE(disk.store().append(a_batch(5, 5), {}, Seq(5)).has_value());  // It writes on.
+    REQUIRE(append_to(disk.store(), a_batch(5, 5), {}, Seq(5)).has_value());  // It writes on.
     const auto facts = store::check_backup(file);
     REQUIRE_MESSAGE(facts.has_value(), facts.error().message);
     CHECK(facts->seq == Seq(4));
@@ -75,7 +75,7 @@ TEST_SUITE("master/store/backup") {
     CHECK(again.meta.last_seq == Seq(4));
     REQUIRE(again.state.jobs.size() == 1);
     CHECK(again.state.jobs[0].tasks.size() == 1);
-    CHECK((*store)->append(a_batch(5, 5), {}, Seq(5)).has_value());
+    CHECK(append_to(**store, a_batch(5, 5), {}, Seq(5)).has_value());
   }
 
   TEST_CASE("a backup does not start as a master's database") {

@@ -91,7 +91,7 @@ void check_loaded(const LoadedState& state) {
 
 template <class Disk>
 void append(Disk& disk, std::uint64_t first, std::uint64_t last, const RowChanges& rows) {
-  REQUIRE(disk.store().append(a_batch(first, last), rows, Seq(last)).has_value());
+  REQUIRE(append_to(disk.store(), a_batch(first, last), rows, Seq(last)).has_value());
 }
 
 }  // namespace
@@ -174,8 +174,9 @@ TEST_SUITE("master/store/contract") {
     disk.open();
     RowChanges rows;
     rows.jobs[JobId(1)] = a_job_row(1, a_job().spec());
-    REQUIRE(disk.store().append(a_batch(1, 4), {}, Seq(0)).has_value());
-    REQUIRE(disk.store().append(a_batch(5, 6, Epoch(513)), rows, Seq(3)).has_value());
+    REQUIRE(append_to(disk.store(), a_batch(1, 3), {}, Seq(0)).has_value());
+    REQUIRE(append_to(disk.store(), a_batch(4, 5, Epoch(513)), {}, Seq(0)).has_value());
+    REQUIRE(append_to(disk.store(), a_batch(6, 6, Epoch(513)), rows, Seq(3)).has_value());
     disk.crash();
     Opened opened = disk.open();
     CHECK(opened.meta.applied_seq == Seq(3));
@@ -186,7 +187,7 @@ TEST_SUITE("master/store/contract") {
     CHECK(opened.state.last_at == a_batch(3, 3)[0].at);
     CHECK(opened.state.jobs.size() == 1);
     REQUIRE(opened.tail.size() == 3);
-    CHECK(same(opened.tail[0], a_batch(4, 4)[0]));
+    CHECK(same(opened.tail[0], a_batch(4, 4, Epoch(513))[0]));
     CHECK(same(opened.tail[2], a_batch(6, 6, Epoch(513))[0]));
     // After the restart the outstanding rows are written alone.
     REQUIRE(disk.store().flush({}, Seq(5)).has_value());
@@ -196,7 +197,7 @@ TEST_SUITE("master/store/contract") {
     CHECK(opened.state.last_seq == Seq(5));
     CHECK(opened.state.last_epoch == Epoch(513));
     REQUIRE(opened.tail.size() == 1);
-    REQUIRE(disk.store().append(a_batch(7, 7), {}, Seq(7)).has_value());
+    REQUIRE(append_to(disk.store(), a_batch(7, 7), {}, Seq(7)).has_value());
     CHECK(disk.tables().applied_seq().value() == Seq(7));
   }
 
@@ -537,7 +538,7 @@ TEST_SUITE("master/store/contract") {
     large.argv.emplace_back(100'000, 'x');
     rows.jobs[JobId(9)] = a_job_row(9, large);
     disk.fill();
-    const Result<void> failed = disk.store().append(a_batch(2, 2), rows, Seq(2));
+    const Result<void> failed = append_to(disk.store(), a_batch(2, 2), rows, Seq(2));
     REQUIRE_FALSE(failed.has_value());
     CHECK(failed.error().code == Errc::DiskFull);
     CHECK(disk.tables().applied_seq().value() == Seq(1));

@@ -26,7 +26,7 @@ std::uint64_t seq_after_crash(std::uint64_t seed, std::uint64_t synced) {
   MemoryStore store({.seed = seed, .manual_sync = true});
   static_cast<void>(store.open());
   for (std::uint64_t seq = 1; seq <= 10; ++seq) {
-    REQUIRE(store.append(a_batch(seq, seq), a_job_numbered(seq), Seq(seq)).has_value());
+    REQUIRE(append_to(store, a_batch(seq, seq), a_job_numbered(seq), Seq(seq)).has_value());
     if (seq == synced) store.sync();
   }
   CHECK(store.list_jobs({}).value().size() == 10);
@@ -56,7 +56,7 @@ TEST_SUITE("tests/support/memory_store") {
   TEST_CASE("without manual_sync every append is durable") {
     MemoryStore store;
     static_cast<void>(store.open());
-    REQUIRE(store.append(a_batch(1, 1), a_job_numbered(1), Seq(1)).has_value());
+    REQUIRE(append_to(store, a_batch(1, 1), a_job_numbered(1), Seq(1)).has_value());
     CHECK(store.durable_seq() == Seq(1));
     store.crash();
     CHECK(store.open().value().meta.last_seq == Seq(1));
@@ -68,7 +68,7 @@ TEST_SUITE("tests/support/memory_store") {
         MemoryStore store({.manual_sync = manual});
         static_cast<void>(store.open());
         store.fail_next(fault);
-        const auto failed = store.append(a_batch(1, 1), a_job_numbered(1), Seq(1));
+        const auto failed = append_to(store, a_batch(1, 1), a_job_numbered(1), Seq(1));
         CHECK(failed.error().code == Errc::OutcomeUnknown);
         store.crash();
         CHECK(store.open().value().state.jobs.size() == (fault == Fault::UnknownKept ? 1 : 0));
@@ -80,13 +80,14 @@ TEST_SUITE("tests/support/memory_store") {
     MemoryStore store;
     static_cast<void>(store.open());
     store.fail_next(Fault::DiskFull);
-    CHECK(store.append(a_batch(1, 1), {}, Seq(1)).error().code == Errc::DiskFull);
+    CHECK(append_to(store, a_batch(1, 1), {}, Seq(1)).error().code == Errc::DiskFull);
     CHECK(store.release_ballast());
-    CHECK(store.append(a_batch(1, 1), {}, Seq(1)).has_value());
+    CHECK(append_to(store, a_batch(1, 1), {}, Seq(1)).has_value());
     store.fail_next(Fault::DiskFull);
-    CHECK(store.append(a_batch(2, 2), {}, Seq(2)).error().code == Errc::DiskFull);
+    CHECK(append_to(store, a_batch(2, 2), {}, Seq(2)).error().code == Errc::DiskFull);
     CHECK_FALSE(store.release_ballast());
-    CHECK(store.append(a_batch(2, 2), {}, Seq(2)).error().code == Errc::DiskFull);  // And stays so.
+    CHECK(append_to(store, a_batch(2, 2), {}, Seq(2)).error().code ==
+          Errc::DiskFull);  // And stays so.
   }
 
 }  // TEST_SUITE

@@ -14,15 +14,16 @@
 #include "master/store/sqlite_tables.h"
 #include "tests/support/builders.h"
 #include "tests/support/memory_store.h"
+#include "tests/support/store_writes.h"
 #include "tests/support/temp_dir.h"
 
 namespace capstan::test {
 
 class SqliteDisk {
  public:
-  store::Opened open(std::uint64_t nonce = 7) {
+  store::Opened open(std::uint64_t nonce = 7, const std::optional<Vote>& vote = {}) {
     store::Opened out;
-    auto opened = try_open(out, nonce);
+    auto opened = try_open(out, nonce, vote);
     if (!opened) throw std::runtime_error(opened.error().message);
     store_ = std::move(*opened);
     auto tables = store::SqliteTables::open(dir_.path());
@@ -30,10 +31,12 @@ class SqliteDisk {
     tables_ = std::move(*tables);
     return out;
   }
-  Result<std::unique_ptr<store::SqliteStore>> try_open(store::Opened& out, std::uint64_t nonce) {
+  Result<std::unique_ptr<store::SqliteStore>> try_open(store::Opened& out, std::uint64_t nonce,
+                                                       const std::optional<Vote>& vote = {}) {
     store::StoreOptions options;
     options.dir = dir_.path();
     options.nonce = nonce;
+    options.vote = vote;
     options.cluster = an_id(1);
     options.db_uuid = an_id(2);
     options.generation = {1234, 0xFFFF'FFFF'FFFF'FFFFULL};
@@ -70,7 +73,9 @@ class SqliteDisk {
 
 class MemoryDisk {
  public:
-  store::Opened open(std::uint64_t nonce = 7) { return store_.open(nonce).value(); }
+  store::Opened open(std::uint64_t nonce = 7, const std::optional<Vote>& vote = {}) {
+    return store_.open(nonce, vote).value();
+  }
   void close() { store_.close(); }
   void crash() { store_.crash(); }
   void fill() { store_.fail_next(MemoryStore::Fault::DiskFull); }
