@@ -120,6 +120,8 @@ inline constexpr auto kGrowthPace = 20ms;    ///< A followed output is told at m
 inline constexpr auto kHelloRetry = 2s;      ///< Doubles, while it is not answered …
 inline constexpr auto kHelloRetryMax = 10s;  ///< … up to this.
 inline constexpr int kHelloTries = 3;        ///< For an earlier instance's results.
+/// After "not now" (a standby): so soon after a failover the new master is found.
+inline constexpr auto kAskStandby = 500ms;
 inline constexpr auto kSayUnreachable = 3s;  ///< A worker says that no master answers.
 inline constexpr auto kMasterSilent = 10s;   ///< Then HELLO is said again.
 inline constexpr std::size_t kTemplateCacheBytes = 64 * 1024 * 1024;  ///< Of one session.
@@ -165,6 +167,7 @@ inline constexpr auto kShrinkAfterClosed = 300ms;
 inline constexpr auto kGrowAfter = 10s;  ///< Of steadiness, after a shrink: no flapping.
 inline constexpr auto kPeerResend = 500ms;
 inline constexpr auto kTakeOverWait = 3s;         ///< A planned switch-over that does not happen.
+inline constexpr auto kSnapshotHold = 10min;      ///< For a peer that is gone.
 inline constexpr std::size_t kAppendWindow = 16;  ///< Batches on their way to a peer: 8 MiB.
 inline constexpr std::size_t kPeerEnds = 4096;    ///< Of a Behind: some 120 KiB.
 

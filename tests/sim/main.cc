@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/base/log.h"
+#include "tests/sim/ha_walk.h"
 #include "tests/sim/world.h"
 
 namespace {
@@ -107,7 +108,8 @@ int main(int argc, char** argv) {
   options.add_options()("help", "this text")("seed", po::value(&seed), "the first seed")(
       "seeds", po::value(&seeds), "how many; one is run twice and must give the same trace")(
       "trace", "print what happens")("log", "print the master's log as well")(
-      "mutants", "switch on each deliberate mistake; each must be found within --seeds");
+      "mutants", "switch on each deliberate mistake; each must be found within --seeds")(
+      "ha", "the failover machines alone; its mutants have budgets of their own");
   po::variables_map given;
   try {
     po::store(po::parse_command_line(argc, argv, options), given);
@@ -125,6 +127,11 @@ int main(int argc, char** argv) {
   const bool verbose = given.count("log") != 0;
   capstan::log::configure(verbose ? capstan::log::Level::Debug : capstan::log::Level::Error,
                           capstan::log::Format::Text);
+  if (given.count("ha") != 0) {
+    return given.count("mutants") != 0
+               ? capstan::sim::run_ha_mutants()
+               : capstan::sim::run_ha(seed, seeds, given.count("trace") != 0);
+  }
   if (given.count("mutants") != 0) return run_mutants(seeds);
   if (seeds == 1) return run_one(seed, given.count("trace") != 0);
   Totals totals;

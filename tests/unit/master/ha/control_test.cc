@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+#include <doctest/doctest.h>
+
+#include "tests/unit/master/ha/cluster.h"
+
+namespace capstan::test {
+
+TEST_SUITE_BEGIN("master/ha/control");
+
+using msg::ClusterVerb;
+
+TEST_CASE("a planned switch-over takes well under a second and loses nothing") {
+  Cluster c;
+  c.world.submit();
+  const auto answer = c.tell(c.primary, {.verb = ClusterVerb::FailOver});
+  CHECK(answer.ok);
+  CHECK(c.comes_to_lead(c.standby, milliseconds(300)));
+  CHECK(c.comes_in_sync(seconds(3)));
+  CHECK(c.leads(c.standby));
+}
+
+TEST_CASE("a switch-over to a node that is not in sync is refused") {
+  Cluster c;
+  c.world.crash(c.standby);
+  REQUIRE(c.becomes_solo(c.primary, seconds(1)));
+  CHECK_FALSE(c.tell(c.primary, {.verb = ClusterVerb::FailOver}).ok);
+  CHECK_FALSE(c.tell(c.primary, {.verb = ClusterVerb::FailOver, .node = c.standby}).ok);
+  CHECK_FALSE(c.tell(c.primary, {.verb = ClusterVerb::FailOver, .node = c.witness}).ok);
+  CHECK_FALSE(c.tell(c.witness, {.verb = ClusterVerb::FailOver}).ok);
+}
+
+TEST_CASE("a switch-over that does not happen is given up, and the intake opens again") {
+  Cluster c;
+  c.world.pause(c.standby);
+  c.world.control(c.primary, {.verb = ClusterVerb::FailOver});
+  CHECK_FALSE(c.world.node(c.primary).has_intake);
+  CHECK(c.world.run_until([&] { return !c.world.answers().empty(); }, seconds(5)));
+  CHECK(c.world.answers().back().code == Errc::Timeout);
+  CHECK(c.world.node(c.primary).has_intake);
+}
+
+TEST_CASE("one order at a time") {
+  Cluster c;
+  c.world.pause(c.standby);
+  c.world.control(c.primary, {.verb = ClusterVerb::FailOver});
+  CHECK(c.tell(c.primary, {.verb = ClusterVerb::FailOver}).code == Errc::Unavailable);
+}
+
+TEST_CASE("an override is refused where it makes no sense") {
+  Cluster c;
+  CHECK(c.tell(c.primary, {.verb = ClusterVerb::FailOverWithLoss}).code == Errc::Invalid);
+  CHECK(c.tell(c.witness, {.verb = ClusterVerb::FailOverWithLoss}).code == Errc::Invalid);
+  // The primary is heard: it is not off, whatever the operator says.
+  CHECK(c.tell(c.standby, {.verb = ClusterVerb::FailOverWithLoss}).code == Errc::Conflict);
+}
+
+TEST_CASE("an override without a majority needs to be told which voters are lost") {
+  Cluster c;
+  c.world.crash(c.primary);
+  c.world.crash(c.witness);
+  c.world.run_for(seconds(5));
+  CHECK_FALSE(c.tell(c.standby, {.verb = ClusterVerb::FailOverWithLoss}).ok);
+  CHECK_FALSE(c.leads(c.standby));
+  CHECK(c.tell(c.standby, {.verb = ClusterVerb::FailOverWithLoss, .lost = {c.primary, c.witness}})
+            .ok);
+  CHECK(c.leads(c.standby));
+  CHECK(c.commits());
+  // They come back as what they are: without their votes.
+  c.world.lose_vote(c.witness, true);
+  c.world.lose_vote(c.primary, false);
+  c.world.lose_database(c.primary);
+  c.world.start(c.witness);
+  c.world.start(c.primary);
+  c.world.run_for(seconds(5));
+  CHECK(c.leads(c.standby));
+  CHECK(c.tell(c.standby, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
+  CHECK(c.tell(c.standby, {.verb = ClusterVerb::Reseed, .node = c.primary}).ok);
+  CHECK(c.comes_in_sync());
+  c.world.crash(c.standby);
+  CHECK(c.comes_to_lead(c.primary, seconds(1)));
+}
+
+TEST_CASE("a voter that lost its votes abstains until it is re-seeded") {
+  Cluster c;
+  bool back_to_init = false;
+  SUBCASE("its vote file is gone") {}
+  SUBCASE("its vote file is a copy of what init wrote") {
+    back_to_init = true;
+  }
+  c.world.crash(c.witness);
+  c.world.lose_vote(c.witness, back_to_init);
+  c.world.start(c.witness);
+  c.world.run_for(seconds(2));
+  CHECK(c.machine(c.witness).abstains());
+  c.world.crash(c.primary);
+  CHECK_FALSE(c.comes_to_lead(c.standby, seconds(20)));  // One vote is no majority.
+  c.world.start(c.primary);
+  REQUIRE(c.world.run_until([&] { return c.world.leader() != 0; }, seconds(10)));
+  REQUIRE(c.comes_in_sync());
+  const NodeId leader = c.world.leader();
+  CHECK(c.tell(leader, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
+  c.world.run_for(seconds(1));
+  CHECK_FALSE(c.machine(c.witness).abstains());
+  c.world.crash(leader);
+  CHECK(c.comes_to_lead(static_cast<NodeId>(3 - leader), seconds(1)));
+}
+
+TEST_CASE("a reseed needs the word of every other voter") {
+  Cluster c;
+  c.world.crash(c.witness);
+  c.world.lose_vote(c.witness, false);
+  c.world.start(c.witness);
+  c.world.run_for(seconds(1));
+  CHECK_FALSE(c.tell(c.primary, {.verb = ClusterVerb::Reseed, .node = c.standby}).ok);
+  c.world.pause(c.standby);
+  CHECK_FALSE(c.tell(c.primary, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
+  CHECK(c.machine(c.witness).abstains());
+}
+
+TEST_CASE(
+    "a data node that lost its votes follows nobody until it is re-seeded, and does not lead "
+    "before it has caught up") {
+  Cluster c;
+  c.world.crash(c.standby);
+  c.world.lose_vote(c.standby, true);
+  c.world.start(c.standby);
+  REQUIRE(c.becomes_solo(c.primary, seconds(5)));
+  REQUIRE(c.commits());
+  CHECK(c.machine(c.standby).committed() < c.machine(c.primary).committed());
+  CHECK(c.tell(c.primary, {.verb = ClusterVerb::Reseed, .node = c.standby}).ok);
+  CHECK(c.comes_in_sync());
+  CHECK(c.machine(c.standby).is_complete());
+}
+
+TEST_CASE("the only copy, without its votes, leads again by an override") {
+  Cluster c;
+  c.world.crash(c.standby);
+  REQUIRE(c.becomes_solo(c.primary, seconds(1)));
+  REQUIRE(c.commits());
+  const std::size_t before = c.world.acknowledged();
+  c.world.crash(c.primary);
+  c.world.lose_vote(c.primary, false);
+  c.world.start(c.primary);
+  c.world.run_for(seconds(10));
+  CHECK_FALSE(c.leads(c.primary));
+  bool is_done = false;
+  for (int i = 0; i < 3 && !is_done; ++i) {  // The first one learns which epochs were promised.
+    is_done = c.tell(c.primary, {.verb = ClusterVerb::FailOverWithLoss}).ok;
+  }
+  CHECK(is_done);
+  CHECK(c.world.acknowledged() >= before);
+  c.world.start(c.standby);
+  CHECK(c.comes_in_sync());
+}
+
+TEST_CASE("a primary that serves alone among voters without votes gets them back") {
+  Cluster c;
+  c.world.crash(c.standby);
+  REQUIRE(c.becomes_solo(c.primary, seconds(1)));
+  c.world.crash(c.witness);
+  c.world.lose_vote(c.standby, true);
+  c.world.lose_vote(c.witness, false);
+  c.world.start(c.standby);
+  c.world.start(c.witness);
+  c.world.run_for(seconds(5));
+  CHECK(c.leads(c.primary));
+  // No majority is left that could record anything.
+  CHECK_FALSE(c.tell(c.primary, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
+  CHECK(c.tell(c.primary, {.verb = ClusterVerb::FailOverWithLoss, .lost = {c.standby, c.witness}})
+            .ok);
+  CHECK(c.tell(c.primary, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
+  CHECK(c.tell(c.primary, {.verb = ClusterVerb::Reseed, .node = c.standby}).ok);
+  CHECK(c.comes_in_sync());
+}
+
+TEST_CASE("min_copies 2: nothing is acknowledged alone") {
+  Cluster c({.min_copies = 2});
+  c.world.crash(c.standby);
+  CHECK_FALSE(c.may_commit_within(seconds(10)));
+  CHECK(c.leads(c.primary));
+  SUBCASE("until the standby is back") {
+    c.world.start(c.standby);
+  }
+  SUBCASE("or a person allows it") {
+    CHECK(c.tell(c.primary, {.verb = ClusterVerb::SetMinCopies, .value = 1}).ok);
+    CHECK_FALSE(c.tell(c.primary, {.verb = ClusterVerb::SetMinCopies, .value = 3}).ok);
+  }
+  const std::size_t before = c.world.acknowledged();
+  CHECK(c.world.run_until([&] { return c.world.acknowledged() > before; }, seconds(5)));
+}
+
+TEST_SUITE_END();
+
+}  // namespace capstan::test
