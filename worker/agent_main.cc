@@ -20,6 +20,7 @@
 #include "worker/exec/output.h"
 #include "worker/exec/process_tree.h"
 #include "worker/identity.h"
+#include "worker/master_links.h"
 #include "worker/pair_channel.h"
 
 namespace capstan {
@@ -40,35 +41,35 @@ std::vector<EnvVar> allowed_environment() {
   return allowed;
 }
 
+/// What `capstan workers` notes, but for "cgroup".
+const char* containment_of(const WorkerOptions& options) {
+  if (options.null_exec) return "starts nothing";
+  return options.in_cgroups ? "cgroup" : "weak containment";
+}
+
 class AgentShell {
  public:
-  explicit AgentShell(const WorkerOptions& options)
-      : options_(options),
-        pair_(UniqueFd(kPairFd)),
-        machine_({.version = kVersion,
-                  .containment = options.null_exec ? "starts nothing" : "weak containment",
-                  .name = options.name,
-                  .environment = allowed_environment(),
-                  .masters = 1,
-                  .mutant = AgentMutant::None}) {}
+  explicit AgentShell(const WorkerOptions& options) : options_(options), pair_(UniqueFd(kPairFd)) {}
 
   int run() {
     loop_.watch(pair_.fd(), [this] { on_pair_readable(); });
     begin();
     while (!exit_code_) turn();
     for (int i = 0; i < 2; ++i) pair_.flush();
-    if (dialer_) dialer_->close(kLinger);
+    if (links_) links_->close(kLinger);
     return *exit_code_;
   }
 
  private:
   void turn() {
-    TimePoint deadline = std::min({machine_.next_deadline(), enrol_at_, unheard_at_});
+    TimePoint deadline = enrol_at_;
+    if (machine_) deadline = std::min(deadline, machine_->next_deadline());
+    if (links_) deadline = std::min(deadline, links_->next_deadline());
     if (pair_.waiting_bytes() > 0) deadline = std::min(deadline, clock_.now() + kFullPairRetry);
     loop_.poll(deadline);
     if (clock_.now() >= enrol_at_) send_enrol();
-    if (clock_.now() >= unheard_at_) say_unreachable();
-    settle();
+    if (links_) links_->run();
+    if (machine_) settle();
     if (!pair_.flush()) on_shepherd_gone();
     if (pair_.waiting_bytes() > 4 * limits::kPairBufferBytes) {
       log::error("agent.pair_overflowed", {{"bytes", std::uint64_t{pair_.waiting_bytes()}}});
@@ -78,6 +79,15 @@ class AgentShell {
 
   // --- The machine ---
 
+  void start_machine(std::size_t masters) {
+    machine_.emplace(agent::Config{.version = kVersion,
+                                   .containment = containment_of(options_),
+                                   .name = options_.name,
+                                   .environment = allowed_environment(),
+                                   .masters = masters,
+                                   .mutant = AgentMutant::None});
+  }
+
   template <class Event>
   void feed(Event event) {
     events_.emplace_back(std::in_place_type<Event>, std::move(event));
@@ -85,7 +95,7 @@ class AgentShell {
 
   void settle() {
     do {
-      while (!events_.empty()) {
+      while (!events_.empty() && !exit_code_) {
         agent::Event event = std::move(events_.front());
         events_.pop_front();
         step(std::move(event));
@@ -95,13 +105,13 @@ class AgentShell {
   }
 
   void step(agent::Event event) {
-    for (agent::Action& action : machine_.step(std::move(event), clock_.now())) {
+    for (agent::Action& action : machine_->step(std::move(event), clock_.now())) {
       std::visit([this](auto& what) { execute(what); }, action);
     }
   }
 
   void execute(agent::Send& send) {
-    if (dialer_) dialer_->send(wire::encode(send.message));
+    if (links_) links_->send(send.master, wire::encode(send.message));
   }
   void execute(agent::ToShepherd& message) { pair::encode(message.message, pair_.out()); }
 
@@ -121,13 +131,23 @@ class AgentShell {
   }
   void execute(agent::SessionOpened& opened) {
     log::info("session.opened", {{"worker", opened.name},
+                                 {"master", access_.masters[opened.master].name},
                                  {"session", opened.session.value},
                                  {"epoch", opened.epoch.value}});
   }
   void execute(agent::SessionEnded& ended) { log::info("session.ended", {{"reason", ended.why}}); }
+  /// Other masters are dialled by another agent: the shepherd starts it at once, and it says HELLO.
   void execute(agent::MembersChanged& changed) {
-    const auto updated = update_access(options_.dir, access_, changed.name, changed.members);
-    if (!updated) log::warn("access.not_updated", {{"reason", updated.error().message}});
+    const std::vector<Member> dialled = access_.masters;
+    const auto updated =
+        update_access(options_.dir, access_, changed.name, {changed.members, changed.version});
+    if (!updated) {
+      log::warn("access.not_updated", {{"reason", updated.error().message}});
+    } else if (access_.masters != dialled) {
+      log::info("masters.changed",
+                {{"worker", access_.name}, {"addresses", addresses_text(access_.masters)}});
+      exit_code_ = kExitStopped;
+    }
   }
   void execute(agent::Warn& warn) {
     log::warn("agent.warned", {{"reason", warn.what}, {"detail", warn.detail}});
@@ -171,7 +191,7 @@ class AgentShell {
     }
   }
 
-  // --- The master ---
+  // --- The masters ---
 
   void begin() {
     auto own = own_access(options_.dir);
@@ -186,109 +206,83 @@ class AgentShell {
     auto keys = pending_keys(options_.dir, invitation_);
     if (!keys) return give_up(keys.error());
     own_keys_ = std::move(*keys);
+    start_machine(invitation_.masters.size());  // It may be told to end before it is enrolled.
     dial_to_enrol();
   }
 
-  Result<Member> first_master(const net::Access& access) {
-    if (access.masters.empty()) {
-      return fail(Errc::NotAllowed, "the access file names no master");
-    }
-    return access.masters.front();
-  }
-
-  void open_dialer(const net::Access& access, net::ZmqDialer::Handler handler) {
-    const auto master = first_master(access);
-    if (!master) return give_up(master.error());
-    auto dialer = net::ZmqDialer::open(context_, loop_, *master, access.keys, std::move(handler));
-    if (!dialer) return give_up(dialer.error());
-    dialer_ = std::move(*dialer);
-    dialled_ = address_text(*master);
-    unheard_at_ = clock_.now() + limits::kSayUnreachable;
-  }
-
-  /// Once for each time that the master is gone: a person may be looking at a silent terminal.
-  void say_unreachable() {
-    unheard_at_ = TimePoint::never();
-    log::warn(
-        "master.unreachable",
-        {{"addresses", dialled_},
-         {"reason", "nobody answers there; this worker keeps trying, and what runs goes on"}});
+  void open_links(const net::Access& access, MasterLinks::Handler handler) {
+    auto links = MasterLinks::open(loop_, context_, access, std::move(handler));
+    if (!links) return give_up(links.error());
+    links_ = std::move(*links);
   }
 
   void dial() {
     log::info("master.dialled",
-              {{"worker", access_.name},
-               {"addresses",
-                access_.masters.empty() ? std::string() : address_text(access_.masters.front())}});
-    open_dialer(access_, {.on_frame = [this](std::string_view frame) { on_frame(frame); },
-                          .on_connected =
-                              [this] {
-                                unheard_at_ = TimePoint::never();
-                                feed(agent::Connected{0});
-                              },
-                          .on_closed =
-                              [this] {
-                                unheard_at_ = clock_.now() + limits::kSayUnreachable;
-                                feed(agent::Closed{0});
-                              },
-                          .on_refused = [this](const Error& error) { on_refused(error); }});
+              {{"worker", access_.name}, {"addresses", addresses_text(access_.masters)}});
+    if (!machine_) start_machine(access_.masters.size());
+    open_links(access_,
+               {.on_frame = [this](std::size_t master,
+                                   std::string_view frame) { on_frame(master, frame); },
+                .on_connected = [this](std::size_t master) { feed(agent::Connected{master}); },
+                .on_closed = [this](std::size_t master) { feed(agent::Closed{master}); },
+                .on_refused = [this](const Error& error) { on_refused(error); }});
   }
 
-  static std::string address_text(const Member& member) {
-    std::string text;
-    for (const std::string& address : member.addresses) {
-      text += (text.empty() ? "" : ",") + address;
-    }
-    return text;
-  }
-
-  void on_frame(std::string_view frame) {
+  void on_frame(std::size_t master, std::string_view frame) {
     auto message = wire::decode(frame);
     if (!message) {
       log::warn("message.refused", {{"reason", message.error().message}});
       return;
     }
-    feed(agent::Received{0, std::move(*message)});
+    feed(agent::Received{master, std::move(*message)});
   }
 
   void on_refused(const Error& error) {
-    feed(agent::TurnedAway{0, error.message + " (this worker's key is in " + options_.dir +
-                                  "/worker.access; to enrol it anew remove that file and give "
-                                  "--access FILE)"});
+    for (std::size_t master = 0; master < access_.masters.size(); ++master) {
+      feed(agent::TurnedAway{master, error.message + " (this worker's key is in " + options_.dir +
+                                         "/worker.access; to enrol it anew remove that file and "
+                                         "give --access FILE)"});
+    }
   }
 
   // --- Enrolment: before the first session ---
 
   void dial_to_enrol() {
-    open_dialer(invitation_,
-                {.on_frame = [this](std::string_view frame) { on_enrolment_frame(frame); },
-                 .on_connected =
-                     [this] {
-                       unheard_at_ = TimePoint::never();
-                       send_enrol();
-                     },
-                 .on_closed = [this] { enrol_at_ = TimePoint::never(); },
-                 .on_refused =
-                     [this](const Error& error) {
-                       give_up(kExitRefused, "the invitation is not taken: " + error.message);
-                     }});
+    open_links(
+        invitation_,
+        {.on_frame = [this](std::size_t, std::string_view frame) { on_enrolment_frame(frame); },
+         .on_connected = [this](std::size_t) { send_enrol(); },
+         .on_closed = [](std::size_t) {},
+         .on_refused =
+             [this](const Error& error) {
+               give_up(kExitRefused, "the invitation is not taken: " + error.message);
+             }});
   }
 
+  /// To all of them: the one that leads does it.
   void send_enrol() {
     enrol_at_ = clock_.now() + limits::kHelloRetry;
     msg::Message message;
     message.body = msg::Enrol{kProtocol, own_keys_.public_key, options_.name};
-    dialer_->send(wire::encode(message));
+    const std::string frame = wire::encode(message);
+    for (std::size_t master = 0; master < invitation_.masters.size(); ++master) {
+      links_->send(master, frame);
+    }
   }
 
   void on_enrolment_frame(std::string_view frame) {
     const auto message = wire::decode(frame);
     if (!message) return;
     if (const auto* refused = std::get_if<msg::Refused>(&message->body)) {
-      return give_up(kExitRefused, "the master does not take this worker: " + refused->reason);
+      if (refused->code != Errc::Unavailable) {
+        return give_up(kExitRefused, "the master does not take this worker: " + refused->reason);
+      }
+      enrol_at_ = std::min(enrol_at_, clock_.now() + limits::kAskStandby);
+      return;
     }
     const auto* enrolled = std::get_if<msg::Enrolled>(&message->body);
-    if (enrolled == nullptr) return;
+    if (enrolled == nullptr || is_enrolled_) return;
+    is_enrolled_ = true;
     if (enrolled->name != options_.name) {
       log::warn("worker.renamed", {{"asked", options_.name}, {"worker", enrolled->name}});
     }
@@ -297,10 +291,10 @@ class AgentShell {
     log::info("worker.enrolled", {{"worker", enrolled->name}});
     enrol_at_ = TimePoint::never();
     access_ = std::move(*access);
-    // Not from within the dialer's own callback.
+    // Not from within a dialer's own callback.
     loop_.post([this] {
-      dialer_->close(Micros{0});
-      dialer_.reset();
+      links_->close(Micros{0});
+      links_.reset();
       dial();
     });
   }
@@ -310,15 +304,14 @@ class AgentShell {
   net::EventLoop loop_;
   net::ZmqContext context_;
   PairChannel pair_;
-  Agent machine_;
+  std::optional<Agent> machine_;  // Once it is known how many masters there are.
   std::deque<agent::Event> events_;
-  std::unique_ptr<net::ZmqDialer> dialer_;
-  std::string dialled_;                        // Its addresses, for the log.
-  TimePoint unheard_at_ = TimePoint::never();  // To be said then, when nobody answered.
+  std::unique_ptr<MasterLinks> links_;
   net::Access access_;
   net::Access invitation_;
   net::KeyPair own_keys_;
   TimePoint enrol_at_ = TimePoint::never();
+  bool is_enrolled_ = false;
   std::optional<int> exit_code_;
 };
 

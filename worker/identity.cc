@@ -74,18 +74,24 @@ Result<net::Access> finish_enrolment(const std::string& dir, const net::Access& 
                      .role = Role::Worker,
                      .name = name,
                      .keys = keys,
-                     .masters = invitation.masters};
+                     .masters = invitation.masters,
+                     .members_version = invitation.members_version};
   TRY(net::write_access(dir + kAccessFile, access));
   ::unlink((dir + kPendingFile).c_str());
   return access;
 }
 
 Result<void> update_access(const std::string& dir, net::Access& access, const std::string& name,
-                           const std::vector<Member>& masters) {
+                           const ToldMasters& masters) {
   net::Access changed = access;
   if (!name.empty()) changed.name = name;
-  if (!masters.empty()) changed.masters = masters;
-  if (changed.name == access.name && changed.masters == access.masters) return {};
+  if (!masters.members.empty()) {
+    changed.masters = masters.members;
+    changed.members_version = masters.version;
+  }
+  const bool is_as_before = changed.name == access.name && changed.masters == access.masters &&
+                            changed.members_version == access.members_version;
+  if (is_as_before) return {};
   TRY(net::write_access(dir + kAccessFile, changed));
   access = std::move(changed);
   return {};

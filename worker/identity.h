@@ -6,8 +6,10 @@
 // name behind that nobody can use.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/base/error.h"
 #include "common/net/keys.h"
@@ -29,9 +31,14 @@ Result<net::KeyPair> pending_keys(const std::string& dir, const net::Access& inv
 Result<net::Access> finish_enrolment(const std::string& dir, const net::Access& invitation,
                                      const net::KeyPair& keys, const std::string& name);
 
+/// The masters of the cluster, as one of them told.
+struct ToldMasters {
+  std::vector<Member> members;
+  std::uint64_t version = 0;
+};
 /// The masters or the name changed: rewrites the file if so.
 Result<void> update_access(const std::string& dir, net::Access& access, const std::string& name,
-                           const std::vector<Member>& masters);
+                           const ToldMasters& masters);
 
 /// Marks what was started in this directory: 32 hex digits in DIR/id, made when missing.
 Result<std::string> directory_id(const std::string& dir);

@@ -144,7 +144,8 @@ int run(const std::vector<std::string>& args, unsigned user_umask) {
   line.worker.user_umask = user_umask;
   const config::po::options_description options = describe(line);
   config::po::options_description all;
-  all.add(options).add_options()("agent", config::po::value(&line.worker.cookie));
+  all.add(options).add_options()("agent", config::po::value(&line.worker.cookie))(
+      "in-cgroups", config::po::bool_switch(&line.worker.in_cgroups));
   const auto find_dir = [&line]() -> Result<std::string> {
     WorkerOptions& worker = line.worker;
     if (worker.dir.empty()) {

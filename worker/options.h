@@ -31,6 +31,7 @@ struct WorkerOptions {
   bool null_exec = false;     ///< Nothing is started, everything succeeds: to measure the rest.
   std::string program;        ///< Our own file: the agent is started from it.
   unsigned user_umask = 022;  ///< As we were started with: it is that of tasks.
+  bool in_cgroups = false;    ///< The agent's role: its shepherd puts tasks into control groups.
   std::string cookie;         ///< The agent's role: what marks the processes of its shepherd.
 
   [[nodiscard]] std::string output_dir() const { return dir + "/output"; }

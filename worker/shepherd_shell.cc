@@ -18,6 +18,7 @@
 #include "common/base/log.h"
 #include "common/model/parse.h"
 #include "common/wire/version.h"
+#include "worker/exec/cgroup.h"
 #include "worker/exec/job_files.h"
 #include "worker/exec/null_runner.h"
 #include "worker/exec/process_runner.h"
@@ -129,6 +130,19 @@ void ShepherdShell::claim_cpus() {
   }
 }
 
+std::optional<TaskCgroups> ShepherdShell::take_cgroups() {
+  const std::string own = own_cgroup();
+  Result<TaskCgroups> taken = TaskCgroups::take(own);
+  in_cgroups_ = taken.has_value();
+  if (taken) {
+    log::info("worker.holds_memory", {{"cgroup", own}});
+    return std::move(*taken);
+  }
+  const auto say = taken.error().code == Errc::Unavailable ? log::info : log::warn;
+  say("worker.measures_memory", {{"reason", taken.error().message}});
+  return std::nullopt;
+}
+
 Result<void> ShepherdShell::open_spool() {
   Spool::Contents contents;
   spool_ = TRY(open_or_set_aside(options_.spool_file(), clock_, contents));
@@ -164,13 +178,20 @@ Result<void> ShepherdShell::open_runner() {
     feed(shepherd::OutputGrew{key, stream, total});
   };
   handler.on_disk_error = [this](const Error& error) { on_disk(fail(error.code, error.message)); };
+  handler.on_not_held = [this](const Error& error) {
+    if (!std::exchange(said_not_held_, true)) {
+      log::warn("task.not_held", {{"reason", error.message},
+                                  {"meaning", "its memory is measured; this is said once"}});
+    }
+  };
   handler.on_other_child = on_other_child;
   runner_ = TRY(ProcessRunner::open({.output_dir = options_.output_dir(),
                                      .jobs_dir = options_.jobs_dir(),
                                      .cookie = cookie_,
                                      .umask = static_cast<mode_t>(options_.user_umask),
                                      .default_signals = ignored_signals_,
-                                     .cpu_ids = cpus_.cpus()},
+                                     .cpu_ids = cpus_.cpus(),
+                                     .cgroups = take_cgroups()},
                                     clock_, std::move(handler)));
   return {};
 }
@@ -302,12 +323,12 @@ void ShepherdShell::commit() {
 // --- Actions -------------------------------------------------------------------------------------
 
 void ShepherdShell::execute(shepherd::Launch& launch) {
-  const Result<void> started = runner_->start(launch);
+  const Result<Runner::Started> started = runner_->start(launch);
   if (started) {
     if (log::is_enabled(log::Level::Debug))
       log::debug("task.started", {{"task", task_name(launch.key.job, launch.key.task)},
                                   {"attempt", launch.key.attempt.value}});
-    feed(shepherd::Launched{launch.key});
+    feed(shepherd::Launched{launch.key, started->holds_memory});
   } else {
     feed(shepherd::LaunchFailed{launch.key, started.error().message});
   }
@@ -456,6 +477,7 @@ void ShepherdShell::start_agent() {
       .own_session = false,
       .umask = 077,
       .default_signals = {}};
+  if (in_cgroups_) spawn_options.argv.push_back("--in-cgroups");
   if (options_.null_exec) spawn_options.argv.push_back("--null-exec");
   if (!options_.access.empty()) {
     spawn_options.argv.push_back("--access");

@@ -18,6 +18,7 @@
 #include "worker/exec/cpu_claims.h"
 #include "worker/exec/runner.h"
 #include "worker/exec/spool.h"
+#include "worker/exec/task_cgroup.h"
 #include "worker/options.h"
 #include "worker/pair_channel.h"
 
@@ -38,6 +39,7 @@ class ShepherdShell {
   Result<void> open_spool();
   Result<void> open_runner();
   void claim_cpus();
+  std::optional<TaskCgroups> take_cgroups();
 
   void turn();
   [[nodiscard]] TimePoint deadline() const;
@@ -83,6 +85,8 @@ class ShepherdShell {
   UniqueFd signals_;
   std::vector<int> ignored_signals_;
   CpuClaims cpus_;
+  bool in_cgroups_ = false;
+  bool said_not_held_ = false;
   std::optional<Spool> spool_;
   std::unique_ptr<Runner> runner_;
   std::optional<Shepherd> machine_;

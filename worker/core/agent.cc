@@ -35,19 +35,27 @@ TimePoint Agent::next_deadline() const {
     if (link.session.is_open()) {
       next = std::min({next, link.heartbeat_at, link.heard_at + limits::kMasterSilent});
     } else if (link.connected && synced_) {
-      next = std::min(next, link.hello_at);
+      next = std::min(next, ask_at(link));
     }
   }
   return next;
+}
+
+/// A standby need not hear of us while the master that leads speaks: once a beat is missing, it may
+/// be the next.
+TimePoint Agent::ask_at(const Link& link) const {
+  if (!is_open()) return link.hello_at;
+  const Link& leader = links_[leader_];
+  return std::max(link.hello_at, leader.heard_at + leader.heartbeat_every * 3 / 2);
 }
 
 // --- Opening -------------------------------------------------------------------------------------
 
 void Agent::on(const agent::Connected& event) {
   Link& link = links_.at(event.master);
-  if (link.turned_away) return;
   end_session(event.master, "connected again");
   link.connected = true;
+  link.turned_away = link.is_standby = false;  // It may have been started anew, and know us now.
   link.hello_pause = Micros{0};
   link.unanswered = 0;
   say_hello(event.master);
@@ -56,7 +64,7 @@ void Agent::on(const agent::Connected& event) {
 void Agent::on(const agent::Closed& event) {
   Link& link = links_.at(event.master);
   end_session(event.master, "the connection closed");
-  link.connected = false;
+  link.connected = link.is_standby = link.is_asked = false;
   link.hello_at = TimePoint::never();
 }
 
@@ -82,17 +90,17 @@ void Agent::say_hello(std::size_t master) {
                          .disk_full = disk_full_,
                          .mem_bytes = mem_bytes_};
   if (as_ourselves) {
-    for (auto& [key, held] : held_) {
-      hello.held.push_back({key, held.started});
-      held.told = held.started;
-    }
+    for (const auto& [key, held] : held_) hello.held.push_back({key, held.started});
   }
   for (const auto& [order, unacked] : unacked_) {
     if (unacked.item.instance != instance || hello.spooled.size() >= limits::kHeldPerWorker) break;
     hello.spooled.push_back(unacked.item.result.key);
   }
-  returned_.clear();
-  hello_said_ = {leaving_, disk_full_};
+  link.is_asked = true;
+  link.is_outdated = false;
+  link.returned.clear();
+  link.hello_said = {leaving_, disk_full_};
+  link.hello_starts = starts_heard_;
   link.hello_instance = instance;
   if (!as_ourselves) link.about_earlier_until = now_ + limits::kMasterSilent;
   ++link.unanswered;
@@ -132,6 +140,13 @@ void Agent::on_welcome(std::size_t master, const msg::Message& message,
                        const msg::Welcome& welcome) {
   if (!is_welcome(links_[master], message, welcome)) return;
   if (began_anew(master, welcome.generation)) return;
+  if (links_[master].is_outdated) {
+    // What it reconciled leaves out what the former master has given us meanwhile.
+    epoch_ = message.epoch;  // That one is not obeyed any more.
+    if (master != leader_) end_session(leader_, "another master leads");
+    links_[master].last_session = message.session;
+    return say_hello(master);
+  }
   if (links_[master].session.is_open()) {
     // The master reconciled one HELLO twice (it came doubled, or late): by the second time it was
     // out of date, and what was said since in the first session is not heard any more.
@@ -151,6 +166,7 @@ void Agent::open_session(std::size_t master, const msg::Message& message,
   link.seen = message.n;
   link.epoch = epoch_ = message.epoch;
   link.last_session = message.session;
+  link.is_standby = link.is_asked = false;
   link.hello_at = TimePoint::never();
   link.hello_pause = Micros{0};
   link.unanswered = 0;
@@ -173,7 +189,8 @@ void Agent::open_session(std::size_t master, const msg::Message& message,
   }
   for (const JobId job : std::exchange(followed_, {})) tell(pair::Follow{job, false});
   starts_.clear();
-  for (const auto& [key, held] : held_) {
+  for (auto& [key, held] : held_) {
+    held.told = held.started && held.start_order <= link.hello_starts;
     if (held.started && !held.told) starts_.push_back(key);
   }
   deliveries_.restart();
@@ -182,15 +199,16 @@ void Agent::open_session(std::size_t master, const msg::Message& message,
   if (!members_told_ || members_version_ != welcome.members_version) {
     members_told_ = true;
     members_version_ = welcome.members_version;
-    out_.push_back(agent::MembersChanged{welcome.cluster, config_.name, welcome.members});
+    out_.push_back(agent::MembersChanged{welcome.cluster, config_.name, welcome.members,
+                                         welcome.members_version});
   }
-  tell_what_hello_missed();
+  tell_what_hello_missed(link);
 }
 
 // What changed between HELLO and its Welcome no session has heard of, and nothing would repair it.
-void Agent::tell_what_hello_missed() {
-  if (!returned_.empty()) send_as_ourselves(msg::Returned{std::exchange(returned_, {})});
-  if (hello_said_ != std::pair(leaving_, disk_full_)) {
+void Agent::tell_what_hello_missed(Link& link) {
+  if (!link.returned.empty()) send_as_ourselves(msg::Returned{std::exchange(link.returned, {})});
+  if (link.hello_said != std::pair(leaving_, disk_full_)) {
     send_as_ourselves(msg::WorkerNotice{leaving_, disk_full_});
   }
 }
@@ -202,7 +220,19 @@ void Agent::end_session(std::size_t master, const char* why) {
   if (!link.session.is_open()) return;
   link.session.close();
   link.heartbeat_at = TimePoint::never();
+  link.hello_at = now_ + limits::kHelloRetry;  // Unless the caller knows better.
   out_.push_back(agent::SessionEnded{master, why});
+  if (master == leader_) ask_others(master);
+}
+
+/// The session with the master that leads is over: one of the others may lead by now.
+void Agent::ask_others(std::size_t master) {
+  for (std::size_t other = 0; other < links_.size(); ++other) {
+    Link& link = links_[other];
+    if (other == master || !link.connected || link.turned_away) continue;
+    link.hello_pause = Micros{0};
+    link.hello_at = std::min(link.hello_at, now_);
+  }
 }
 
 void Agent::renew(std::size_t master, const char* why) {
@@ -220,6 +250,15 @@ void Agent::on_need_hello(std::size_t master, const msg::Message& message) {
 
 void Agent::on_refused(std::size_t master, const msg::Refused& refused) {
   Link& link = links_[master];
+  if (refused.code == Errc::Unavailable) {  // A standby: it may lead in a moment.
+    end_session(master, "not now");
+    link.is_standby = true;
+    link.is_asked = false;
+    link.unanswered = 0;
+    link.hello_pause = Micros{0};
+    link.hello_at = now_ + limits::kAskStandby;
+    return;
+  }
   const Instance speaking = speaking_for();
   if (synced_ && speaking != instance_) {
     end_session(master, "refused");
@@ -238,9 +277,12 @@ void Agent::on(const agent::TurnedAway& event) {
   Link& link = links_.at(event.master);
   end_session(event.master, "turned away");
   link.turned_away = true;
+  link.is_asked = false;
   link.hello_at = TimePoint::never();
-  const bool by_all =
-      std::all_of(links_.begin(), links_.end(), [](const Link& each) { return each.turned_away; });
+  // Standbys say nothing of their own: the word of the others is that of all.
+  const bool by_all = std::all_of(links_.begin(), links_.end(), [](const Link& each) {
+    return each.turned_away || each.is_standby;
+  });
   if (!by_all) {
     out_.push_back(agent::Warn{"a master turned this worker away", event.reason});
     return;
@@ -270,6 +312,8 @@ void Agent::on(const agent::Received& event) {
   if (link.turned_away) return;
   const msg::Message& message = event.message;
   if (const auto* refused = std::get_if<msg::Refused>(&message.body)) {
+    const bool is_late = links_.size() > 1 && message.epoch && message.epoch < epoch_;
+    if (is_late && refused->code != Errc::Unavailable) return;  // Of a master that was deposed.
     return on_refused(master, *refused);
   }
   if (std::holds_alternative<msg::NeedHello>(message.body)) return on_need_hello(master, message);
@@ -324,6 +368,12 @@ void Agent::give_up_earlier(const Instance& earlier) {
   tell(std::move(acked));
 }
 
+bool Agent::does_nobody_answer() const {
+  return std::all_of(links_.begin(), links_.end(), [](const Link& link) {
+    return !link.connected || link.unanswered >= limits::kHelloTries;
+  });
+}
+
 void Agent::on(const agent::Tick&) {
   if (!synced_) return;
   for (std::size_t master = 0; master < links_.size() && !stopped_; ++master) {
@@ -332,11 +382,9 @@ void Agent::on(const agent::Tick&) {
       renew(master, "that was all of an earlier start");
     } else if (link.session.is_open()) {
       send_heartbeats(master);
-    } else if (link.connected && now_ >= link.hello_at) {
+    } else if (link.connected && now_ >= ask_at(link)) {
       const Instance speaking = speaking_for();
-      if (speaking != instance_ && link.unanswered >= limits::kHelloTries) {
-        give_up_earlier(speaking);
-      }
+      if (speaking != instance_ && does_nobody_answer()) give_up_earlier(speaking);
       say_hello(master);
     }
   }

@@ -10,12 +10,12 @@
 //       '-------------------------------+-----------------------------------------------'
 //            NeedHello; a gap or repeat of n; silence; the connection closed
 //
-// One link for each master; it follows the highest epoch and refuses lower ones. HELLO is a full
+// One link for each master; it follows the highest epoch and refuses lower ones. A standby says
+// "not now": while the leader is heard it is left alone, else asked twice a second. HELLO is a full
 // reconcile, so anything that was lost on the way is repaired by the next one.
 //
 // Results of an earlier instance (the shepherd died, its spool did not) are told first, in sessions
-// of that instance that hold nothing and take no work: a result counts only from the instance that
-// its attempt was granted to.
+// of that instance that hold nothing and take no work: a result counts only from its own instance.
 #pragma once
 
 #include <cstdint>
@@ -116,6 +116,7 @@ struct MembersChanged {
   Uuid cluster;
   std::string name;
   std::vector<Member> members;
+  std::uint64_t version = 0;
 };
 /// Something that a person should know: for the log.
 struct Warn {
@@ -151,6 +152,7 @@ class Agent {
   struct Link {
     bool connected = false;
     bool turned_away = false;
+    bool is_standby = false;  // Its last word was "not now".
     wire::SessionEnd session;
     std::uint64_t seen = 0;                   // The highest n accepted in it.
     Epoch epoch;                              // Of the session, or of the last one.
@@ -160,16 +162,21 @@ class Agent {
     int unanswered = 0;                       // HELLOs since the last Welcome.
     TimePoint about_earlier_until;            // A Refused may still be about an earlier instance.
     Instance hello_instance;                  // What the last HELLO said that we are.
+    bool is_asked = false;                    // HELLO is not answered yet. Since it was said:
+    bool is_outdated = false;                 // Another master has given us work.
+    std::vector<AttemptKey> returned;         // While no session was open, or in another one.
+    std::pair<bool, bool> hello_said;         // leaving_, disk_full_ as it said them.
+    std::uint64_t hello_starts = 0;           // Starts that it had heard of.
     TimePoint heard_at;
     TimePoint heartbeat_at = TimePoint::never();
     Micros heartbeat_every{0};
-    std::deque<std::uint64_t>
-        marks;  // sent() at the last heartbeats: the oldest must be seen by now.
+    std::deque<std::uint64_t> marks;  // sent() at the last beats: the oldest is seen by now.
   };
   struct Held {
     bool started = false;
     TimePoint started_at;
-    bool told = false;  // Started was sent, or a HELLO listed it so.
+    std::uint64_t start_order = 0;  // Among the starts that were heard of.
+    bool told = false;              // Started was sent, or this session's HELLO listed it so.
   };
   struct Unacked {
     pair::SpoolItem item;
@@ -226,6 +233,9 @@ class Agent {
   /// To the master that leads, when a session is open there that speaks for this instance.
   void send_as_ourselves(msg::Body body);
   [[nodiscard]] bool is_ourselves() const;
+  [[nodiscard]] TimePoint ask_at(const Link& link) const;
+  void ask_others(std::size_t master);
+  [[nodiscard]] bool does_nobody_answer() const;
   void say_hello(std::size_t master);
   void end_session(std::size_t master, const char* why);
   void renew(std::size_t master, const char* why);
@@ -239,7 +249,7 @@ class Agent {
   void give_up_earlier(const Instance& earlier);
   void send_results();
   void send_started();
-  void tell_what_hello_missed();
+  void tell_what_hello_missed(Link& link);
   void send_heartbeats(std::size_t master);
   void pump_output();
   template <class Message>
@@ -254,7 +264,6 @@ class Agent {
   Generation generation_;   // Of the last Welcome obeyed.
   std::uint64_t members_version_ = 0;
   bool members_told_ = false;
-
   bool synced_ = false;  // The mirror is whole.
   Instance instance_;
   std::uint32_t cpus_ = 0;
@@ -263,11 +272,10 @@ class Agent {
   bool disk_full_ = false;
   bool stopped_ = false;
   std::map<AttemptKey, Held> held_;
-  std::set<JobId> told_;                      // The shepherd keeps their templates.
-  std::set<JobId> may_be_idle_;               // Some attempt of them went since the last look.
-  std::vector<AttemptKey> starts_;            // Heard of, not told yet.
-  std::vector<AttemptKey> returned_;          // Since HELLO was said, while no session is open.
-  std::pair<bool, bool> hello_said_;          // leaving_, disk_full_ as the last HELLO said.
+  std::set<JobId> told_;            // The shepherd keeps their templates.
+  std::set<JobId> may_be_idle_;     // Some attempt of them went since the last look.
+  std::vector<AttemptKey> starts_;  // Heard of, not told yet.
+  std::uint64_t starts_heard_ = 0;
   std::map<std::uint64_t, Unacked> unacked_;  // In the order in which they ended.
   std::map<AttemptKey, std::uint64_t> unacked_order_;
   std::deque<std::uint64_t> unsent_;  // Of unacked_, in this session.
@@ -277,7 +285,6 @@ class Agent {
   std::size_t template_bytes_ = 0;
   std::set<JobId> followed_;  // Of this session.
   Deliveries deliveries_;
-
   TimePoint now_;
   agent::Actions out_;
 };

@@ -79,6 +79,7 @@ void Agent::on_pair(const pair::StartedAt& message) {
   if (it == held_.end()) return;
   it->second.started = true;
   it->second.started_at = message.at;
+  it->second.start_order = ++starts_heard_;
   starts_.push_back(message.key);
 }
 
@@ -115,8 +116,11 @@ void Agent::on_pair(const pair::Returned& message) {
     may_be_idle_.insert(key.job);
   }
   if (returned.keys.empty()) return;
-  if (is_ourselves()) return send_as_ourselves(std::move(returned));
-  returned_.insert(returned_.end(), returned.keys.begin(), returned.keys.end());
+  for (Link& link : links_) {
+    if (!link.is_asked) continue;
+    link.returned.insert(link.returned.end(), returned.keys.begin(), returned.keys.end());
+  }
+  send_as_ourselves(std::move(returned));
 }
 
 void Agent::on_pair(const pair::OutputGrew& message) {
@@ -210,6 +214,7 @@ void Agent::on_body(std::size_t master, const msg::Start& body) {
     return;
   }
   tell_template(body.job, job->second);
+  for (Link& link : links_) link.is_outdated = link.is_asked;
   for (const msg::Start::One& one : body.tasks) {
     const AttemptKey key{body.job, one.task, body.attempt};
     if (held_.contains(key) || unacked_order_.contains(key)) continue;

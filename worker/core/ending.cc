@@ -71,12 +71,13 @@ AttemptResult by_itself(const AttemptKey& key, const RunEnd& end) {
   return result;
 }
 
-void by_memory(AttemptResult& result, std::uint64_t limit_bytes, bool oom) {
-  if (oom) {
+void by_memory(AttemptResult& result, std::uint64_t limit_bytes, Oom oom) {
+  if (oom != Oom::None) {
     result.end = EndClass::Oom;
-    result.reason = limit_bytes == 0 ? "the kernel killed it: there was no memory left"
-                                     : "the kernel killed it: it used all of the " +
-                                           size_text(limit_bytes) + " it asked for";
+    const std::string asked = size_text(limit_bytes) + " it asked for";
+    result.reason = oom == Oom::OwnLimit
+                        ? "the kernel killed it: it used all of the " + asked
+                        : "the kernel killed it: no memory was left around it, within the " + asked;
     return;
   }
   if (limit_bytes == 0 || result.max_rss_bytes <= limit_bytes) return;

@@ -3,12 +3,14 @@
 // How an attempt's end is classed and put into words. Pure; a part of the shepherd.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "common/model/task.h"
 
 namespace capstan {
 
+enum class Oom : std::uint8_t;
 struct RunEnd;
 
 namespace ending {
@@ -18,9 +20,8 @@ namespace ending {
 /// Nobody but itself (or a signal from elsewhere) ended it.
 [[nodiscard]] AttemptResult by_itself(const AttemptKey& key, const RunEnd& end);
 
-/// What its memory had to do with an end by itself. `oom`: the kernel killed it for that; `limit`
-/// is what it asked for, or 0.
-void by_memory(AttemptResult& result, std::uint64_t limit_bytes, bool oom);
+/// What its memory had to do with an end by itself. `limit` is what it asked for, or 0.
+void by_memory(AttemptResult& result, std::uint64_t limit_bytes, Oom oom);
 /// More words, behind those that are there.
 void add_note(AttemptResult& result, const std::string& note);
 

@@ -76,6 +76,7 @@ class Shepherd {
   struct Attempt {
     Phase phase = Phase::Queued;
     Cause cause = Cause::None;
+    bool measured = false;  // Its memory, which nothing else holds it to.
     bool followed = false;  // Its output went to a file from the first byte on, at some time.
     pair::Run run;          // argv and env are moved out at the launch.
     TimePoint started_at;

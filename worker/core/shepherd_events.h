@@ -17,6 +17,13 @@
 
 namespace capstan {
 
+/// Whether the kernel killed it for memory.
+enum class Oom : std::uint8_t {
+  None,
+  OwnLimit,  ///< It used all that it may.
+  Around,    ///< It did not: its worker's group, or the machine, had none left.
+};
+
 /// How a process tree ended, as the runner saw it. The tree is gone and its output is read.
 struct RunEnd {
   int exit_code = 0;
@@ -25,8 +32,8 @@ struct RunEnd {
   std::uint64_t max_rss_bytes = 0;
   std::array<std::uint64_t, 2> output_bytes{};  ///< By Stream.
   std::array<Bytes, 2> tail{};                  ///< By Stream, at most kTailBytes.
-  bool oom = false;                             ///< The kernel killed it for its memory.
-  std::string note{};                           ///< What else a person should know, or "".
+  Oom oom = Oom::None;
+  std::string note{};  ///< What else a person should know, or "".
 };
 
 namespace shepherd {
@@ -41,6 +48,7 @@ struct FromAgent {
 /// The answers to Launch: its main process runs, or the system refused with these words.
 struct Launched {
   AttemptKey key;
+  bool holds_memory = false;  ///< The kernel holds it to its memory: it need not be measured.
 };
 struct LaunchFailed {
   AttemptKey key;
@@ -166,7 +174,6 @@ struct Config {
   Instance instance{};
   std::uint32_t cpus = 1;
   std::uint64_t mem_bytes = 0;  ///< For tasks together; 0: not known.
-  bool measures_memory = true;  ///< The kernel does not hold tasks to theirs.
   Micros grace{limits::kGrace};
   Micros kill_grace{limits::kKillGrace};
 };

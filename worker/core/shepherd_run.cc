@@ -54,6 +54,7 @@ void Shepherd::on(const shepherd::Launched& event) {
   young_.emplace_back(now_, event.key);
   if (attempt.phase != Phase::Launching) return;  // Being ended already.
   attempt.phase = Phase::Running;
+  attempt.measured = attempt.run.mem_bytes > 0 && !event.holds_memory;
   if (attempt.run.time_limit.count() > 0) attempt.limit_at = now_ + attempt.run.time_limit;
   look_later(event.key, attempt, now_);
 }
@@ -62,7 +63,7 @@ void Shepherd::look_later(const AttemptKey& key, Attempt& attempt, TimePoint out
   const pair::Run& run = attempt.run;
   TimePoint at = attempt.limit_at;
   if (run.stall_limit.count() > 0) at = std::min(at, output_at + run.stall_limit);
-  if (run.mem_bytes > 0 && config_.measures_memory) at = std::min(at, now_ + limits::kMemoryPace);
+  if (attempt.measured) at = std::min(at, now_ + limits::kMemoryPace);
   set_timer(key, attempt, at);
 }
 
@@ -71,7 +72,7 @@ void Shepherd::on(const shepherd::Seen& event) {
   if (it == held_.end() || it->second.phase != Phase::Running) return;
   Attempt& attempt = it->second;
   const pair::Run& run = attempt.run;
-  if (run.mem_bytes > 0 && config_.measures_memory && event.mem_bytes > run.mem_bytes) {
+  if (attempt.measured && event.mem_bytes > run.mem_bytes) {
     attempt.used_bytes = event.mem_bytes;
     end_attempt(it, Cause::TooLarge);
   } else if (run.stall_limit.count() > 0 && now_ >= event.output_at + run.stall_limit) {

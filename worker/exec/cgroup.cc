@@ -91,6 +91,10 @@ std::string cgroup_dir(std::string_view mountinfo, std::string_view groups,
   return mount.point + path;
 }
 
+std::string own_cgroup() {
+  return cgroup_dir(read_proc(::getpid(), "mountinfo"), read_proc(::getpid(), "cgroup"), "");
+}
+
 std::uint64_t usable_memory() {
   const auto pages = static_cast<std::uint64_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES)));
   const auto page_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));

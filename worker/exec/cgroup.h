@@ -14,6 +14,9 @@ namespace capstan {
 std::string cgroup_dir(std::string_view mountinfo, std::string_view groups,
                        std::string_view controller);
 
+/// The directory of this process's group of version 2. "": none.
+std::string own_cgroup();
+
 /// The machine's memory, or the lowest limit of the groups that this process is in.
 std::uint64_t usable_memory();
 

@@ -19,13 +19,13 @@ bool is_to_fail(const shepherd::Launch& launch) {
 
 }  // namespace
 
-Result<void> NullRunner::start(const shepherd::Launch& launch) {
+Result<Runner::Started> NullRunner::start(const shepherd::Launch& launch) {
   RunEnd end;
   end.cpu = cpu_of(launch.key.task);
   end.max_rss_bytes = rss_of(launch.key.task);
   if (is_to_fail(launch)) end.exit_code = 1;
   ended_.push_back({launch.key, std::move(end)});
-  return {};
+  return Started{};
 }
 
 void NullRunner::on_child() {

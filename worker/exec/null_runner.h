@@ -21,7 +21,7 @@ class NullRunner final : public Runner {
       : on_other_child_(std::move(on_other_child)) {}
 
   void ignore(pid_t) override {}
-  [[nodiscard]] Result<void> start(const shepherd::Launch& launch) override;
+  [[nodiscard]] Result<Started> start(const shepherd::Launch& launch) override;
   void kill(const AttemptKey&, bool) override {}
   void follow(JobId, bool) override {}
   [[nodiscard]] shepherd::Seen look(const AttemptKey& key) override { return {key, {}, 0}; }

@@ -113,9 +113,25 @@ std::vector<EnvVar> ProcessRunner::environment_of(const shepherd::Launch& launch
   return environment;
 }
 
-Result<pid_t> ProcessRunner::spawn_main(const shepherd::Launch& launch,
-                                        const std::array<UniqueFd, 2>& writing,
-                                        std::uint32_t serial, std::vector<std::uint32_t>& cpu_ids) {
+/// A group for it, if it is to be held to its memory and can be.
+void ProcessRunner::make_group(const shepherd::Launch& launch, Process& process) {
+  if (!options_.cgroups || launch.mem_bytes == 0) return;
+  Result<TaskCgroup> group = options_.cgroups->make(to_string(launch.key), launch.mem_bytes);
+  if (group) {
+    process.group = std::move(*group);
+  } else if (handler_.on_not_held) {
+    handler_.on_not_held(group.error());
+  }
+}
+
+void ProcessRunner::drop_group(Process& process) {
+  if (process.group) options_.cgroups->give_back(*process.group);
+  process.group.reset();
+}
+
+/// Gives it its pid and its cpus; its group stays only if it is in it.
+Result<void> ProcessRunner::spawn_main(const shepherd::Launch& launch,
+                                       const std::array<UniqueFd, 2>& writing, Process& process) {
   UniqueFd own_stdin;
   if (launch.reads_stdin) own_stdin = TRY(open_stdin(launch));
   SpawnOptions spawn_options{.argv = launch.argv,
@@ -126,7 +142,7 @@ Result<pid_t> ProcessRunner::spawn_main(const shepherd::Launch& launch,
                              .stderr_fd = writing[1].get(),
                              .umask = options_.umask,
                              .default_signals = options_.default_signals,
-                             .mark = mark_.limit(serial),
+                             .mark = mark_.limit(process.serial),
                              .nice = launch.nice};
   Pinning pinning{.free = free_cpus_, .chosen = {}};
   if (launch.cpus <= free_cpus_.size()) {
@@ -136,13 +152,24 @@ Result<pid_t> ProcessRunner::spawn_main(const shepherd::Launch& launch,
   if (launch.script && !spawn_options.argv.empty()) {
     spawn_options.argv.front() = script_path(options_.jobs_dir, launch.key.job);
   }
-  const pid_t pid = TRY(spawn(spawn_options));
-  cpu_ids = std::move(pinning.chosen);
-  for (const std::uint32_t cpu : cpu_ids) std::erase(free_cpus_, cpu);
-  return pid;
+  Joining joining;
+  if (process.group) {
+    joining.procs_fd = process.group->procs_fd();
+    spawn_options.joining = &joining;
+  }
+  process.pid = TRY(spawn(spawn_options));
+  process.cpu_ids = std::move(pinning.chosen);
+  for (const std::uint32_t cpu : process.cpu_ids) std::erase(free_cpus_, cpu);
+  if (process.group && !joining.joined) {
+    if (handler_.on_not_held) {
+      handler_.on_not_held({Errc::Io, "it may not join " + process.group->dir()});
+    }
+    drop_group(process);
+  }
+  return {};
 }
 
-Result<void> ProcessRunner::start(const shepherd::Launch& launch) {
+Result<Runner::Started> ProcessRunner::start(const shepherd::Launch& launch) {
   if (processes_.contains(launch.key)) return fail(Errc::Conflict, "it runs already");
   std::array<TaskFile, 2> files = TRY(open_files(launch));
   std::array<UniqueFd, 2> reading;
@@ -156,20 +183,21 @@ Result<void> ProcessRunner::start(const shepherd::Launch& launch) {
     writing[i].reset(ends[1]);
     ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
   }
-  const std::uint32_t serial = next_serial();
-  std::vector<std::uint32_t> cpu_ids;
-  const pid_t pid = TRY(spawn_main(launch, writing, serial, cpu_ids));
+  Process starting;
+  starting.key = launch.key;
+  starting.serial = next_serial();
+  make_group(launch, starting);
+  if (const auto spawned = spawn_main(launch, writing, starting); !spawned) {
+    drop_group(starting);
+    return fail(spawned.error().code, spawned.error().message);
+  }
 
-  Process& process = processes_[launch.key];
-  process.key = launch.key;
-  process.pid = pid;
-  process.serial = serial;
+  Process& process = processes_.emplace(launch.key, std::move(starting)).first->second;
   process.files = std::move(files);
   process.output_at = clock_.now();
   process.mem_bytes = launch.mem_bytes;
-  process.cpu_ids = std::move(cpu_ids);
-  mains_[pid] = launch.key;
-  serials_[serial] = launch.key;
+  mains_[process.pid] = launch.key;
+  serials_[process.serial] = launch.key;
   for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
     const auto i = static_cast<std::size_t>(stream);
     process.pipes[i] = std::move(reading[i]);
@@ -179,14 +207,14 @@ Result<void> ProcessRunner::start(const shepherd::Launch& launch) {
       after_write(process, stream, process.output[i].follow());
     }
   }
-  return {};
+  return Started{.holds_memory = process.group.has_value()};
 }
 
 shepherd::Seen ProcessRunner::look(const AttemptKey& key) {
   const Process* process = find(key);
   if (process == nullptr) return {.key = key, .output_at = clock_.now()};
   shepherd::Seen seen{.key = key, .output_at = process->output_at};
-  if (process->mem_bytes == 0) return seen;
+  if (process->mem_bytes == 0 || process->group) return seen;
   find_strangers();
   std::vector<pid_t> roots(process->strangers.begin(), process->strangers.end());
   if (!process->main_ended) roots.push_back(process->pid);
@@ -363,6 +391,7 @@ void ProcessRunner::signal_tree(const Process& process, int number) const {
   // reaped. A stopped process takes its TERM only when it goes on.
   ::kill(-process.pid, number);
   for (const pid_t pid : process.strangers) ::kill(pid, number);
+  if (number == SIGKILL && process.group) process.group->kill();
   if (number != SIGKILL) ::kill(-process.pid, SIGCONT);
 }
 
@@ -390,6 +419,8 @@ void ProcessRunner::finish(Process& process) {
   end.signal = WIFSIGNALED(process.status) ? WTERMSIG(process.status) : 0;
   end.cpu = process.cpu;
   end.max_rss_bytes = process.max_rss_bytes;
+  if (process.group) end.oom = process.group->oom();
+  drop_group(process);
   const AttemptKey key = process.key;
   free_cpus_.insert(free_cpus_.end(), process.cpu_ids.begin(), process.cpu_ids.end());
   std::sort(free_cpus_.begin(), free_cpus_.end());
@@ -405,6 +436,9 @@ void ProcessRunner::on_deadline() {
   sweep_at_ = TimePoint::never();
   find_strangers();
   check_ends();
+  if (options_.cgroups && !options_.cgroups->sweep()) {
+    sweep_at_ = std::min(sweep_at_, clock_.now() + limits::kStragglerWait);
+  }
 }
 
 TimePoint ProcessRunner::next_deadline() const {

@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -23,6 +24,7 @@
 #include "worker/exec/output.h"
 #include "worker/exec/process_tree.h"
 #include "worker/exec/runner.h"
+#include "worker/exec/task_cgroup.h"
 #include "worker/exec/task_file.h"
 
 namespace capstan {
@@ -37,12 +39,16 @@ class ProcessRunner final : public Runner {
     std::vector<int> default_signals;  ///< Ignored here, but not in tasks.
     /// Each task is pinned to some of these. None: tasks run where they like.
     std::vector<std::uint32_t> cpu_ids{};
+    /// Where tasks that say how much memory they need get a group of their own.
+    std::optional<TaskCgroups> cgroups{};
   };
   struct Handler {
     /// Of a followed job.
     std::function<void(const AttemptKey&, Stream, std::uint64_t total)> on_grew;
     /// An output could not be written: its tail is all that is kept of it.
     std::function<void(const Error&)> on_disk_error;
+    /// There are groups, and a task could not be put into one: it is measured.
+    std::function<void(const Error&)> on_not_held{};
     /// A child that is no task's: the agent.
     std::function<void(pid_t, int status)> on_other_child;
   };
@@ -52,7 +58,7 @@ class ProcessRunner final : public Runner {
                                                      Handler handler);
   void ignore(pid_t pid) override { ignored_.insert(pid); }
 
-  [[nodiscard]] Result<void> start(const shepherd::Launch& launch) override;
+  [[nodiscard]] Result<Started> start(const shepherd::Launch& launch) override;
   void kill(const AttemptKey& key, bool force) override;
   void follow(JobId job, bool on) override;
   [[nodiscard]] shepherd::Seen look(const AttemptKey& key) override;
@@ -83,6 +89,7 @@ class ProcessRunner final : public Runner {
     std::array<TaskFile, 2> files;
     TimePoint output_at;                 // When it wrote something last, or its start.
     std::uint64_t mem_bytes = 0;         // That it may use.
+    std::optional<TaskCgroup> group;     // That holds it to that; none: it is measured.
     std::vector<std::uint32_t> cpu_ids;  // That it is pinned to.
   };
 
@@ -92,8 +99,10 @@ class ProcessRunner final : public Runner {
   Result<UniqueFd> open_stdin(const shepherd::Launch& launch) const;
   /// All of it.
   [[nodiscard]] std::vector<EnvVar> environment_of(const shepherd::Launch& launch) const;
-  Result<pid_t> spawn_main(const shepherd::Launch& launch, const std::array<UniqueFd, 2>& writing,
-                           std::uint32_t serial, std::vector<std::uint32_t>& cpu_ids);
+  void make_group(const shepherd::Launch& launch, Process& process);
+  void drop_group(Process& process);
+  Result<void> spawn_main(const shepherd::Launch& launch, const std::array<UniqueFd, 2>& writing,
+                          Process& process);
   void reaped(pid_t pid, int status, const rusage& usage);
   void find_strangers();
   void adopt_stranger(pid_t pid);

@@ -21,6 +21,9 @@ namespace capstan {
 
 class Runner {
  public:
+  struct Started {
+    bool holds_memory = false;  ///< The kernel holds it to what it asked for.
+  };
   struct Ended {
     AttemptKey key;
     RunEnd end;
@@ -30,7 +33,7 @@ class Runner {
   /// A child that is no task's: nobody's stranger. Its end is told to on_other_child.
   virtual void ignore(pid_t pid) = 0;
   /// The main process runs when this returns. An error: it never ran; the system's words.
-  [[nodiscard]] virtual Result<void> start(const shepherd::Launch& launch) = 0;
+  [[nodiscard]] virtual Result<Started> start(const shepherd::Launch& launch) = 0;
   /// To the whole process tree. `force`: SIGKILL, else SIGTERM. Unknown keys are ignored.
   virtual void kill(const AttemptKey& key, bool force) = 0;
   /// Tell of the output of this job's attempts as it grows, or not any more.

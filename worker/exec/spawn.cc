@@ -89,6 +89,11 @@ void take_default_signals(const SpawnOptions& options) {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
+/// Before the exec, so that nothing of the program is ever outside.
+void join(Joining* joining) {
+  if (joining != nullptr) joining->joined = ::write(joining->procs_fd, "0", 1) == 1;
+}
+
 void take_mark(const std::optional<LimitMark>& mark) {
   if (!mark) return;
   const rlimit limit{.rlim_cur = mark->soft, .rlim_max = mark->hard};
@@ -155,6 +160,7 @@ void execute(Plan& plan, Failure& failure) {
       ::_exit(127);
     }
   }
+  join(options.joining);
   take_mark(options.mark);
   take_cpus(plan);
   if (options.nice != 0) ::setpriority(PRIO_PROCESS, 0, options.nice);

@@ -24,6 +24,12 @@ struct Pinning {
   std::vector<std::uint32_t> chosen;  ///< As many as it shall have; filled in by spawn().
 };
 
+/// The control group that a process shall be in from its first instruction on.
+struct Joining {
+  int procs_fd = -1;    ///< Of its cgroup.procs.
+  bool joined = false;  ///< Filled in by spawn(). A process that may not join runs where we are.
+};
+
 struct SpawnOptions {
   std::vector<Bytes> argv;
   std::vector<EnvVar> env;
@@ -40,6 +46,7 @@ struct SpawnOptions {
   /// Null: it may run wherever we may. The cpu where the child happens to start is chosen first,
   /// if it is free: to move to another it would have to wait there for its turn, and we with it.
   Pinning* pinning = nullptr;
+  Joining* joining = nullptr;  ///< Null: it is where we are.
 };
 
 /// The pid, after the exec succeeded. An error has the system's words and what they are about. The

@@ -88,7 +88,7 @@ TEST_SUITE("worker/identity") {
     REQUIRE(access);
     std::vector<Member> masters = invitation.masters;
     masters[0].addresses = {"10.0.0.1:7741", "10.0.0.2:7741"};
-    REQUIRE(update_access(dir.path(), *access, "w1", masters));
+    REQUIRE(update_access(dir.path(), *access, "w1", {masters, 3}));
     REQUIRE(update_access(dir.path(), *access, "", {}));  // Nothing said: nothing changes.
     const auto own = own_access(dir.path());
     REQUIRE(own);

@@ -161,17 +161,28 @@ TEST_SUITE("worker/core/shepherd_options") {
     CHECK(results[0].reason == "used 1.2G of the 1G it asked for");
   }
 
-  TEST_CASE("where the kernel holds tasks to their memory nothing is measured") {
-    pair::Run run = a_run(1);
-    run.mem_bytes = kGiB;
-    Bench bench = running(run, {.instance = {}, .mem_bytes = kGiB, .measures_memory = false});
-    bench.tick(10 * limits::kMemoryPace);
-    CHECK_FALSE(looks(bench));
-    bench.gone(1, {.exit_code = 0, .signal = 9, .oom = true});
-    bench.tick();
-    const AttemptResult result = bench.results().at(0);
-    CHECK(result.end == EndClass::Oom);
-    CHECK(result.reason == "the kernel killed it: it used all of the 1G it asked for");
+  TEST_CASE("one that the kernel holds to its memory is not measured") {
+    const auto ended_by = [](Oom oom) {
+      pair::Run run = a_run(1);
+      run.mem_bytes = kGiB;
+      Bench bench({.instance = {}, .mem_bytes = kGiB});
+      bench.from_agent(run);
+      bench.tick();
+      REQUIRE(bench.taken<shepherd::Launch>().size() == 1);
+      bench.say(shepherd::Launched{.key = key_of(1), .holds_memory = true});
+      bench.tick(10 * limits::kMemoryPace);
+      CHECK_FALSE(looks(bench));
+      bench.gone(1, {.exit_code = 0, .signal = 9, .oom = oom});
+      bench.tick();
+      return bench.results().at(0);
+    };
+    const AttemptResult own = ended_by(Oom::OwnLimit);
+    CHECK(own.end == EndClass::Oom);
+    CHECK(own.reason == "the kernel killed it: it used all of the 1G it asked for");
+    const AttemptResult around = ended_by(Oom::Around);
+    CHECK(around.end == EndClass::Oom);
+    CHECK(around.reason ==
+          "the kernel killed it: no memory was left around it, within the 1G it asked for");
   }
 
   TEST_CASE("its peak at the end: a signal is put down to it, an exit only gets the words") {

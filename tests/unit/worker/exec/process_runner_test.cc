@@ -18,7 +18,7 @@
 #include <functional>
 
 #include "common/model/limits.h"
-#include "tests/unit/worker/exec/temporary_dir.h"
+#include "tests/unit/worker/exec/runner_loop.h"
 #include "worker/exec/cpu_claims.h"
 #include "worker/exec/job_files.h"
 #include "worker/exec/spawn.h"
@@ -27,88 +27,12 @@ namespace capstan {
 namespace {
 
 using namespace std::chrono_literals;
-
-/// A shepherd's loop without the shepherd.
-class Loop {
- public:
-  explicit Loop(std::vector<std::uint32_t> cpu_ids = {}) {
-    sigset_t set;
-    ::sigemptyset(&set);
-    ::sigaddset(&set, SIGCHLD);
-    ::sigprocmask(SIG_BLOCK, &set, nullptr);
-    signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-    ProcessRunner::Handler handler;
-    handler.on_grew = [this](const AttemptKey& key, Stream, std::uint64_t) { grown.insert(key); };
-    auto opened = ProcessRunner::open({.output_dir = dir.path() + "/output",
-                                       .jobs_dir = dir.path() + "/jobs",
-                                       .cookie = "d0.11fe",
-                                       .umask = 022,
-                                       .default_signals = {},
-                                       .cpu_ids = std::move(cpu_ids)},
-                                      clock, std::move(handler));
-    REQUIRE(opened);
-    runner = std::move(*opened);
-  }
-
-  AttemptKey launch(std::vector<Bytes> argv, Bytes cwd = "/") {
-    shepherd::Launch what{.key = {}, .argv = std::move(argv)};
-    what.cwd = std::move(cwd);
-    return launch(std::move(what));
-  }
-  AttemptKey launch(shepherd::Launch what) {
-    what.key = {JobId(1), TaskIndex(++tasks_), AttemptNo(1)};
-    what.env = {{"PATH", "/usr/bin:/bin"}, {"GREETING", "hello"}};
-    started = runner->start(what);
-    return what.key;
-  }
-  AttemptKey shell(const std::string& line) { return launch({"/bin/sh", "-c", line}); }
-
-  void turn() {
-    std::vector<pollfd> fds{{.fd = signals_.get(), .events = POLLIN, .revents = 0}};
-    runner->poll_fds(fds);
-    const TimePoint deadline = runner->next_deadline();
-    const bool waits_for_ever = deadline == TimePoint::never();
-    const std::int64_t us =
-        waits_for_ever ? 0 : std::max<std::int64_t>(0, (deadline - clock.now()).count());
-    ::poll(fds.data(), fds.size(), waits_for_ever ? -1 : static_cast<int>(us / 1000 + 1));
-    for (std::size_t i = 1; i < fds.size(); ++i) {
-      if (fds[i].revents != 0) runner->on_readable(fds[i].fd);
-    }
-    if (fds[0].revents != 0) {
-      signalfd_siginfo info{};
-      while (::read(signals_.get(), &info, sizeof info) > 0) {}
-      runner->on_child();
-    }
-    runner->on_deadline();
-    for (auto& ended : runner->take_ended()) ends[ended.key] = ended.end;
-  }
-
-  const RunEnd& end_of(const AttemptKey& key) {
-    REQUIRE(started);
-    while (!ends.contains(key)) turn();
-    return ends[key];
-  }
-  void until(const std::function<bool()>& condition) {
-    while (!condition()) turn();
-  }
-  [[nodiscard]] std::string file(const std::string& name) const { return dir.path() + "/" + name; }
-
-  test::TemporaryDir dir;
-  SystemClock clock;
-  std::unique_ptr<ProcessRunner> runner;
-  Result<void> started;
-  std::map<AttemptKey, RunEnd> ends;
-  std::set<AttemptKey> grown;  ///< Followed ones that printed something.
-
- private:
-  UniqueFd signals_;
-  std::uint32_t tasks_ = 0;
-};
+using Loop = test::RunnerLoop;
 
 /// With two cpus to pin tasks to, if the machine has them.
 class Pinned : public Loop {
  public:
-  Pinned() : Loop(first_two()) {}
+  Pinned() : Loop({.cpu_ids = first_two()}) {}
   static std::vector<std::uint32_t> first_two() {
     std::vector<std::uint32_t> cpus = allowed_cpus();
     if (cpus.size() > 2) cpus.resize(2);
