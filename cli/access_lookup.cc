@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "cli/known_members.h"
 #include "common/base/dirs.h"
 
 namespace capstan::cli {
@@ -55,7 +56,10 @@ Outcome<std::string> find_access(const CommonOptions& common) {
 Outcome<net::Access> load_access(const CommonOptions& common) {
   const std::string path = TRY(find_access(common));
   net::Access access = TRY(as_usage(net::read_access(path)));
-  if (access.role == Role::Admin || access.role == Role::User) return access;
+  if (access.role == Role::Admin || access.role == Role::User) {
+    const std::string known = known_members_file(access.cluster);
+    return with_known_members(std::move(access), known);
+  }
   return usage_error(printable(path) + " is a key of role " + std::string(to_string(access.role)) +
                      ": the command line needs admin.access, or a user's file");
 }
@@ -64,6 +68,7 @@ Outcome<std::unique_ptr<Client>> connect(net::EventLoop& loop, const Verb& verb,
                                          const Interrupts* interrupts) {
   Client::Options options;
   options.access = TRY(load_access(verb.common()));
+  options.members_file = known_members_file(options.access.cluster);
   options.timeout = verb.common().timeout;
   options.verb = verb.name();
   options.interrupts = interrupts;

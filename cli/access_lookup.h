@@ -16,7 +16,8 @@ namespace capstan::cli {
 
 /// The path of the access file. None anywhere: exit 75 and how to get a master.
 Outcome<std::string> find_access(const CommonOptions& common);
-/// Finds and reads it. An invitation or a worker's file is refused here.
+/// Finds and reads it. An invitation or a worker's file is refused here. A newer list of masters
+/// that is known of goes before the file's.
 Outcome<net::Access> load_access(const CommonOptions& common);
 /// A client that starts to dial. `interrupts` may be null.
 Outcome<std::unique_ptr<Client>> connect(net::EventLoop& loop, const Verb& verb,

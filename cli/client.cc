@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "cli/known_members.h"
 #include "cli/worker_names.h"
 #include "common/model/limits.h"
 #include "common/model/parse.h"
@@ -20,9 +21,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Micros kNoticeAfter = 1s;       ///< Silence that a person starts to wonder about.
-constexpr Micros kHelloAgainAfter = 3s;   ///< A HELLO or its Welcome was lost.
-constexpr Micros kAskAgainAfter = 500ms;  ///< After "not now".
+constexpr Micros kNoticeAfter = 1s;      ///< Silence that a person starts to wonder about.
+constexpr Micros kHelloAgainAfter = 3s;  ///< A HELLO or its Welcome was lost.
+constexpr Micros kAskAgainAfter = limits::kAskStandby;  ///< After "not now".
 /// A watch's credit is given back in halves: half the messages, and never a stall.
 constexpr std::uint32_t kCreditStep = limits::kWatchCredit / 2;
 
@@ -45,7 +46,9 @@ struct Client::Link {
   std::unique_ptr<net::ZmqDialer> dialer;
   wire::SessionEnd session;
   bool connected = false;
-  bool refused = false;
+  bool turned_away = false;  ///< For good: it does not take our key, or would not speak with us.
+  bool is_standby = false;   ///< Its last word was "not now".
+  TimePoint dial_at = TimePoint::never();
   TimePoint greet_at = TimePoint::never();  ///< HELLO (again) when no Welcome has come by then.
   TimePoint heard_at{0};
   TimePoint heartbeat_at = TimePoint::never();
@@ -66,44 +69,59 @@ Client::Client(net::EventLoop& loop, Options options) : loop_(loop), options_(st
 
 Client::~Client() {
   // What was said last (a credit, an unwatch) may still leave; nothing waits for it.
-  for (auto& link : links_) link->dialer->close(Micros(0));
+  for (auto& link : links_) {
+    if (link->dialer) link->dialer->close(Micros(0));
+  }
 }
 
 Outcome<std::unique_ptr<Client>> Client::open(net::EventLoop& loop, Options options) {
   std::unique_ptr<Client> client(new Client(loop, std::move(options)));
-  TRY(client->dial());
+  for (const Member& master : client->options_.access.masters) {
+    client->links_.push_back(std::make_unique<Link>());
+    client->links_.back()->master = master;
+    TRY(client->dial(*client->links_.back()));
+  }
+  if (client->links_.empty()) return usage_error("the access file names no master");
   return client;
 }
 
-Outcome<void> Client::dial() {
-  for (const Member& master : options_.access.masters) {
-    auto link = std::make_unique<Link>();
-    Link& at = *link;
-    at.master = master;
-    net::ZmqDialer::Handler handler{
-        .on_frame = [this, &at](std::string_view frame) { on_frame(at, frame); },
-        .on_connected =
-            [this, &at] {
-              at.connected = true;
-              end_session(at);
-              greet(at);
-            },
-        .on_closed =
-            [this, &at] {
-              at.connected = false;
-              end_session(at);
-              at.greet_at = TimePoint::never();
-            },
-        .on_refused = [this, &at](const Error& error) { on_refused(at, error); },
-    };
-    auto dialer =
-        net::ZmqDialer::open(context_, loop_, master, options_.access.keys, std::move(handler));
-    if (!dialer) return usage_error("the access file: " + dialer.error().message);
-    at.dialer = std::move(*dialer);
-    links_.push_back(std::move(link));
-  }
-  if (links_.empty()) return usage_error("the access file names no master");
+Outcome<void> Client::dial(Link& at) {
+  net::ZmqDialer::Handler handler{
+      .on_frame = [this, &at](std::string_view frame) { on_frame(at, frame); },
+      .on_connected =
+          [this, &at] {
+            at.connected = true;
+            at.turned_away = at.is_standby = false;
+            end_session(at);
+            greet(at);
+          },
+      .on_closed =
+          [this, &at] {
+            at.connected = at.is_standby = false;
+            end_session(at);
+            at.greet_at = TimePoint::never();
+          },
+      .on_refused =
+          [this, &at](const Error& error) {
+            at.connected = false;
+            on_turned_away(at, error);
+            // A standby hears of a new key a moment later than the master that leads.
+            at.dial_at = now() + limits::kHelloRetry;
+          },
+  };
+  at.dial_at = TimePoint::never();
+  auto dialer =
+      net::ZmqDialer::open(context_, loop_, at.master, options_.access.keys, std::move(handler));
+  if (!dialer) return usage_error("the access file: " + dialer.error().message);
+  at.dialer = std::move(*dialer);
   return {};
+}
+
+/// Not from within a dialer's own callback.
+void Client::dial_again() {
+  for (auto& link : links_) {
+    if (now() >= link->dial_at && !dial(*link)) link->dial_at = now() + limits::kHelloRetryMax;
+  }
 }
 
 void Client::greet(Link& link) {
@@ -117,18 +135,41 @@ void Client::greet(Link& link) {
 void Client::end_session(Link& link) {
   link.session.close();
   link.heartbeat_at = TimePoint::never();
-  if (active_ == &link) active_ = nullptr;
+  if (active_ != &link) return;
+  active_ = nullptr;
+  for (auto& other : links_) {  // One of them may lead by now.
+    const bool may_lead = other.get() != &link && other->connected && !other->turned_away;
+    if (may_lead) other->greet_at = std::min(other->greet_at, now());
+  }
 }
 
-void Client::on_refused(Link& link, const Error& error) {
-  link.refused = true;
+void Client::on_turned_away(Link& link, const Error& error) {
+  link.turned_away = true;
   end_session(link);
   link.greet_at = TimePoint::never();
   refused_ = error;
 }
 
+void Client::on_refused(Link& link, const msg::Message& message, const msg::Refused& refused) {
+  if (refused.code != Errc::Unavailable) {
+    const bool is_late = links_.size() > 1 && message.epoch && message.epoch < epoch_;
+    if (is_late) return;  // Of a master that was deposed.
+    return on_turned_away(link, Error{refused.code, refused.reason});
+  }
+  end_session(link);  // A standby, or one that has no room for us now: HELLO is said again.
+  link.is_standby = true;
+  link.greet_at = now() + kAskAgainAfter;
+  if (!is_open()) last_reason_ = refused.reason;
+}
+
+/// Standbys say nothing of their own: the word of the others is that of all.
 bool Client::no_link_left() const {
-  return std::all_of(links_.begin(), links_.end(), [](const auto& link) { return link->refused; });
+  bool is_any_turned_away = false;
+  for (const auto& link : links_) {
+    if (!link->turned_away && !link->is_standby) return false;
+    is_any_turned_away = is_any_turned_away || link->turned_away;
+  }
+  return is_any_turned_away;
 }
 
 void Client::on_frame(Link& link, std::string_view frame) {
@@ -138,16 +179,11 @@ void Client::on_frame(Link& link, std::string_view frame) {
     link.greet_at = std::min(link.greet_at, now() + kHelloAgainAfter);
     return;
   }
+  if (const auto* refused = std::get_if<msg::Refused>(&message->body)) {
+    return on_refused(link, *message, *refused);
+  }
   if (message->epoch < epoch_) return;  // A deposed master.
   link.heard_at = now();
-  if (const auto* refused = std::get_if<msg::Refused>(&message->body)) {
-    if (refused->code != Errc::Unavailable)
-      return on_refused(link, Error{refused->code, refused->reason});
-    last_reason_ = refused->reason;  // It has no room for us now: HELLO is said again.
-    end_session(link);
-    link.greet_at = now() + kAskAgainAfter;
-    return;
-  }
   if (std::holds_alternative<msg::NeedHello>(message->body)) {
     // Of no open session, or of another one: it answers something older than our last HELLO.
     if (!link.session.is_open() || message->session != link.session.id()) return;
@@ -168,10 +204,12 @@ void Client::on_welcome(Link& link, const msg::Message& message) {
   wire::SessionEnd session(message.session);
   if (!session.accept(message.session, message.n)) return;
   if (link.session.is_open() && link.session.id() >= message.session) return;  // An old one.
+  active_ = nullptr;
   for (auto& other : links_) {
     if (other.get() != &link) end_session(*other);
   }
   link.session = session;
+  link.is_standby = false;
   link.greet_at = TimePoint::never();
   epoch_ = message.epoch;
   welcome_ = std::get<msg::Welcome>(message.body);
@@ -179,6 +217,7 @@ void Client::on_welcome(Link& link, const msg::Message& message) {
   link.heartbeat_at = now() + welcome_.heartbeat_every;
   active_ = &link;
   last_reason_.clear();
+  remember_members(options_.members_file, options_.access, welcome_);
   send_all_pending();
 }
 
@@ -385,10 +424,16 @@ void Client::turn(TimePoint deadline) {
   run_timers();
 }
 
+/// A standby need not hear of us while the master that leads speaks.
+TimePoint Client::greet_due(const Link& link) const {
+  if (active_ == nullptr || active_ == &link) return link.greet_at;
+  return std::max(link.greet_at, active_->heard_at + welcome_.heartbeat_every * 3 / 2);
+}
+
 TimePoint Client::next_timer() const {
   TimePoint next = TimePoint::never();
   for (const auto& link : links_) {
-    next = std::min(next, link->greet_at);
+    next = std::min({next, greet_due(*link), link->dial_at});
     if (link->session.is_open()) {
       next = std::min({next, link->heartbeat_at, link->heard_at + limits::kSuspectAfter});
     }
@@ -401,13 +446,14 @@ TimePoint Client::next_timer() const {
 }
 
 void Client::run_timers() {
+  dial_again();
   const TimePoint at = now();
   for (auto& link : links_) {
     if (link->session.is_open() && at >= link->heard_at + limits::kSuspectAfter) {
       end_session(*link);
       if (link->connected) link->greet_at = at;
     }
-    if (link->greet_at <= at) greet(*link);
+    if (greet_due(*link) <= at) greet(*link);
     if (link->session.is_open() && link->heartbeat_at <= at) {
       link->heartbeat_at = at + welcome_.heartbeat_every;
       if (active_ == link.get()) send(msg::Heartbeat{link->session.seen()});

@@ -5,6 +5,9 @@
 // ids, in the next session; a mutation carries its RequestId, so it is done once; a watch goes on
 // from the position that it reached. Loop thread only, no thread of its own.
 //
+// A standby answers HELLO with "not now": it is asked again twice a second while no session is
+// open, or the master that leads has missed a beat.
+//
 //              connected            Welcome
 //   [Dialling] ---------> [Greeting] ------> [Open]   everything pending is sent (again)
 //        ^                    ^                |
@@ -50,6 +53,8 @@ class Client {
  public:
   struct Options {
     net::Access access;
+    std::string
+        members_file{};      ///< Where the masters are remembered (known_members.h); "": nowhere.
     Micros timeout{0};       ///< For each blocking call, connecting included; a submission's goes
                              ///< on while its parts are accepted.
     std::string verb;        ///< For the lines on stderr.
@@ -136,9 +141,11 @@ class Client {
   };
 
   explicit Client(net::EventLoop& loop, Options options);
-  Outcome<void> dial();
+  Outcome<void> dial(Link& link);
+  void dial_again();
   void on_frame(Link& link, std::string_view frame);
-  void on_refused(Link& link, const Error& error);
+  void on_turned_away(Link& link, const Error& error);
+  void on_refused(Link& link, const msg::Message& message, const msg::Refused& refused);
   void on_welcome(Link& link, const msg::Message& message);
   void on_body(msg::Body body);
   void on_denied(const msg::Denied& denied);
@@ -155,6 +162,7 @@ class Client {
   void pump_submission();
   void run_timers();
   [[nodiscard]] TimePoint next_timer() const;
+  [[nodiscard]] TimePoint greet_due(const Link& link) const;
   [[nodiscard]] bool no_link_left() const;
   [[nodiscard]] Failure no_answer() const;
   void notice(const std::string& line);

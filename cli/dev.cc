@@ -21,6 +21,7 @@ namespace capstan::cli {
 namespace {
 
 constexpr std::uint32_t kWorkersMax = 256;
+constexpr std::uint32_t kMastersMax = 2;
 
 std::uint32_t cpus_here() {
   cpu_set_t set;
@@ -44,9 +45,12 @@ class DevVerb final : public Verb {
         "and this capstan in its environment, and its exit code becomes ours (then the line "
         "is printed on stderr). When it ends everything ends with it, tasks included, and its "
         "directory is removed unless --dir names one.\n\n"
+        "--masters 2 starts two masters, a and b, and their witness w: kill the one that leads "
+        "(capstan cluster says which) and watch the other one go on.\n\n"
         "From another terminal, kill ends a node's process by SIGKILL, stop and continue send "
         "SIGSTOP and SIGCONT, start starts a node that is dead; each returns when it is so. Nodes "
-        "are master, w1, w2 ... and w1.agent, the part of a worker that talks to the master, "
+        "are master (of two: a, b and w), w1, w2 ... and w1.agent, the part of a worker that talks "
+        "to the master, "
         "which can only be killed: its worker starts it again. kill w1 kills the worker's shepherd "
         "alone; stop w1 stops its agent with it, as when a machine hangs, while its tasks go on. "
         "Nothing else is restarted by itself. What nodes print is in NODE.log in the directory.";
@@ -55,7 +59,9 @@ class DevVerb final : public Verb {
         "  capstan dev\n"
         "  capstan dev -- capstan run -- echo {} ::: hello world\n"
         "  capstan dev --workers 3 --cpus 1 --dir /tmp/try -- bash\n"
-        "  capstan dev kill w1 && capstan workers\n");
+        "  capstan dev kill w1 && capstan workers\n"
+        "  capstan dev --masters 2 --workers 3\n"
+        "  capstan dev kill a; capstan cluster; capstan dev start a\n");
     set_exits(
         "  0    done; with COMMAND: its exit code (128 + the signal that ended it)\n"
         "  1    a node could not be started\n"
@@ -68,6 +74,7 @@ class DevVerb final : public Verb {
   Outcome<int> run(const Words& words) override {
     if (!words.positionals.empty()) return steer(words);
     DevCluster::Options options;
+    options.masters = words.has("masters") ? masters_ : 0;
     options.workers = workers_;
     options.cpus = words.has("cpus") ? cpus_ : std::max(1U, cpus_here() / std::max(1U, workers_));
     options.dir = dir_;
@@ -96,6 +103,8 @@ class DevVerb final : public Verb {
     using config::whole;
     // clang-format off
     options_.add_options()
+        ("masters", parsed("masters", &masters_, whole(1U, kMastersMax))->value_name("N"),
+         "One master, or two and a witness (default 1; of a directory that was used: as there).")
         ("workers", parsed("workers", &workers_, whole(0U, kWorkersMax))->value_name("N"),
          "So many workers (default 2).")
         ("cpus", parsed("cpus", &cpus_, whole(1U, limits::kCpusPerTask))->value_name("N"),
@@ -132,8 +141,9 @@ class DevVerb final : public Verb {
                          "behind --");
     }
     if (words.positionals.size() != (is_ps ? 1U : 2U)) {
-      return usage_error(is_ps ? "ps takes no node"
-                               : action + " needs a node: master, w1, w1.agent");
+      return usage_error(
+          is_ps ? "ps takes no node"
+                : action + " needs a node: master, w1, w1.agent (of two masters: a, b, w)");
     }
     std::string dir = dir_;
     if (dir.empty()) dir = dev_dir_of(TRY(find_access(common_)));
@@ -170,6 +180,7 @@ class DevVerb final : public Verb {
     return table.page();
   }
 
+  std::uint32_t masters_ = 1;
   std::uint32_t workers_ = 2;
   std::uint32_t cpus_ = 1;
   std::string dir_;

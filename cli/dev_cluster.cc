@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,6 +39,26 @@ std::string own_directory() {
   return error ? std::string() : self.parent_path().string();
 }
 
+/// Of this machine, free a moment ago. Fewer: the system refused.
+std::vector<std::uint16_t> free_ports(std::size_t count) {
+  std::vector<UniqueFd> held;  // All at once, so that none comes twice.
+  std::vector<std::uint16_t> ports;
+  while (ports.size() < count) {
+    held.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof at;
+    auto* const address = reinterpret_cast<sockaddr*>(&at);
+    if (!held.back() || ::bind(held.back().get(), address, size) != 0 ||
+        ::getsockname(held.back().get(), address, &size) != 0) {
+      break;
+    }
+    ports.push_back(ntohs(at.sin_port));
+  }
+  return ports;
+}
+
 /// Beside this program, else wherever PATH finds it.
 std::string program(const std::string& bin_dir, const std::string& name) {
   const std::string beside = bin_dir + "/" + name;
@@ -66,7 +88,7 @@ Outcome<void> DevCluster::start() {
   TRY(prepare_dir());
   control_ = TRY(DevControl::open(
       loop_, dir_, [this](DevControl::Request request) { obey(std::move(request)); }));
-  TRY(start_master());
+  TRY(start_masters());
   TRY(start_workers());
   client_.reset();
   return {};
@@ -125,23 +147,85 @@ void DevCluster::keep_address() {
   master_address_ = access->masters.front().addresses.front();
 }
 
-Outcome<void> DevCluster::start_master() {
-  keep_address();
-  DevNode& master = add_node("master", master_argv());
-  TRY(master.start());
-  TRY(turn_until([&] { return master.is_ready(); }, "the master"));
-  const net::Access access = TRY(as_usage(net::read_access(access_file())));
-  if (!access.masters.empty() && !access.masters.front().addresses.empty()) {
-    master_address_ = access.masters.front().addresses.front();
-    master.set_argv(master_argv());
-  }
+/// What is in the directory already holds.
+Outcome<void> DevCluster::choose_masters() {
+  std::error_code ignored;
+  const bool has_one = std::filesystem::exists(dir_ + "/master/master.key", ignored);
+  const bool has_two = std::filesystem::exists(dir_ + "/master/a/cluster", ignored);
+  if (options_.masters == 0) options_.masters = has_two ? 2 : 1;
+  if (options_.masters == 2 ? !has_one : !has_two) return {};
+  return usage_error("--dir " + printable(options_.dir) + " has a cluster with " +
+                     (has_one ? "one master" : "two masters") + ": give another one");
+}
+
+Outcome<void> DevCluster::start_masters() {
+  TRY(choose_masters());
+  TRY(options_.masters == 2 ? start_pair() : start_master());
   Client::Options options;
-  options.access = access;
+  options.access = TRY(as_usage(net::read_access(access_file())));
   options.timeout = options_.timeout;
   options.verb = "dev";
   options.interrupts = &interrupts_;
   client_ = TRY(Client::open(loop_, std::move(options)));
   return {};
+}
+
+Outcome<void> DevCluster::start_master() {
+  keep_address();
+  DevNode& master = add_node("master", master_argv());
+  servers_ = nodes_.size();
+  TRY(master.start());
+  TRY(turn_until([&] { return master.is_ready(); }, "the master"));
+  keep_address();
+  master.set_argv(master_argv());
+  return {};
+}
+
+/// As anybody makes one.
+Outcome<void> DevCluster::make_pair() {
+  const std::vector<std::uint16_t> ports = free_ports(3);
+  if (ports.size() != 3) return fail_with(kExitFailed, "no free ports: " + errno_text(errno));
+  const auto at = [&](std::size_t i) { return "127.0.0.1:" + std::to_string(ports[i]); };
+  const std::string log = dir_ + "/init.log";
+  const UniqueFd out(::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  Spawn how;
+  how.argv = {program(bin_dir_, "capstan-master"),
+              "init",
+              "--masters",
+              "a=" + at(0) + ",b=" + at(1),
+              "--witness",
+              "w=" + at(2),
+              dir_ + "/master"};
+  how.environment = environment_with({});
+  how.stderr_fd = out.get();
+  how.own_group = how.dies_with_us = true;
+  const pid_t pid = TRY(spawn(how));
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  return fail_with(kExitFailed,
+                   "capstan-master init: " + wait_status_text(status) + "; see " + log);
+}
+
+Outcome<void> DevCluster::start_pair() {
+  std::error_code ignored;
+  if (!std::filesystem::exists(dir_ + "/master/a/cluster", ignored)) TRY(make_pair());
+  for (const char* name : {"a", "b", "w"}) {
+    std::vector<std::string> argv{program(bin_dir_, "capstan-master"), "--dir",
+                                  dir_ + "/master/" + name, "--http", "127.0.0.1:0"};
+    argv.insert(argv.end(), options_.master_args.begin(), options_.master_args.end());
+    TRY(add_node(name, std::move(argv)).start());
+  }
+  servers_ = nodes_.size();
+  const auto all_ready = [this] {
+    return std::all_of(nodes_.begin(), nodes_.end(), [](const auto& n) { return n->is_ready(); });
+  };
+  return turn_until(all_ready, "one of the masters or their witness");
+}
+
+bool DevCluster::is_worker(const DevNode& node) const {
+  return std::none_of(nodes_.begin(), nodes_.begin() + static_cast<std::ptrdiff_t>(servers_),
+                      [&](const auto& server) { return server.get() == &node; });
 }
 
 Outcome<void> DevCluster::start_workers() {
@@ -176,10 +260,11 @@ Outcome<void> DevCluster::start_workers() {
 
 Outcome<bool> DevCluster::are_workers_up() {
   const auto workers = TRY(list_workers(*client_));
-  return std::all_of(nodes_.begin() + 1, nodes_.end(), [&](const auto& node) {
-    return std::any_of(workers.begin(), workers.end(), [&](const auto& worker) {
-      return worker.name == node->name() && worker.state == msg::WorkerState::Up;
-    });
+  return std::all_of(nodes_.begin(), nodes_.end(), [&](const auto& node) {
+    return !is_worker(*node) ||
+           std::any_of(workers.begin(), workers.end(), [&](const auto& worker) {
+             return worker.name == node->name() && worker.state == msg::WorkerState::Up;
+           });
   });
 }
 
@@ -280,7 +365,7 @@ std::string DevCluster::rows() const {
   std::string text;
   for (const auto& node : nodes_) {
     text += fmt::format("{} {} {}\n", node->name(), node->pid(), process_state(node->pid()));
-    if (node == nodes_.front()) continue;
+    if (!is_worker(*node)) continue;
     const pid_t agent = agent_of(node->pid());
     text += fmt::format("{}.agent {} {}\n", node->name(), agent, process_state(agent));
   }
@@ -291,7 +376,7 @@ void DevCluster::obey(DevControl::Request request) {
   if (request.action == "ps") return control_->answer(request, "ok\n" + rows());
   const bool is_agent = request.node.ends_with(".agent");
   DevNode* node = find(is_agent ? request.node.substr(0, request.node.size() - 6) : request.node);
-  if (node == nullptr || (is_agent && node == nodes_.front().get())) {
+  if (node == nullptr || (is_agent && !is_worker(*node))) {
     return control_->answer(
         request, "error there is no node '" + printable(request.node) + "'; see: capstan dev ps\n");
   }
@@ -310,7 +395,7 @@ void DevCluster::obey(DevControl::Request request) {
   }
   // A worker stops as a machine would: the agent, which speaks for it, too. Its tasks go on.
   const int signal = request.action == "stop" ? SIGSTOP : SIGCONT;
-  const pid_t agent = node == nodes_.front().get() ? 0 : agent_of(pid);
+  const pid_t agent = is_worker(*node) ? agent_of(pid) : 0;
   ::kill(pid, signal);
   if (agent != 0) ::kill(agent, signal);
   control_->answer(request, "ok\n");
@@ -346,9 +431,9 @@ void DevCluster::end() {
     if (command_ != 0) ::kill(command_, SIGKILL);
   }
   // Workers first, so that they can say goodbye.
-  end_nodes(1, nodes_.size(), kWorkerGrace);
+  end_nodes(std::min(servers_, nodes_.size()), nodes_.size(), kWorkerGrace);
   end_strays();
-  end_nodes(0, std::min<std::size_t>(nodes_.size(), 1), kMasterGrace);
+  end_nodes(0, std::min(servers_, nodes_.size()), kMasterGrace);
   control_.reset();
   nodes_.clear();
   std::error_code ignored;

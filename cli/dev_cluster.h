@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// A whole cluster on this machine, for as long as this process lives: a master, some workers, and a
-// control socket that `capstan dev kill w1` and its kind speak to. It restarts nothing by itself:
-// what dies stays dead until somebody says start. Loop thread only.
+// A whole cluster on this machine, for as long as this process lives: a master (or two and their
+// witness, made by capstan-master init), some workers, and a control socket that `capstan dev kill
+// w1` and its kind speak to. It restarts nothing by itself: what dies stays dead until somebody
+// says start. Loop thread only.
 //
-//   DIR/master/   the master's directory (admin.access, worker.access)
+//   DIR/master/   the master's directory (admin.access, worker.access); of two masters what init
+//                 made: the directories a, b and w beside the access files
 //   DIR/wN/       a worker's
 //   DIR/NODE.log  what a node prints
 //   DIR/dev.sock  control: one line in, "ok" or "error …" and rows out, closed
@@ -28,6 +30,7 @@ namespace capstan::cli {
 class DevCluster {
  public:
   struct Options {
+    std::uint32_t masters = 0;  ///< 1 or 2; 0: as in its directory, else 1.
     std::uint32_t workers = 2;
     std::uint32_t cpus = 1;                ///< Of each worker.
     std::string dir;                       ///< "": a temporary one, removed at the end.
@@ -53,7 +56,11 @@ class DevCluster {
  private:
   Outcome<void> prepare_dir();
   void keep_address();
+  Outcome<void> choose_masters();
+  Outcome<void> start_masters();
   Outcome<void> start_master();
+  Outcome<void> make_pair();
+  Outcome<void> start_pair();
   Outcome<void> start_workers();
   Outcome<bool> are_workers_up();
   [[nodiscard]] bool has_dead_node() const;
@@ -61,6 +68,7 @@ class DevCluster {
   Outcome<void> check_alive() const;
   Outcome<void> turn_until(const std::function<bool()>& done, const std::string& what);
   [[nodiscard]] std::vector<std::string> master_argv() const;
+  [[nodiscard]] bool is_worker(const DevNode& node) const;
   DevNode& add_node(const std::string& name, std::vector<std::string> argv);
   void on_line();
   void reap();
@@ -87,7 +95,8 @@ class DevCluster {
   bool is_ending_ = false;
   std::string master_address_ = "127.0.0.1:0";   ///< Once known, a restart takes it again.
   std::unique_ptr<Client> client_;               ///< While it starts.
-  std::vector<std::unique_ptr<DevNode>> nodes_;  ///< The master first.
+  std::vector<std::unique_ptr<DevNode>> nodes_;  ///< The masters, the witness, the workers.
+  std::size_t servers_ = 0;                      ///< So many of them are no workers.
   bool has_line_ = false;                        ///< A node printed something.
   pid_t command_ = 0;
   int command_status_ = 0;

@@ -113,8 +113,7 @@ class JobVerb final : public Verb {
     return kExitOk;
   }
   static std::string text_of(const msg::JobView& job) {
-    const Terminal terminal = Terminal::of_process();
-    const bool colour = terminal.stdout_is_terminal && terminal.may_colour;
+    const bool colour = Terminal::of_process().colours_stdout();
     std::string text = fmt::format("job {}: {}\n", job.id.value, printable(job.name));
     const auto row = [&](std::string_view name, const std::string& value) {
       text += fmt::format("  {:<10} {}\n", name, value);

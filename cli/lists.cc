@@ -215,8 +215,7 @@ class StatusVerb final : public Verb {
 }  // namespace
 
 bool colour_on_stdout() {
-  const Terminal terminal = Terminal::of_process();
-  return terminal.stdout_is_terminal && terminal.may_colour;
+  return Terminal::of_process().colours_stdout();
 }
 
 std::string bytes_or_dash(std::uint64_t bytes) {

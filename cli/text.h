@@ -21,6 +21,7 @@ struct Terminal {
   bool stderr_is_terminal = false;
   bool may_colour = false;  ///< NO_COLOR is unset or empty, TERM is not "dumb".
   std::size_t columns = 80;
+  [[nodiscard]] bool colours_stdout() const { return stdout_is_terminal && may_colour; }
   static Terminal of_process();
 };
 

@@ -2,6 +2,7 @@
 #include "cli/verb_table.h"
 
 #include "cli/backup.h"
+#include "cli/cluster.h"
 #include "cli/completion.h"
 #include "cli/config.h"
 #include "cli/control.h"
@@ -24,11 +25,13 @@ namespace {
 using Factory = std::unique_ptr<Verb> (*)();
 
 constexpr Factory kVerbs[] = {
-    make_submit_verb,   make_run_verb,    make_jobs_verb,       make_job_verb,    make_tasks_verb,
-    make_attempts_verb, make_why_verb,    make_logs_verb,       make_wait_verb,   make_cancel_verb,
-    make_pause_verb,    make_resume_verb, make_retry_verb,      make_purge_verb,  make_workers_verb,
-    make_worker_verb,   make_status_verb, make_top_verb,        make_events_verb, make_key_verb,
-    make_config_verb,   make_dev_verb,    make_completion_verb, make_backup_verb, make_restore_verb,
+    make_submit_verb,  make_run_verb,      make_jobs_verb,       make_job_verb,
+    make_tasks_verb,   make_attempts_verb, make_why_verb,        make_logs_verb,
+    make_wait_verb,    make_cancel_verb,   make_pause_verb,      make_resume_verb,
+    make_retry_verb,   make_purge_verb,    make_workers_verb,    make_worker_verb,
+    make_status_verb,  make_top_verb,      make_events_verb,     make_key_verb,
+    make_config_verb,  make_dev_verb,      make_completion_verb, make_backup_verb,
+    make_restore_verb, make_cluster_verb,  make_failover_verb,
 };
 
 }  // namespace

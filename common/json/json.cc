@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "common/json/json.h"
 
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "common/base/bytes.h"
@@ -179,6 +180,31 @@ std::string line_of_workers(const std::vector<std::string>& names, std::uint64_t
   Json workers = Json::array();
   for (const std::string& name : names) workers.push_back(shown(name));
   return one_line({{"workers", std::move(workers)}, {"changed", changed}});
+}
+
+std::string node_role(std::uint32_t role) {
+  constexpr const char* kRoles[] = {"standby", "primary", "witness"};
+  return role < std::size(kRoles) ? kRoles[role] : "unknown";
+}
+
+std::string line(const msg::ClusterView& view, Epoch epoch) {
+  Json nodes = Json::array();
+  for (const msg::NodeView& node : view.nodes) {
+    std::string address;
+    for (const std::string& each : node.addresses)
+      address += (address.empty() ? "" : ",") + shown(each);
+    nodes.push_back({{"name", shown(node.name)},
+                     {"role", node_role(node.role)},
+                     {"address", std::move(address)},
+                     {"reachable", node.reachable},
+                     {"seq", node.seq.value},
+                     {"lag", node.lag}});
+  }
+  return one_line({{"epoch", epoch.value},
+                   {"primary", shown_or_null(view.primary)},
+                   {"in_sync", view.in_sync},
+                   {"solo", view.solo},
+                   {"nodes", std::move(nodes)}});
 }
 
 std::string quoted(std::string_view text) {

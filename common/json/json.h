@@ -45,6 +45,12 @@ std::string line(const msg::KeyView& key);
 /// workers changed: of those that `worker drain` and the like named.
 std::string line_of_workers(const std::vector<std::string>& names, std::uint64_t changed);
 
+/// epoch primary in_sync solo nodes[{name role address reachable seq lag}].
+std::string line(const msg::ClusterView& view, Epoch epoch);
+
+/// "standby", "primary" or "witness": NodeView::role, for tables too.
+std::string node_role(std::uint32_t role);
+
 /// Text as a JSON string, with its quotes.
 std::string quoted(std::string_view text);
 

@@ -9,82 +9,13 @@
 #include <set>
 
 #include "cli/job_submission.h"
-#include "common/wire/codec.h"
+#include "tests/unit/cli/fake_master.h"
 
 using namespace capstan;
 using namespace capstan::cli;
+using test::FakeMaster;
 
 namespace {
-
-/// Speaks the session rules and answers what `on_body` says.
-class FakeMaster {
- public:
-  explicit FakeMaster(net::EventLoop& loop) {
-    ring_.add({Role::Admin, "anna", client_keys.public_key});
-    net::ZmqListener::Options options{"127.0.0.1:0", keys};
-    net::ZmqListener::Handler handler;
-    handler.on_frame = [this](net::PeerId peer, const net::Identity&, std::string_view frame) {
-      on_frame(peer, frame);
-    };
-    handler.on_closed = [](net::PeerId) {};
-    auto opened = net::ZmqListener::open(context_, loop, ring_, options, std::move(handler));
-    REQUIRE(opened);
-    listener_ = std::move(*opened);
-  }
-
-  net::Access access(const net::KeyPair& client) const {
-    net::Access access;
-    access.keys = client;
-    access.masters = {{"a", {listener_->bound_address()}, keys.public_key}};
-    return access;
-  }
-  void send(msg::Body body) {
-    msg::Message message;
-    message.session = session_.id();
-    message.n = session_.next_out();
-    message.epoch = Epoch(257);
-    message.body = std::move(body);
-    listener_->send(peer_, wire::encode(message));
-  }
-  /// The session is forgotten, as by a master that was started again.
-  void forget() {
-    msg::Message message;
-    message.session = session_.id();
-    session_.close();
-    message.epoch = Epoch(257);
-    message.body = msg::NeedHello{"forgotten"};
-    listener_->send(peer_, wire::encode(message));
-  }
-
-  const net::KeyPair keys = net::make_key_pair();
-  const net::KeyPair client_keys = net::make_key_pair();
-  std::function<void(const msg::Body&)> on_body;
-  int hellos = 0;
-
- private:
-  void on_frame(net::PeerId peer, std::string_view frame) {
-    const auto message = wire::decode(frame);
-    REQUIRE(message);
-    peer_ = peer;
-    if (std::holds_alternative<msg::ClientHello>(message->body)) {
-      session_ = wire::SessionEnd(SessionId(100 + static_cast<std::uint64_t>(++hellos)));
-      msg::Welcome welcome;
-      welcome.name = "anna";
-      welcome.role = Role::Admin;
-      return send(welcome);
-    }
-    // A HELLO that was slow to be answered is said again: then the first session is over already.
-    if (!session_.is_open() || message->session < session_.id()) return;
-    REQUIRE(session_.accept(message->session, message->n));
-    if (!std::holds_alternative<msg::Heartbeat>(message->body)) on_body(message->body);
-  }
-
-  net::ZmqContext context_;
-  net::KeyRing ring_;
-  std::unique_ptr<net::ZmqListener> listener_;
-  net::PeerId peer_;
-  wire::SessionEnd session_;
-};
 
 struct Fixture {
   net::EventLoop loop;

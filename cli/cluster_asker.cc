@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+#include "cli/cluster_asker.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/model/parse.h"
+#include "common/wire/codec.h"
+
+namespace capstan::cli {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// The others answer within this, or are taken for gone.
+constexpr Micros kOthers = 1s;
+/// What was lost on the way is said again: it does no harm twice.
+constexpr Micros kAgain = 1s;
+
+}  // namespace
+
+struct ClusterAsker::Link {
+  Member master;
+  std::unique_ptr<net::ZmqDialer> dialer;
+  bool is_connected = false;
+  bool is_refused = false;
+  std::optional<SeenCluster> seen;
+};
+
+SeenCluster merged(const std::vector<SeenCluster>& seen) {
+  const auto best = std::max_element(seen.begin(), seen.end(),
+                                     [](const SeenCluster& one, const SeenCluster& other) {
+                                       if (one.is_of_primary() != other.is_of_primary())
+                                         return other.is_of_primary();
+                                       return one.epoch < other.epoch;
+                                     });
+  SeenCluster all = *best;
+  for (msg::NodeView& node : all.view.nodes) {
+    const bool has_answered = std::any_of(
+        seen.begin(), seen.end(), [&](const auto& each) { return each.view.name == node.name; });
+    // To us: what the nodes hear of each other is what matters while one of them leads.
+    if (has_answered && !all.is_of_primary()) node.reachable = true;
+  }
+  return all;
+}
+
+ClusterAsker::ClusterAsker(net::EventLoop& loop, Options options)
+    : loop_(loop), options_(std::move(options)) {}
+
+ClusterAsker::~ClusterAsker() {
+  for (auto& link : links_) {
+    if (link->dialer) link->dialer->close(Micros(0));
+  }
+}
+
+Outcome<std::unique_ptr<ClusterAsker>> ClusterAsker::open(net::EventLoop& loop, Options options) {
+  std::unique_ptr<ClusterAsker> asker(new ClusterAsker(loop, std::move(options)));
+  for (const Member& master : asker->options_.access.masters) {
+    asker->links_.push_back(std::make_unique<Link>());
+    asker->links_.back()->master = master;
+    TRY(asker->dial(*asker->links_.back()));
+  }
+  if (asker->links_.empty()) return usage_error("the access file names no master");
+  return asker;
+}
+
+Outcome<void> ClusterAsker::dial(Link& link) {
+  net::ZmqDialer::Handler handler{
+      .on_frame = [this, &link](std::string_view frame) { on_frame(link, frame); },
+      .on_connected =
+          [this, &link] {
+            link.is_connected = true;
+            if (query_ != 0 && !link.seen) say(link, msg::AskCluster{query_});
+          },
+      .on_closed = [&link] { link.is_connected = false; },
+      .on_refused =
+          [this, &link](const Error& error) {
+            link.is_refused = true;
+            link.is_connected = false;
+            refused_ = error.message;
+          },
+  };
+  auto dialer =
+      net::ZmqDialer::open(context_, loop_, link.master, options_.access.keys, std::move(handler));
+  if (!dialer) return usage_error("the access file: " + dialer.error().message);
+  link.dialer = std::move(*dialer);
+  return {};
+}
+
+void ClusterAsker::say(Link& link, msg::Body body) {
+  msg::Message message;
+  message.body = std::move(body);
+  link.dialer->send(wire::encode(message));
+}
+
+void ClusterAsker::on_frame(Link& link, std::string_view frame) {
+  auto message = wire::decode(frame);
+  if (!message) return;
+  if (auto* view = std::get_if<msg::ClusterView>(&message->body)) {
+    if (view->query == query_) link.seen = SeenCluster{message->epoch, std::move(*view)};
+  } else if (auto* done = std::get_if<msg::ClusterDone>(&message->body)) {
+    if (done->query == query_) done_ = std::move(*done);
+  }
+}
+
+Outcome<bool> ClusterAsker::run_until(const std::function<bool()>& done, TimePoint deadline) {
+  while (!done()) {
+    const Interrupts* interrupts = options_.interrupts;
+    if (interrupts != nullptr && interrupts->count() > 0) {
+      return fail_with(interrupts->exit_code(), "");
+    }
+    if (clock_.now() >= deadline) return false;
+    loop_.poll(deadline);
+  }
+  return true;
+}
+
+Failure ClusterAsker::nobody() const {
+  const bool is_refused =
+      std::all_of(links_.begin(), links_.end(), [](const auto& link) { return link->is_refused; });
+  if (is_refused) return {kExitRefused, refused_};
+  std::string at;
+  for (const auto& link : links_) {
+    for (const std::string& address : link->master.addresses) {
+      at += (at.empty() ? "" : ", ") + address;
+    }
+  }
+  return {kExitUnavailable, "no node answered at " + at + " within " +
+                                duration_text(options_.timeout) +
+                                ": is capstan-master running there?"};
+}
+
+Outcome<std::vector<SeenCluster>> ClusterAsker::look() {
+  ++query_;
+  for (auto& link : links_) {
+    link->seen.reset();
+    if (link->is_connected) say(*link, msg::AskCluster{query_});
+  }
+  const auto is_done = [this](const auto& link) { return link->seen || link->is_refused; };
+  const auto by_any = [&] {
+    return std::any_of(links_.begin(), links_.end(),
+                       [](const auto& link) { return link->seen.has_value(); }) ||
+           std::all_of(links_.begin(), links_.end(), is_done);
+  };
+  const auto by_all = [&] { return std::all_of(links_.begin(), links_.end(), is_done); };
+  TRY(run_until(by_any, clock_.now() + options_.timeout));
+  TRY(run_until(by_all, clock_.now() + std::min(kOthers, options_.timeout)));
+  std::vector<SeenCluster> seen;
+  for (const auto& link : links_) {
+    if (link->seen) seen.push_back(*link->seen);
+  }
+  if (seen.empty()) return tl::unexpected<Failure>(nobody());
+  return seen;
+}
+
+Outcome<void> ClusterAsker::control(const std::string& node, msg::ClusterControl order) {
+  const auto link = std::find_if(links_.begin(), links_.end(), [&](const auto& each) {
+    return each->seen && each->seen->view.name == node;
+  });
+  if (link == links_.end()) return fail_with(kExitUnavailable, node + " does not answer");
+  order.query = ++query_;
+  done_.reset();
+  const TimePoint deadline = clock_.now() + options_.timeout;
+  do {
+    say(**link, order);
+    TRY(run_until([this] { return done_.has_value(); }, std::min(deadline, clock_.now() + kAgain)));
+  } while (!done_ && clock_.now() < deadline);
+  if (!done_) {
+    return fail_with(kExitUnavailable, node + " did not answer within " +
+                                           duration_text(options_.timeout) +
+                                           "; it may still do what was asked");
+  }
+  if (done_->ok) return {};
+  return fail_with(exit_code_of(done_->code), done_->reason);
+}
+
+}  // namespace capstan::cli
