@@ -15,16 +15,16 @@
 #include "common/base/log.h"
 #include "common/model/parse.h"
 #include "common/wire/version.h"
+#include "master/cluster_file.h"
+#include "master/complain.h"
 #include "master/daemon.h"
+#include "master/init_command.h"
 #include "master/restore.h"
 
 namespace capstan {
 namespace {
 
-constexpr int kExitUsage = 2;    ///< The command line, or the directory, is wrong.
-constexpr int kExitRefused = 3;  ///< Another master has the directory.
-constexpr int kExitFailed = 70;  ///< A write failed or is in doubt; the machine refused something.
-
+constexpr const char* kDefaultListen = "127.0.0.1:7741";
 constexpr Micros kSuspectAfterMin = std::chrono::seconds(1);
 
 struct CommandLine {
@@ -58,8 +58,9 @@ config::po::options_description describe(CommandLine& line) {
                         "Where the queue and the keys are kept; made when it is missing. Default: "
                         "$XDG_STATE_HOME/capstan/HOSTNAME/master.")(
       "listen", po::value(&daemon.listen)->value_name("HOST:PORT"),
-      "Where clients and workers connect (default 127.0.0.1:7741). 0.0.0.0:7741 lets other "
-      "machines in; port 0 takes any free one.")(
+      "Where clients and workers connect (default 127.0.0.1:7741; of a node that init made, its "
+      "own "
+      "address there). 0.0.0.0:7741 lets other machines in; port 0 takes any free one.")(
       "advertise", po::value(&line.advertise)->value_name("HOST,..."),
       "What the access files tell others to dial, tried in turn. Default: the listen address; "
       "when that is every address, the host's name and its global addresses.")(
@@ -108,7 +109,7 @@ config::Page manual() {
   config::Page page;
   page.name = "capstan-master";
   page.summary = "keep the job queue and hand its tasks to workers";
-  page.synopsis = {"capstan-master [OPTIONS]"};
+  page.synopsis = {"capstan-master [OPTIONS]", "capstan-master init --help"};
   page.description =
       "Runs in the foreground until SIGTERM or Ctrl-C, logs to stderr, and prints one line when "
       "it is ready. What it acknowledged survives a kill -9 at any moment.\n\n"
@@ -116,6 +117,8 @@ config::Page manual() {
       "needs (on this machine it finds it by itself), DIR/worker.access is the invitation of "
       "workers: copy it to their machines. Whoever has one of these files may come in, so keep "
       "them private.\n\n"
+      "'capstan-master init' makes the directories of two masters and a witness, of which each "
+      "may fail.\n\n"
       "What is not said here comes from the environment (CAPSTAN_MASTER_LOST_AFTER=2m), then from "
       "the file DIR/config (lost-after = 2m, a line for each option, # for comments).";
   page.sections = {{"EXIT STATUS",
@@ -138,24 +141,6 @@ std::vector<std::string> split_commas(std::string_view text) {
     text.remove_prefix(std::min(comma + 1, text.size()));
   }
   return parts;
-}
-
-int exit_code(Errc code) {
-  switch (code) {
-    case Errc::Invalid:
-      return kExitUsage;
-    case Errc::Locked:
-    case Errc::NotAllowed:
-    case Errc::TooNew:
-      return kExitRefused;
-    default:
-      return kExitFailed;
-  }
-}
-
-int complain(const Error& error) {
-  fmt::print(stderr, "capstan-master: {}\n", error.message);
-  return exit_code(error.code);
 }
 
 Result<void> check(const DaemonOptions& daemon) {
@@ -186,6 +171,7 @@ std::optional<int> run_backup_command(const CommandLine& line) {
 }
 
 int run(const std::vector<std::string>& args) {
+  if (!args.empty() && args.front() == "init") return run_init({args.begin() + 1, args.end()});
   CommandLine line;
   const config::po::options_description options = describe(line);
   const auto find_dir = [&line]() -> Result<std::string> {
@@ -205,6 +191,11 @@ int run(const std::vector<std::string>& args) {
   log::configure(line.log_level, line.log_format);
   if (const auto done = run_backup_command(line)) return *done;
   line.daemon.advertise = split_commas(line.advertise);
+  if (line.daemon.listen.empty()) {
+    const auto listen = default_listen(line.daemon.dir, kDefaultListen);
+    if (!listen) return complain(listen.error());
+    line.daemon.listen = *listen;
+  }
   if (const auto valid = check(line.daemon); !valid) return complain(valid.error());
   if (const auto ended = run_master(line.daemon); !ended) return complain(ended.error());
   return 0;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <fstream>
 #include <string_view>
 #include <system_error>
 
@@ -21,6 +22,8 @@ namespace {
 
 constexpr const char* kKeyFile = "/master.key";
 constexpr const char* kLockFile = "/master.lock";
+constexpr const char* kAdoptedFile = "/adopted";
+constexpr std::uint64_t kSingleVersion = 1;  ///< Of a single master's list of masters.
 
 bool exists(const std::string& path) {
   return ::access(path.c_str(), F_OK) == 0;
@@ -76,6 +79,7 @@ Result<StateDir> StateDir::open(const std::string& path) {
   TRY(prepare_state_dir(path));
   // Before the lock file is made: somebody else's directory is left as it is.
   if (was_there && !exists(path + kKeyFile)) TRY(require_new(path));
+  TRY(refuse_adopted(path));
   StateDir dir(path, TRY(DirLock::take(path + kLockFile)));
   if (exists(path + kKeyFile))
     TRY(dir.load());
@@ -97,8 +101,18 @@ Result<void> StateDir::make() {
 
 Result<void> StateDir::load() {
   server_ = TRY(net::read_access(path_ + kKeyFile));
-  if (server_.role != Role::Master)
-    return fail(Errc::Invalid, path_ + kKeyFile + " is not the key of a master");
+  cluster_ = TRY(read_cluster_file(path_));
+  if (server_.role != (is_witness() ? Role::Witness : Role::Master))
+    return fail(Errc::Invalid,
+                path_ + kKeyFile + " is not the key of a " + (is_witness() ? "witness" : "master"));
+  if (cluster_ && (cluster_->cluster != server_.cluster ||
+                   cluster_->own().member.public_key != server_.keys.public_key))
+    return fail(Errc::Invalid, path_ +
+                                   ": master.key is not the key that the file 'cluster' has "
+                                   "for " +
+                                   cluster_->own().member.name +
+                                   ": copy the whole directory that init made for this node");
+  if (is_witness()) return {};
   admin_ = TRY(load_access(admin_access(), Role::Admin, user_name()));
   invitation_ = TRY(load_access(worker_access(), Role::Enrolment, "invitation"));
   return {};
@@ -122,15 +136,45 @@ Result<net::Access> StateDir::load_access(const std::string& file, Role role,
   return access;
 }
 
+std::vector<Voter> StateDir::voters() const {
+  if (cluster_) return cluster_->voters();
+  return {{self(), server_.name, false}};
+}
+
+std::uint64_t StateDir::members_version() const {
+  return cluster_ ? cluster_->version : kSingleVersion;
+}
+
 Result<void> StateDir::tell_addresses(const std::vector<Member>& masters) {
   const auto tell = [&](net::Access& access, const std::string& file) -> Result<void> {
-    if (access.masters == masters && exists(file)) return {};
+    if (access.masters == masters && access.members_version == members_version() && exists(file))
+      return {};
     access.masters = masters;
+    access.members_version = members_version();
     return net::write_access(file, access);
   };
   TRY(tell(server_, path_ + kKeyFile));
+  if (is_witness()) return {};
   TRY(tell(admin_, admin_access()));
   return tell(invitation_, worker_access());
+}
+
+Result<void> refuse_adopted(const std::string& dir) {
+  std::ifstream file(dir + kAdoptedFile);
+  std::string node_dir;
+  if (!file || !std::getline(file, node_dir)) return {};
+  return fail(Errc::Invalid, dir + " was made node " + printable(node_dir) +
+                                 " of a cluster (capstan-master init --adopt): start that one. If "
+                                 "it was never used, remove " +
+                                 dir + kAdoptedFile);
+}
+
+Result<void> mark_adopted(const std::string& dir, const std::string& node_dir) {
+  return net::write_file_durably(dir + kAdoptedFile, node_dir + "\n", 0600);
+}
+
+void unmark_adopted(const std::string& dir) {
+  ::unlink((dir + kAdoptedFile).c_str());
 }
 
 Result<std::vector<std::string>> addresses_to_dial(const DialOptions& options) {

@@ -6,11 +6,14 @@
 //   master.key     the server's key pair and the cluster's id
 //   admin.access   the admin's key pair, and where to dial
 //   worker.access  the invitation's key pair: it enrols any number of workers, and nothing else
+//   cluster        all nodes of a cluster with a standby (cluster_file.h); none: a single master
 //   capstan.vote   what this voter promised
 //   capstan.db     the queue
 //   logs/          delivered output of tasks, a pack for each job
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +21,9 @@
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/model/member.h"
+#include "common/model/voting.h"
 #include "common/net/keys.h"
+#include "master/cluster_file.h"
 
 namespace capstan {
 
@@ -35,10 +40,20 @@ class StateDir {
   [[nodiscard]] std::string worker_access() const { return path_ + "/worker.access"; }
   [[nodiscard]] const std::string& path() const { return path_; }
 
-  /// Of this cluster; drawn at the first start.
+  /// Of this cluster; drawn at the first start, or by init.
   [[nodiscard]] const net::Access& server() const { return server_; }
+  /// A witness has neither of these two: it lets only the other nodes in.
   [[nodiscard]] const net::Access& admin() const { return admin_; }
   [[nodiscard]] const net::Access& invitation() const { return invitation_; }
+
+  /// None: a single master.
+  [[nodiscard]] const std::optional<ClusterFile>& cluster() const { return cluster_; }
+  /// A single master is node 1 and the only voter.
+  [[nodiscard]] NodeId self() const { return cluster_ ? cluster_->self : NodeId{1}; }
+  [[nodiscard]] bool is_witness() const { return cluster_ && cluster_->own().is_witness; }
+  [[nodiscard]] std::vector<Voter> voters() const;
+  /// Of the list of masters, as Welcome tells it.
+  [[nodiscard]] std::uint64_t members_version() const;
 
   /// Writes the access files when `masters` is not what they say (or they are new).
   Result<void> tell_addresses(const std::vector<Member>& masters);
@@ -52,10 +67,19 @@ class StateDir {
 
   std::string path_;
   DirLock lock_;
+  std::optional<ClusterFile> cluster_;
   net::Access server_;
   net::Access admin_;
   net::Access invitation_;
 };
+
+/// Invalid, with the way out, when `init --adopt` has made this master a node of a cluster: it may
+/// not lead beside that.
+Result<void> refuse_adopted(const std::string& dir);
+/// Marks `dir`: it is the node's directory `node_dir` now.
+Result<void> mark_adopted(const std::string& dir, const std::string& node_dir);
+/// The mark is taken back.
+void unmark_adopted(const std::string& dir);
 
 /// The addresses to tell others: `bound` when it is loopback or a single address; `advertised` when
 /// it is given (HOST or HOST:PORT each); else the host's name and its global addresses.

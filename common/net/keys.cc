@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <optional>
 #include <string_view>
@@ -49,37 +50,19 @@ int hex_digit(char c) {
   return -1;
 }
 
-Result<Uuid> parse_cluster(std::string_view text) {
-  Uuid id;
-  bool valid = text.size() == 2 * id.bytes.size();
-  for (std::size_t i = 0; valid && i < id.bytes.size(); ++i) {
-    const int high = hex_digit(text[2 * i]);
-    const int low = hex_digit(text[2 * i + 1]);
-    valid = high >= 0 && low >= 0;
-    id.bytes[i] = static_cast<std::uint8_t>(high * 16 + low);
-  }
-  if (!valid) return fail(Errc::Corrupt, "the cluster is not 32 hexadecimal digits");
-  return id;
-}
-
 Result<std::string> parse_key(std::string_view text) {
   std::string key(text);
   if (!is_z85_key(key)) return fail(Errc::Corrupt, "the key is not 40 characters of Z85");
   return key;
 }
 
-Result<Member> parse_member(std::string_view rest) {
-  Member member;
-  member.name = next_word(rest, ' ');
-  member.public_key = TRY(parse_key(next_word(rest, ' ')));
-  while (!trimmed(rest).empty()) {
-    const HostPort address = TRY(parse_address(next_word(rest, ',')));
-    member.addresses.push_back(to_string(address));
+Result<std::uint64_t> parse_version(std::string_view text) {
+  std::uint64_t version = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), version);
+  if (error != std::errc{} || end != text.data() + text.size()) {
+    return fail(Errc::Corrupt, "the version is not a number");
   }
-  if (member.name.empty() || member.addresses.empty()) {
-    return fail(Errc::Corrupt, "a master needs NAME KEY ADDRESS[,ADDRESS...]");
-  }
-  return member;
+  return version;
 }
 
 /// The file's lines as they are read; what is missing at the end is found by its absence.
@@ -87,7 +70,7 @@ class AccessReader {
  public:
   Result<void> take(std::string_view name, std::string_view value) {
     if (name == "cluster") {
-      cluster_ = TRY(parse_cluster(value));
+      cluster_ = TRY(parse_uuid(value));
     } else if (name == "role") {
       role_ = TRY(parse_role(value));
     } else if (name == "name") {
@@ -98,6 +81,8 @@ class AccessReader {
       secret_key_ = TRY(parse_key(value));
     } else if (name == "master") {
       masters_.push_back(TRY(parse_member(value)));
+    } else if (name == "members_version") {
+      version_ = TRY(parse_version(value));
     }  // Other names: a newer version wrote them, and means that we can do without.
     return {};
   }
@@ -109,7 +94,8 @@ class AccessReader {
     if (!public_key_) return missing("public_key");
     if (!secret_key_) return missing("secret_key");
     if (masters_.empty()) return missing("master");
-    return Access{*cluster_, *role_, *name_, {*public_key_, *secret_key_}, std::move(masters_)};
+    return Access{*cluster_,           *role_,  *name_, {*public_key_, *secret_key_},
+                  std::move(masters_), version_};
   }
 
  private:
@@ -123,6 +109,7 @@ class AccessReader {
   std::optional<std::string> public_key_;
   std::optional<std::string> secret_key_;
   std::vector<Member> masters_;
+  std::uint64_t version_ = 0;
 };
 
 struct FileText {
@@ -153,26 +140,13 @@ Result<FileText> read_small_file(const std::string& path) {
   }
 }
 
-Result<Access> parse_access(const std::string& path, const std::string& content) {
-  AccessReader reader;
-  std::string_view rest = content;
-  for (int number = 1; !rest.empty(); ++number) {
-    const auto end = rest.find('\n');
-    const std::string_view line = trimmed(rest.substr(0, end));
-    rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
-    if (line.empty() || line.starts_with('#')) continue;
-    const std::string where = path + ":" + std::to_string(number);
-    const auto equals = line.find('=');
-    if (equals == std::string_view::npos) {
-      return fail(Errc::Corrupt, where + ": not \"name = value\"");
-    }
-    const auto taken =
-        reader.take(trimmed(line.substr(0, equals)), trimmed(line.substr(equals + 1)));
-    if (!taken) return fail(Error{Errc::Corrupt, taken.error().message}, where);
+Result<NamedLine> parse_line(std::string_view line, std::string where) {
+  const auto equals = line.find('=');
+  if (equals == std::string_view::npos) {
+    return fail(Errc::Corrupt, where + ": not \"name = value\"");
   }
-  auto access = reader.finish();
-  if (!access) return fail(access.error(), path);
-  return access;
+  return NamedLine{std::string(trimmed(line.substr(0, equals))),
+                   std::string(trimmed(line.substr(equals + 1))), std::move(where)};
 }
 
 Result<void> write_all(int fd, std::string_view content, const std::string& path) {
@@ -197,10 +171,66 @@ Result<void> write_synced(const std::string& path, const std::string& content, u
 
 }  // namespace
 
-Result<Access> read_access(const std::string& path) {
+Result<Uuid> parse_uuid(std::string_view text) {
+  Uuid id;
+  bool valid = text.size() == 2 * id.bytes.size();
+  for (std::size_t i = 0; valid && i < id.bytes.size(); ++i) {
+    const int high = hex_digit(text[2 * i]);
+    const int low = hex_digit(text[2 * i + 1]);
+    valid = high >= 0 && low >= 0;
+    id.bytes[i] = static_cast<std::uint8_t>(high * 16 + low);
+  }
+  if (!valid) return fail(Errc::Corrupt, "the cluster is not 32 hexadecimal digits");
+  return id;
+}
+
+Result<Member> parse_member(std::string_view text) {
+  Member member;
+  std::string_view rest = text;
+  member.name = next_word(rest, ' ');
+  member.public_key = TRY(parse_key(next_word(rest, ' ')));
+  while (!trimmed(rest).empty()) {
+    const HostPort address = TRY(parse_address(next_word(rest, ',')));
+    member.addresses.push_back(to_string(address));
+  }
+  if (member.name.empty() || member.addresses.empty()) {
+    return fail(Errc::Corrupt, "a master needs NAME KEY ADDRESS[,ADDRESS...]");
+  }
+  return member;
+}
+
+std::string member_text(const Member& member) {
+  std::string text = member.name + " " + member.public_key + " ";
+  for (std::size_t i = 0; i < member.addresses.size(); ++i) {
+    text += (i == 0 ? "" : ",") + member.addresses[i];
+  }
+  return text;
+}
+
+Result<NamedLines> read_named_lines(const std::string& path) {
   const FileText text = TRY(read_small_file(path));
-  Access access = TRY(parse_access(path, text.content));
-  if ((text.mode & 077) != 0 && access.role != Role::Enrolment) {
+  NamedLines all{{}, (text.mode & 077) != 0};
+  std::string_view rest = text.content;
+  for (int number = 1; !rest.empty(); ++number) {
+    const auto end = rest.find('\n');
+    const std::string_view line = trimmed(rest.substr(0, end));
+    rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
+    if (line.empty() || line.starts_with('#')) continue;
+    all.lines.push_back(TRY(parse_line(line, path + ":" + std::to_string(number))));
+  }
+  return all;
+}
+
+Result<Access> read_access(const std::string& path) {
+  const NamedLines text = TRY(read_named_lines(path));
+  AccessReader reader;
+  for (const NamedLine& line : text.lines) {
+    const auto taken = reader.take(line.name, line.value);
+    if (!taken) return fail(Error{Errc::Corrupt, taken.error().message}, line.where);
+  }
+  auto access = reader.finish();
+  if (!access) return fail(access.error(), path);
+  if (text.others_may_read && access->role != Role::Enrolment) {
     return fail(Errc::NotAllowed,
                 path + " holds a secret key and others may read it: chmod 600 " + path);
   }
@@ -214,13 +244,10 @@ std::string access_text(const Access& access) {
   text += "name = " + access.name + "\n";
   text += "public_key = " + access.keys.public_key + "\n";
   text += "secret_key = " + access.keys.secret_key + "\n";
-  for (const Member& member : access.masters) {
-    text += "master = " + member.name + " " + member.public_key + " ";
-    for (std::size_t i = 0; i < member.addresses.size(); ++i) {
-      text += (i == 0 ? "" : ",") + member.addresses[i];
-    }
-    text += "\n";
+  if (access.members_version != 0) {
+    text += "members_version = " + std::to_string(access.members_version) + "\n";
   }
+  for (const Member& member : access.masters) text += "master = " + member_text(member) + "\n";
   return text;
 }
 

@@ -71,6 +71,15 @@ TEST_SUITE("common/net/keys") {
     CHECK_FALSE(is_z85_key(std::string("\0", 1) + key.substr(1)));
   }
 
+  TEST_CASE("an access file says which list of masters is the newer one") {
+    const Folder folder;
+    Access access = an_access();
+    CHECK(access_text(access).find("members_version") == std::string::npos);
+    access.members_version = 7;
+    REQUIRE(write_access(folder.file("x"), access));
+    CHECK(read_access(folder.file("x"))->members_version == 7);
+  }
+
   TEST_CASE("an access file is read as it was written, and private whatever the umask is") {
     const Folder folder;
     const std::string path = folder.file("admin.access");
