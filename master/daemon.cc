@@ -22,18 +22,18 @@
 #include "common/wire/version.h"
 #include "master/api/read_thread.h"
 #include "master/backup_door.h"
+#include "master/node.h"
+#include "master/node_doors.h"
 #include "master/process_doors.h"
-#include "master/server.h"
+#include "master/replica.h"
 #include "master/state_dir.h"
 #include "master/store/sqlite_store.h"
 #include "master/store/sqlite_tables.h"
-#include "master/store/vote_file.h"
 #include "master/web/http_server.h"
 
 namespace capstan {
 namespace {
 
-constexpr std::uint8_t kNodeId = 1;  ///< The only voter of a single master.
 constexpr Micros kNoteEvery = std::chrono::seconds(1);
 constexpr Micros kPublishEvery = std::chrono::milliseconds(200);
 
@@ -43,14 +43,18 @@ std::uint64_t random_number() {
   return number;
 }
 
-/// What is opened in this order, and closed in the other one.
+/// One life: what is opened in this order, and closed in the other one.
 struct Process {
   const DaemonOptions& options;
   SystemClock clock;
   net::EventLoop loop;
   std::optional<StateDir> dir;
-  store::Opened opened;
-  std::unique_ptr<store::SqliteStore> store;
+  std::optional<VoteDoor> vote;
+  bool clean = true;
+  bool is_new = false;
+  ha::Start start;
+  std::unique_ptr<store::SqliteStore> store;  ///< None: a witness.
+  std::optional<Replica> replica;             ///< Until the node has it.
   net::KeyRing ring;
   std::unique_ptr<net::ZmqContext> context;
   std::unique_ptr<net::ZmqListener> listener;
@@ -60,7 +64,9 @@ struct Process {
   std::unique_ptr<api::ReadThread> reads;
   std::unique_ptr<LogDoor> logs;
   std::unique_ptr<BackupDoor> backups;
-  std::unique_ptr<Server> server;
+  std::unique_ptr<SnapshotDoor> snapshots;
+  std::unique_ptr<PeersDoor> peers;
+  std::unique_ptr<Node> node;
   std::vector<Member> members;
   std::vector<net::Identity> own_keys;
   bool stopping = false;
@@ -74,19 +80,24 @@ struct Process {
     // Their threads first: no completion may come when the server is gone.
     reads.reset();
     backups.reset();
+    snapshots.reset();
     logs.reset();
-    server.reset();
+    node.reset();
   }
 
   Result<void> open_store();
+  Result<void> open_database();
   Result<void> open_sockets();
+  void admit_all(const Queue& queue);
   void admit(const std::map<std::string, KeyRow>& known);
   Result<void> open_threads();
   Result<void> begin();
+  [[nodiscard]] ha::Config ha_config() const;
+  [[nodiscard]] Server::Options server_options() const;
   void say_ready() const;
   void check_after_crash();
   void note_refusals();
-  Result<void> run();
+  Result<Node::Turned> run();
 };
 
 Result<void> Process::open_store() {
@@ -98,38 +109,85 @@ Result<void> Process::open_store() {
     stopping = true;
   }));
   dir = TRY(StateDir::open(options.dir));
+  if (dir->cluster() && !options.advertise.empty())
+    return fail(Errc::Invalid, "--advertise: what others dial is in " + dir->path() + "/cluster");
+  vote = TRY(VoteDoor::open(dir->vote_file()));
+  start.life = random_number() | 1U;
+  start.vote = vote->vote();
+  // A single master makes its own; a node's was made by init, or its votes are lost.
+  start.has_vote = vote->is_there() || !dir->cluster();
+  return dir->is_witness() ? Result<void>{} : open_database();
+}
+
+Result<void> Process::open_database() {
+  const Uuid cluster = dir->server().cluster;
   store::StoreOptions store_options;
   store_options.dir = dir->path();
   store_options.nonce = random_number();
-  store_options.cluster = dir->server().cluster;
+  store_options.cluster = cluster;
   store_options.db_uuid = Uuid::random();
   store_options.generation = {clock.wall().us, random_number()};
+  if (dir->cluster()) {
+    store_options.generation = dir->cluster()->generation;
+    store_options.vote = vote->vote();
+    TRY(install_fetched({dir->path(), cluster, store_options.generation}));
+  }
+  store::Opened opened;
   store = TRY(store::SqliteStore::open(store_options, opened));
-  if (opened.meta.cluster != dir->server().cluster)
+  if (opened.meta.cluster != cluster)
     return fail(Errc::Invalid,
                 dir->path() + ": the database is of another cluster than master.key");
+  if (dir->cluster() && opened.meta.generation != dir->cluster()->generation)
+    return fail(Errc::Invalid, dir->path() +
+                                   ": the database is of another generation than the cluster's "
+                                   "file; a restored master begins a new pair with "
+                                   "capstan-master init --adopt");
+  clean = opened.clean;
+  is_new = opened.meta.last_seq == Seq{};
+  start.is_complete = opened.is_complete;
+  start.is_diverged = is_marked_diverged(dir->path());
+  start.nonce = opened.meta.nonce;
+  start.ends = opened.ends;
+  if (!dir->cluster()) start.vote.promised = std::max(start.vote.promised, opened.meta.last_epoch);
+  replica = TRY(Replica::open(*store, std::move(opened)));
   return {};
 }
 
 Result<void> Process::open_sockets() {
   const net::HostPort http_at = TRY(net::parse_address(options.http));
   context = std::make_unique<net::ZmqContext>();
-  own_keys = {{Role::Admin, dir->admin().name, dir->admin().keys.public_key},
-              {Role::Enrolment, "invitation", dir->invitation().keys.public_key}};
-  for (const net::Identity& own : own_keys) ring.add(own);
-  for (const auto& [id, worker] : opened.state.workers) {
-    if (!worker.removed) ring.add({Role::Worker, worker.name, worker.public_key});
+  if (!dir->is_witness()) {
+    own_keys = {{Role::Admin, dir->admin().name, dir->admin().keys.public_key},
+                {Role::Enrolment, "invitation", dir->invitation().keys.public_key}};
+    for (const net::Identity& own : own_keys) ring.add(own);
+    admit_all(replica->queue());
   }
-  admit(opened.state.keys);
+  if (dir->cluster()) {
+    for (const ClusterNode& other : dir->cluster()->nodes) {
+      if (other.id == dir->self()) continue;
+      ring.add({other.is_witness ? Role::Witness : Role::Master, other.member.name,
+                other.member.public_key});
+    }
+  }
   net::ZmqListener::Handler handler;
-  // Frames come in poll(), when the server is there.
+  // Frames come in poll(), when the node is there.
   handler.on_frame = [this](net::PeerId peer, const net::Identity& identity,
-                            std::string_view frame) { server->on_frame(peer, identity, frame); };
-  handler.on_closed = [this](net::PeerId peer) { server->on_closed(peer); };
+                            std::string_view frame) { node->on_frame(peer, identity, frame); };
+  handler.on_closed = [this](net::PeerId peer) { node->on_closed(peer); };
   listener = TRY(net::ZmqListener::open(*context, loop, ring, {options.listen, dir->server().keys},
                                         std::move(handler)));
   http = TRY(web::HttpServer::open({http_at.host, http_at.port}, clock));
   return {};
+}
+
+void Process::admit_all(const Queue& queue) {
+  for (const auto& [id, worker] : queue.workers()) {
+    if (worker.row.removed)
+      ring.remove(worker.row.public_key);
+    else
+      ring.add({Role::Worker, worker.row.name, worker.row.public_key});
+  }
+  admit(queue.keys());
 }
 
 /// What an admin said of keys: those that are valid, and none that is not.
@@ -143,6 +201,17 @@ void Process::admit(const std::map<std::string, KeyRow>& known) {
 }
 
 Result<void> Process::open_threads() {
+  keys = std::make_unique<KeyDoor>(ring);
+  host = std::make_unique<HostDoor>(*listener, dir->path());
+  if (dir->cluster()) {
+    peers = TRY(PeersDoor::open({*context, loop, dir->server().keys}, *dir->cluster(),
+                                [this](NodeId id, bool connected) {
+                                  if (node) node->on_dialled(id, connected);
+                                }));
+  } else {
+    peers = std::make_unique<PeersDoor>();
+  }
+  if (dir->is_witness()) return {};
   reads = std::make_unique<api::ReadThread>(TRY(store::SqliteTables::open(dir->path())), [this] {
     loop.post([this] { reads->run_completions(); });
   });
@@ -150,19 +219,29 @@ Result<void> Process::open_threads() {
                                    [this] { loop.post([this] { logs->run_completions(); }); });
   backups = TRY(BackupDoor::open(dir->path(), clock,
                                  [this] { loop.post([this] { backups->run_completions(); }); }));
-  keys = std::make_unique<KeyDoor>(ring);
-  host = std::make_unique<HostDoor>(*listener, dir->path());
+  if (dir->cluster()) {
+    snapshots = TRY(SnapshotDoor::open(
+        dir->path(), [this] { loop.post([this] { snapshots->run_completions(); }); }));
+  }
   return {};
 }
 
-Result<void> Process::begin() {
-  members = {Member{"a", TRY(addresses_to_dial({listener->bound_address(), options.advertise})),
-                    dir->server().keys.public_key}};
-  const Epoch above = opened.meta.last_epoch;
-  const Epoch epoch =
-      TRY(store::begin_reign(dir->vote_file(), {kNodeId, above, opened.meta.nonce}));
+ha::Config Process::ha_config() const {
+  ha::Config config;
+  config.self = dir->self();
+  config.voters = dir->voters();
+  config.cluster = dir->server().cluster;
+  if (dir->cluster()) config.generation = dir->cluster()->generation;
+  config.version = kVersion;
+  config.seed = start.life;
+  return config;
+}
+
+Server::Options Process::server_options() const {
   Server::Options server_options;
+  server_options.node = dir->server().name;
   server_options.members = members;
+  server_options.members_version = dir->members_version();
   server_options.silence = {options.suspect_after, options.lost_after, options.closed_grace};
   // Four missed heartbeats make a suspect, also with limits of a second or two.
   server_options.heartbeat_every =
@@ -170,23 +249,21 @@ Result<void> Process::begin() {
   server_options.retention = {options.retain, options.retain_jobs, options.retain_bytes};
   server_options.disk_reserve_bytes = options.disk_reserve_bytes;
   server_options.own_keys = own_keys;
-  const bool clean = opened.clean;
-  const bool is_new = opened.meta.last_seq == Seq{};
-  server = std::make_unique<Server>(
-      std::move(server_options),
-      Server::Doors{*store, *listener, *reads, *logs, *keys, *host, clock, backups.get()},
-      std::move(opened), epoch);
-  // What changed in the journal's tail.
-  for (const auto& [id, worker] : server->queue().workers()) {
-    if (worker.row.removed)
-      ring.remove(worker.row.public_key);
-    else
-      ring.add({Role::Worker, worker.row.name, worker.row.public_key});
-  }
-  admit(server->queue().keys());
-  TRY(server->turn());
-  TRY(dir->tell_addresses(members));
-  http->publish(server->status());
+  return server_options;
+}
+
+Result<void> Process::begin() {
+  members = {Member{"a", TRY(addresses_to_dial({listener->bound_address(), options.advertise})),
+                    dir->server().keys.public_key}};
+  if (dir->cluster()) members = dir->cluster()->masters();
+  node = std::make_unique<Node>(
+      Node::Options{ha_config(), start, server_options()},
+      Node::Doors{store.get(), *listener, *vote, *peers, snapshots.get(), reads.get(), logs.get(),
+                  keys.get(), backups.get(), *host, clock},
+      std::exchange(replica, std::nullopt));
+  TRY(node->turn());
+  if (!dir->is_witness()) TRY(dir->tell_addresses(members));
+  http->publish(node->status());
   if (!clean && !is_new) check_after_crash();
   return {};
 }
@@ -210,9 +287,14 @@ void Process::say_ready() const {
                              {"http", http->port()},
                              {"dir", dir->path()},
                              {"version", kVersion},
-                             {"epoch", server->epoch().value},
-                             {"seq", server->committed().value},
-                             {"jobs", server->queue().jobs().size()}});
+                             {"epoch", node->machine().epoch().value},
+                             {"seq", node->status().seq.value},
+                             {"jobs", node->queue() ? node->queue()->jobs().size() : 0}});
+  if (dir->cluster()) {
+    fmt::print(stderr, "capstan-master ready on {} (node {} of a cluster{})\n", at,
+               dir->server().name, dir->is_witness() ? ", its witness" : "");
+    return;
+  }
   if (net::is_loopback(bound.host)) {
     fmt::print(stderr,
                "capstan-master ready on {} (this machine only; to let others in: --listen "
@@ -243,39 +325,47 @@ void Process::note_refusals() {
                              {"messages", now.dropped_messages}});
 }
 
-Result<void> Process::run() {
+Result<Node::Turned> Process::run() {
   while (!stopping) {
-    const bool is_behind = server->inbox_size() >= limits::kInboxFrames;
+    const bool is_behind = node->inbox_size() >= limits::kInboxFrames;
     listener->set_frames_per_poll(is_behind ? 1 : limits::kFramesPerPoll);
-    loop.poll(server->next_deadline());
+    loop.poll(node->next_deadline());
     if (failed) return tl::unexpected(*failed);
-    TRY(server->turn());
+    if (TRY(node->turn()) == Node::Turned::Restart) return Node::Turned::Restart;
     if (clock.now() < publish_at) continue;
     publish_at = clock.now() + kPublishEvery;
-    http->publish(server->status());
+    http->publish(node->status());
     note_refusals();
   }
-  return {};
+  return Node::Turned::Again;
 }
 
-}  // namespace
-
-Result<void> run_master(const DaemonOptions& options) {
+/// From the disk to the end, or to where another life begins.
+Result<Node::Turned> live(const DaemonOptions& options) {
   Process process(options);
   TRY(process.open_store());
   TRY(process.open_sockets());
   TRY(process.open_threads());
   TRY(process.begin());
   process.say_ready();
-  if (const Result<void> ended = process.run(); !ended) {
+  const Result<Node::Turned> ended = process.run();
+  if (!ended) {
     log::error("master.failed", {{"reason", ended.error().message}});
     return fail(Errc::Io, "stopped: " + ended.error().message);
   }
   process.reads.reset();  // A reader would keep the WAL.
   process.backups.reset();
-  TRY(process.server->finish());
-  TRY(process.store->close());
-  log::info("master.stopped", {{"seq", process.server->committed().value}});
+  process.snapshots.reset();
+  TRY(process.node->finish());
+  if (process.store) TRY(process.store->close());
+  log::info("master.stopped", {{"seq", process.node->status().seq.value}});
+  return ended;
+}
+
+}  // namespace
+
+Result<void> run_master(const DaemonOptions& options) {
+  while (TRY(live(options)) == Node::Turned::Restart) {}
   return {};
 }
 

@@ -15,7 +15,7 @@ namespace capstan {
 
 struct DaemonOptions {
   std::string dir;
-  std::string listen = "127.0.0.1:7741";
+  std::string listen;  ///< HOST:PORT.
   std::vector<std::string> advertise;
   std::string http = "127.0.0.1:7742";
   Micros suspect_after{limits::kSuspectAfter};

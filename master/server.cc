@@ -27,19 +27,6 @@
 namespace capstan {
 namespace {
 
-/// The queue at the end of the journal: the tables' state, and what was written behind them. What
-/// that changes in the tables is in `rows`.
-Queue replay(store::Opened& opened, QueueMutant mutant, RowChanges& rows) {
-  Queue queue = Queue::load(std::move(opened.state));
-  queue.set_mutant(mutant);
-  std::vector<Effect> effects;  // Whoever they were for has been told or will say HELLO.
-  for (const Entry& entry : opened.tail) {
-    queue.apply(entry, effects, rows);
-    effects.clear();
-  }
-  return queue;
-}
-
 /// Whoever reads the tables finds there all that is durable.
 class CurrentReads final : public api::Reads {
  public:
@@ -101,7 +88,7 @@ struct Server::Impl {
 
   Options options;
   Doors doors;
-  RowChanges replayed;  ///< Of the journal's tail: to be written before anything else.
+  RowChanges untabled;  ///< What the queue began with and the tables lack: to be written first.
   api::Ledger ledger;
   CurrentReads current_reads;
   api::Sessions sessions;
@@ -122,19 +109,21 @@ struct Server::Impl {
   TimePoint suspect_at = TimePoint::never();
   TimePoint steady_turned_at;  // But this one.
   bool began = false;
+  bool intake = true;
+  bool in_turn = false;  ///< Its batch is shipped, and waits for the others.
 
-  Impl(Options o, Doors d, store::Opened opened, Epoch epoch)
+  Impl(Options o, Doors d, Taken taken, Epoch epoch)
       : options(std::move(o)),
         doors(d),
-        ledger(replay(opened, options.mutant, replayed), epoch, d.clock),
+        untabled(std::move(taken.rows)),
+        ledger(std::move(taken.queue), epoch, d.clock),
         current_reads(ledger, d.store, d.reads),
         sessions(d.listener,
-                 api::Cluster{opened.meta.cluster, opened.meta.generation, options.node,
+                 api::Cluster{taken.meta.cluster, taken.meta.generation, options.node,
                               options.members, options.members_version, options.heartbeat_every},
                  epoch),
         workers(api::WorkerApi::Parts{ledger, sessions, d.store, d.keys, d.host}),
-        clients(
-            api::ClientApi::Parts{ledger, sessions, d.store, current_reads, options.own_keys}),
+        clients(api::ClientApi::Parts{ledger, sessions, d.store, current_reads, options.own_keys}),
         reads(api::ReadsApi::Parts{ledger, sessions, clients, current_reads, options.silence}),
         watches(ledger, sessions, current_reads),
         logs(api::LogsApi::Parts{ledger, sessions, d.logs, reads, watches}),
@@ -149,6 +138,7 @@ struct Server::Impl {
   }
 
   Result<void> turn();
+  Result<bool> settle_turn();
   Result<void> begin_reign();
   Result<void> bring_up_tables();
   void forgive_sleep();
@@ -157,7 +147,9 @@ struct Server::Impl {
   Result<void> dispatch_hello(Frame& frame);
   void refuse_role(const Frame& frame);
   void plan();
-  Result<void> write_and_tell();
+  Result<bool> write();
+  Result<void> tell_written(api::Ledger::Written written);
+  Result<void> end_turn();
   Result<void> tell(api::Held& held);
   Result<void> tell_effect(const Effect& effect);
   void keep_time();
@@ -322,16 +314,36 @@ Result<void> Server::Impl::dispatch_hello(Frame& frame) {
 // --- The turn ------------------------------------------------------------------------------------
 
 Result<void> Server::Impl::turn() {
+  const bool settled = TRY(settle_turn());
+  if (!settled || !intake) return {};
   ledger.begin_turn();
+  ledger.set_level(doors.replication.level());
   sessions.set_now(ledger.at());
   forgive_sleep();
+  if (ledger.must_bring_up()) TRY(ledger.bring_up(doors.store));
   if (!std::exchange(began, true)) TRY(begin_reign());
   if (clients.has_read()) TRY(ledger.bring_up(doors.store));
   TRY(clients.take_read());
   TRY(take_messages());
   plan();
   retention.step();
-  TRY(write_and_tell());
+  in_turn = true;
+  if (!TRY(write())) return {};
+  return end_turn();
+}
+
+/// Ends the turn whose batch waited for the other masters. False: it waits still.
+Result<bool> Server::Impl::settle_turn() {
+  if (!in_turn) return true;
+  if (doors.replication.committed() < ledger.shipped_upto()) return false;
+  api::Ledger::Written written = TRY(ledger.settle(doors.store));
+  TRY(tell_written(std::move(written)));
+  TRY(end_turn());
+  return true;
+}
+
+Result<void> Server::Impl::end_turn() {
+  in_turn = false;
   workers.follow(watches.followed());
   reads.post_pending();
   TRY(retention.after_write());
@@ -347,9 +359,9 @@ Result<void> Server::Impl::turn() {
 
 /// The journal may have more than the tables: what was deferred, or the first parts of a batch.
 Result<void> Server::Impl::begin_reign() {
-  if (!replayed.empty())
-    TRY(doors.store.flush(std::exchange(replayed, {}), ledger.queue().last_seq()));
-  ledger.commit(cmd::ReignBegan{options.node});
+  if (!untabled.empty())
+    TRY(doors.store.flush(std::exchange(untabled, {}), ledger.queue().last_seq()));
+  ledger.commit(cmd::ReignBegan{options.node, options.reign_note});
   return {};
 }
 
@@ -376,12 +388,28 @@ void Server::Impl::plan() {
   plan_at = plan.deadline;
 }
 
-Result<void> Server::Impl::write_and_tell() {
+/// False: it was shipped, and nothing of it may be told yet.
+Result<bool> Server::Impl::write() {
   const bool was_draining = ledger.is_draining();
-  const bool wrote = !ledger.empty();
-  api::Ledger::Written written = TRY(ledger.write(doors.store));
+  const bool ships = doors.replication.is_replicated() && !ledger.empty();
+  api::Ledger::Written written;
+  if (ships) {
+    TRY(ledger.write_shipped(doors.store, doors.replication));
+  } else {
+    written = TRY(ledger.write(doors.store));
+  }
   if (ledger.is_draining() && !was_draining)
     log::error("disk.full", {{"reason", "the ballast is used up: no more submissions"}});
+  if (ships) {
+    if (doors.replication.committed() < ledger.shipped_upto()) return false;
+    written = TRY(ledger.settle(doors.store));
+  }
+  TRY(tell_written(std::move(written)));
+  return true;
+}
+
+Result<void> Server::Impl::tell_written(api::Ledger::Written written) {
+  const bool wrote = !written.entries.empty();
   if (wrote) {
     log_written(written, ledger.queue());
     watches.on_committed(written.rows, written.upto);
@@ -522,8 +550,8 @@ msg::StatusReply Server::Impl::own_status(std::uint64_t query) const {
 
 // --- The rest ------------------------------------------------------------------------------------
 
-Server::Server(Options options, Doors doors, store::Opened opened, Epoch epoch)
-    : impl_(std::make_unique<Impl>(std::move(options), doors, std::move(opened), epoch)) {}
+Server::Server(Options options, Doors doors, Taken taken, Epoch epoch)
+    : impl_(std::make_unique<Impl>(std::move(options), doors, std::move(taken), epoch)) {}
 Server::~Server() = default;
 
 Result<void> Server::turn() {
@@ -534,8 +562,17 @@ Result<void> Server::finish() {
   return impl_->ledger.bring_up(impl_->doors.store);
 }
 
+void Server::set_intake(bool is_open) {
+  impl_->intake = is_open;
+}
+
+Result<void> Server::bring_up() {
+  return impl_->ledger.bring_up(impl_->doors.store);
+}
+
 TimePoint Server::next_deadline() const {
   const Impl& s = *impl_;
+  if (s.in_turn || !s.intake) return TimePoint::never();  // Until the others say more.
   if (!s.inbox.empty() || !s.began || s.clients.has_read()) return s.doors.clock.now();
   return s.ledger.steady(
       std::min({s.beat_at, s.plan_at, s.suspect_at, s.watches.next_due(), s.logs.next_retry(),

@@ -27,6 +27,7 @@
 #include "master/api/retention.h"
 #include "master/core/planner.h"
 #include "master/core/queue.h"
+#include "master/replica.h"
 #include "master/store/store.h"
 #include "master/web/status.h"
 
@@ -36,6 +37,7 @@ class Server {
  public:
   struct Options {
     std::string node = "a";       ///< This master's name.
+    std::string reign_note{};     ///< For the first entry: why this reign is not like others.
     std::vector<Member> members;  ///< Told to everybody in Welcome.
     std::uint64_t members_version = 1;
     Micros heartbeat_every{limits::kHeartbeatEvery};
@@ -57,12 +59,12 @@ class Server {
     api::Keys& keys;
     const api::Host& host;
     const Clock& clock;
+    api::Replication& replication;
     api::Backups* backups = nullptr;  ///< None: no backups.
   };
 
-  /// Takes the queue over as it was opened and replays the journal's tail. The first turn() writes
-  /// the first entry of the reign `epoch`; until then nobody may be let in.
-  Server(Options options, Doors doors, store::Opened opened, Epoch epoch);
+  /// The first turn() writes the first entry of the reign `epoch`; until then nobody may be let in.
+  Server(Options options, Doors doors, Taken taken, Epoch epoch);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -73,12 +75,18 @@ class Server {
   void on_closed(net::PeerId peer);
 
   /// One turn, as above. An error is the end: the caller leaves at once (exit 70), without
-  /// sending anything more; what was not acknowledged may have happened or not.
+  /// sending anything more; what was not acknowledged may have happened or not. With other masters
+  /// a turn stands still until they have its batch: call it again when that may be so.
   [[nodiscard]] Result<void> turn();
   /// Before the store is closed: leaves nothing behind the tables.
   [[nodiscard]] Result<void> finish();
   /// Call turn() then, or when a frame or completion arrived. Steady time of `clock`.
   [[nodiscard]] TimePoint next_deadline() const;
+
+  /// False: no more work is taken, and what waits is not planned (a planned switch-over).
+  void set_intake(bool is_open);
+  /// The tables are at everything that is committed.
+  [[nodiscard]] Result<void> bring_up();
 
   /// More frames in one turn than this are kept for the next.
   [[nodiscard]] std::size_t inbox_size() const;

@@ -98,9 +98,12 @@ std::string host_name() {
   return out == "." || out == ".." ? "localhost" : out;
 }
 
+Result<std::string> default_state_home() {
+  return base_dir("XDG_STATE_HOME", ".local/state");
+}
+
 Result<std::string> default_state_dir(std::string_view leaf) {
-  return fmt::format("{}/{}/{}", TRY(base_dir("XDG_STATE_HOME", ".local/state")), host_name(),
-                     leaf);
+  return fmt::format("{}/{}/{}", TRY(default_state_home()), host_name(), leaf);
 }
 
 Result<std::string> default_config_dir() {

@@ -19,6 +19,10 @@ std::string host_name();
 /// shared between machines, states are not.
 Result<std::string> default_state_dir(std::string_view leaf);
 
+/// `$XDG_STATE_HOME/capstan`, else `~/.local/state/capstan`: what belongs to the user, not to a
+/// machine.
+Result<std::string> default_state_home();
+
 /// `$XDG_CONFIG_HOME/capstan`, else `~/.config/capstan`.
 Result<std::string> default_config_dir();
 

@@ -109,4 +109,11 @@ const char* type_name(const msg::Body& body) {
   return kTypeNames[body.index()];
 }
 
+const char* type_name_of(std::string_view frame) {
+  Reader r(frame);
+  r.array(kEnvelopeFields);
+  const std::uint64_t type = r.u64(kTypes);
+  return r.ok() && type > 0 ? kTypeNames[type - 1] : "";
+}
+
 }  // namespace capstan::wire

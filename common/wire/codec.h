@@ -109,5 +109,7 @@ std::size_t size_bound(const msg::WorkerView& worker);
 
 /// "Start", "WorkerHello" …, for logs.
 const char* type_name(const msg::Body& body);
+/// The name of a frame's type without decoding it; "": none that is known.
+const char* type_name_of(std::string_view frame);
 
 }  // namespace capstan::wire

@@ -145,9 +145,8 @@ void ClientApi::answer(SessionId session, const RequestId& request, const Reques
 Result<std::optional<TokenRow>> ClientApi::find_token(const Asked& asked,
                                                       const std::string& token) {
   if (token.empty()) return std::optional<TokenRow>{};
-  const auto& pending = ledger_.rows().tokens;
-  if (const auto it = pending.find({asked.owner, token}); it != pending.end())
-    return std::optional<TokenRow>(it->second);
+  if (const TokenRow* row = ledger_.find_token(asked.owner, token))
+    return std::optional<TokenRow>(*row);
   return store_.find_token(asked.owner, token);
 }
 
@@ -303,8 +302,8 @@ Result<std::optional<store::Store::JobOutline>> ClientApi::outline_of(JobId id) 
   using Outline = store::Store::JobOutline;
   if (const Job* job = ledger_.queue().find_job(id))
     return std::optional<Outline>(Outline{job->owner, job->state()});
-  if (const auto it = ledger_.rows().jobs.find(id); it != ledger_.rows().jobs.end())
-    return std::optional<Outline>(Outline{it->second.owner, it->second.state});
+  if (const JobRow* row = ledger_.find_row(id))
+    return std::optional<Outline>(Outline{row->owner, row->state});
   return store_.find_outline(id);
 }
 
@@ -385,16 +384,14 @@ Result<std::optional<JobId>> ClientApi::last_job_of(const std::string& owner) {
       break;
     }
   }
-  for (const auto& [id, row] : ledger_.rows().jobs) {  // Submitted and over in this very turn.
-    if (row.owner == owner && (!last || id > *last)) last = id;
-  }
+  // Submitted and over in this very turn.
+  if (const JobId id = ledger_.last_job_of(owner); id && (!last || id > *last)) last = id;
   return last;
 }
 
 Result<std::optional<std::string>> ClientApi::owner_of(JobId id) {
   if (const Job* job = ledger_.queue().find_job(id)) return std::optional<std::string>(job->owner);
-  if (const auto it = ledger_.rows().jobs.find(id); it != ledger_.rows().jobs.end())
-    return std::optional<std::string>(it->second.owner);
+  if (const JobRow* row = ledger_.find_row(id)) return std::optional<std::string>(row->owner);
   return store_.find_owner(id);
 }
 

@@ -182,14 +182,16 @@ Result<void> ClientApi::commit_retry(const Asked& asked, const Retry& retry, con
     refuse(asked, *fault);
     return {};
   }
-  for (const auto& [id, job] : jobs) {
-    if (ledger_.queue().find_job(id) != nullptr) continue;  // Another retry was faster.
-    ledger_.commit(job);
-    for (auto& [other, waiting] : retries_) waiting.is_stale |= waiting.finished.contains(id);
+  for (std::size_t i = 0; i < retry.targets.size(); ++i) {
+    const JobId id = retry.targets[i].job;
+    const auto job = jobs.find(id);  // Unless another retry was faster.
+    if (job != jobs.end() && ledger_.queue().find_job(id) == nullptr) {
+      ledger_.commit(job->second);
+      for (auto& [other, waiting] : retries_) waiting.is_stale |= waiting.finished.contains(id);
+    }
+    ledger_.commit(cmd::TasksRetried{asked, id, retry.targets[i].spans, retry.states,
+                                     i + 1 == retry.targets.size()});
   }
-  for (std::size_t i = 0; i < retry.targets.size(); ++i)
-    ledger_.commit(cmd::TasksRetried{asked, retry.targets[i].job, retry.targets[i].spans,
-                                     retry.states, i + 1 == retry.targets.size()});
   return {};
 }
 

@@ -13,6 +13,7 @@
 #include "common/base/bytes.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/model/journal.h"
 #include "common/model/task.h"
 #include "common/net/transport.h"
 #include "master/store/store.h"
@@ -87,6 +88,22 @@ class Backups {
   virtual void read(const Uuid& id, std::uint64_t offset,
                     std::function<void(Result<Bytes>)> done) = 0;
   virtual void drop(const Uuid& id) = 0;
+};
+
+/// The other masters, as the one that leads sees them.
+class Replication {
+ public:
+  virtual ~Replication() = default;
+  /// False: there are none, and what is durable here is committed.
+  [[nodiscard]] virtual bool is_replicated() const = 0;
+  /// This batch is about to be written here: it leaves before our own fsync begins.
+  virtual void ship(const SealedBatch& batch) = 0;
+  /// It is durable here.
+  virtual void written(const JournalEnd& end) = 0;
+  /// Durable on every master that is required to have it.
+  [[nodiscard]] virtual Seq committed() const = 0;
+  /// Of the entries that all of them understand.
+  [[nodiscard]] virtual std::uint32_t level() const = 0;
 };
 
 /// What the process knows of itself and its peers, for people. Each has a plain default.

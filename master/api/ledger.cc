@@ -96,14 +96,21 @@ TimePoint Ledger::steady(TimePoint at) const {
 }
 
 void Ledger::commit(Command command) {
-  batch_bytes_ += approximate_bytes(command);
-  batch_.push_back(Entry{.seq = queue_.last_seq().next(),
-                         .epoch = epoch_,
-                         .at = at_,
-                         .wall = wall_,
-                         .level = limits::kEntryLevel,
-                         .command = std::move(command)});
-  queue_.apply(batch_.back(), effects_, rows_);
+  const std::size_t bytes = approximate_bytes(command);
+  if (part_.batch.size() >= limits::kEntriesPerBatch ||
+      (!part_.batch.empty() && part_.bytes + bytes > limits::kBatchBytes)) {
+    // A reopened job is in the tables again with the retry that follows, not before.
+    const bool is_half = std::holds_alternative<cmd::JobReopened>(part_.batch.back().command);
+    if (!is_half) full_.push_back(std::exchange(part_, {}));
+  }
+  part_.bytes += bytes;
+  part_.batch.push_back(Entry{.seq = queue_.last_seq().next(),
+                              .epoch = epoch_,
+                              .at = at_,
+                              .wall = wall_,
+                              .level = level_,
+                              .command = std::move(command)});
+  queue_.apply(part_.batch.back(), effects_, part_.rows);
   for (Effect& effect : effects_) held_.emplace_back(std::move(effect));
   effects_.clear();
 }
@@ -127,7 +134,40 @@ void Ledger::drain(std::string figures) {
 }
 
 bool Ledger::is_full() const {
-  return batch_.size() >= limits::kEntriesPerBatch / 2 || batch_bytes_ >= limits::kBatchBytes / 4;
+  return !full_.empty() || part_.batch.size() >= limits::kEntriesPerBatch / 2 ||
+         part_.bytes >= limits::kBatchBytes / 4;
+}
+
+const JobRow* Ledger::find_row(JobId job) const {
+  const auto in = [job](const Part& part) -> const JobRow* {
+    const auto it = part.rows.jobs.find(job);
+    return it == part.rows.jobs.end() ? nullptr : &it->second;
+  };
+  const JobRow* row = in(part_);
+  for (auto part = full_.rbegin(); row == nullptr && part != full_.rend(); ++part) row = in(*part);
+  return row;
+}
+
+const TokenRow* Ledger::find_token(const std::string& owner, const std::string& token) const {
+  const auto in = [key = std::pair(owner, token)](const Part& part) -> const TokenRow* {
+    const auto it = part.rows.tokens.find(key);
+    return it == part.rows.tokens.end() ? nullptr : &it->second;
+  };
+  const TokenRow* row = in(part_);
+  for (auto part = full_.rbegin(); row == nullptr && part != full_.rend(); ++part) row = in(*part);
+  return row;
+}
+
+JobId Ledger::last_job_of(const std::string& owner) const {
+  JobId last;
+  const auto look = [&](const Part& part) {
+    for (const auto& [id, row] : part.rows.jobs) {
+      if (row.owner == owner) last = std::max(last, id);
+    }
+  };
+  for (const Part& part : full_) look(part);
+  look(part_);
+  return last;
 }
 
 template <class Write>
@@ -142,52 +182,87 @@ Result<void> Ledger::with_ballast(store::Store& store, Write write) {
   return written;
 }
 
-/// The batch in parts; `rows` with the last one, when they go into the tables at all.
-Result<void> Ledger::append(store::Store& store, const RowChanges& rows, bool in_tables) {
-  std::size_t begin = 0;
-  while (begin < batch_.size()) {
-    std::size_t end = begin;
-    std::size_t bytes = 0;
-    while (end < batch_.size() && end - begin < limits::kEntriesPerBatch) {
-      const std::size_t more = approximate_bytes(batch_[end].command);
-      if (end > begin && bytes + more > limits::kBatchBytes) break;
-      bytes += more;
-      ++end;
-    }
-    const bool last = end == batch_.size();
-    const bool with_rows = last && in_tables;
-    if (with_rows) applied_ = batch_.back().seq;
-    const auto put = [&](const store::Batch& part) {
-      return with_ballast(
-          store, [&] { return store.append(part, with_rows ? rows : RowChanges{}, applied_); });
-    };
-    if (begin == 0 && last) {  // Nearly always: no copy.
-      TRY(put(batch_));
-    } else {
-      TRY(put(store::Batch(batch_.begin() + static_cast<std::ptrdiff_t>(begin),
-                           batch_.begin() + static_cast<std::ptrdiff_t>(end))));
-    }
-    durable_ = batch_[end - 1].seq;
-    begin = end;
+Result<void> Ledger::append(store::Store& store, const Part& part, const RowChanges& rows,
+                            Seq applied) {
+  const SealedBatch sealed = store.seal(part.batch, part.rows);
+  TRY(with_ballast(store, [&] { return store.append(sealed, part.batch, rows, applied); }));
+  durable_ = sealed.end.seq;
+  applied_ = applied;
+  return {};
+}
+
+/// The whole turn. False: its rows are in the journal alone.
+Result<bool> Ledger::write_part(store::Store& store) {
+  const Seq end = queue_.last_seq();
+  if (part_.rows.is_progress()) {
+    TRY(append(store, part_, {}, applied_));
+    return false;
   }
+  if (deferred_.empty()) {
+    TRY(append(store, part_, part_.rows, end));
+  } else if (!part_.rows.archived.empty()) {  // It moves rows that must be there.
+    TRY(bring_up(store));
+    TRY(append(store, part_, part_.rows, end));
+  } else {
+    deferred_.merge(part_.rows);
+    TRY(append(store, part_, deferred_, end));
+  }
+  forget_deferred();
+  return true;
+}
+
+/// A large turn: each part with its own rows, which may need those of the one before.
+Result<void> Ledger::write_parts(store::Store& store) {
+  TRY(bring_up(store));
+  full_.push_back(std::exchange(part_, {}));
+  for (Part& part : full_) {
+    TRY(append(store, part, part.rows, part.batch.back().seq));
+    part_.batch.insert(part_.batch.end(), std::make_move_iterator(part.batch.begin()),
+                       std::make_move_iterator(part.batch.end()));
+    part_.rows.merge(std::move(part.rows));
+  }
+  full_.clear();
   return {};
 }
 
 Result<Ledger::Written> Ledger::write(store::Store& store) {
-  const bool in_tables = !rows_.is_progress();
-  if (!in_tables || deferred_.empty()) {
-    TRY(append(store, rows_, in_tables));
-  } else if (!rows_.archived.empty()) {  // It moves rows that must be there.
-    TRY(bring_up(store));
-    TRY(append(store, rows_, true));
-  } else {
-    deferred_.merge(rows_);
-    TRY(append(store, deferred_, true));
+  bool in_tables = true;
+  if (!full_.empty()) {
+    TRY(write_parts(store));
+  } else if (!part_.batch.empty()) {
+    in_tables = TRY(write_part(store));
   }
-  if (in_tables) forget_deferred();
-  Written written{std::exchange(batch_, {}), std::exchange(rows_, {}), std::exchange(held_, {}),
-                  durable_, in_tables};
-  batch_bytes_ = 0;
+  Part part = std::exchange(part_, {});
+  return Written{std::move(part.batch), std::move(part.rows), std::exchange(held_, {}), durable_,
+                 in_tables};
+}
+
+Result<void> Ledger::write_shipped(store::Store& store, Replication& others) {
+  full_.push_back(std::exchange(part_, {}));
+  for (Part& part : full_) {
+    const SealedBatch sealed = store.seal(part.batch, part.rows);
+    others.ship(sealed);  // In parallel with our own fsync.
+    TRY(with_ballast(store, [&] { return store.append(sealed, part.batch, {}, applied_); }));
+    others.written(sealed.end);
+    shipped_.push_back(std::move(part));
+  }
+  full_.clear();
+  return {};
+}
+
+Result<Ledger::Written> Ledger::settle(store::Store& store) {
+  Written written;
+  for (Part& part : std::exchange(shipped_, {})) {
+    // It moves rows that must be there.
+    if (!part.rows.archived.empty()) TRY(bring_up(store));
+    durable_ = part.batch.back().seq;
+    defer(part.rows);
+    written.entries.insert(written.entries.end(), std::make_move_iterator(part.batch.begin()),
+                           std::make_move_iterator(part.batch.end()));
+    written.rows.merge(std::move(part.rows));
+  }
+  written.held = std::exchange(held_, {});
+  written.upto = durable_;
   return written;
 }
 

@@ -10,6 +10,9 @@
 // wants to read (`bring_up`). So a task that is assigned and ends in between is written once.
 // Everything else (submissions, answers, workers, the end of a job) takes what waits with it.
 //
+// A turn that is too large for one batch of the journal is cut into parts while it is made: each
+// has its own rows, because a replica sees the batches of the journal and no turns.
+//
 // Time: `at` begins a reign at the larger of the queue's last `at` and the wall clock and goes on
 // by steady time; it stands still within a turn.
 #pragma once
@@ -23,8 +26,10 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/model/limits.h"
 #include "common/net/transport.h"
 #include "common/wire/message.h"
+#include "master/api/doors.h"
 #include "master/core/command.h"
 #include "master/core/effect.h"
 #include "master/core/queue.h"
@@ -67,15 +72,21 @@ class Ledger {
 
   [[nodiscard]] const Queue& queue() const { return queue_; }
   [[nodiscard]] Epoch epoch() const { return epoch_; }
-  /// What the batch in the making changes: newer than the tables.
-  [[nodiscard]] const RowChanges& rows() const { return rows_; }
-  [[nodiscard]] bool empty() const { return batch_.empty(); }
+  // What this turn changed: newer than the tables. Valid until the next commit(); null: nothing.
+  [[nodiscard]] const JobRow* find_row(JobId job) const;
+  [[nodiscard]] const TokenRow* find_token(const std::string& owner,
+                                           const std::string& token) const;
+  /// The newest job of an owner that it touched; 0: none.
+  [[nodiscard]] JobId last_job_of(const std::string& owner) const;
+  [[nodiscard]] bool empty() const { return part_.batch.empty(); }
   /// No more messages in this turn: the planner needs what is left of the bounds.
   [[nodiscard]] bool is_full() const;
-  /// Everything up to here is durable.
+  /// Everything up to here is committed.
   [[nodiscard]] Seq durable() const { return durable_; }
+  /// Of the entries that are stamped from now on.
+  void set_level(std::uint32_t level) { level_ = level; }
 
-  /// What a write made durable.
+  /// What a write made durable, of all parts together.
   struct Written {
     std::vector<Entry> entries;
     RowChanges rows;
@@ -83,9 +94,21 @@ class Ledger {
     Seq upto;
     bool in_tables = true;  ///< False: `rows` are in the journal alone, and to be deferred.
   };
-  /// Writes the batch (in parts of at most kBatchBytes). A full disk: the ballast goes, the same
+  /// Writes the batch, in parts of at most kBatchBytes. A full disk: the ballast goes, the same
   /// part is tried once more, and is_draining() from then on. Any error is the end of the process.
+  /// REQUIRES: there are no other masters.
   [[nodiscard]] Result<Written> write(store::Store& store);
+  /// The same with other masters: into the journals, theirs and ours, and no rows into the tables.
+  /// Nothing may be told before settle().
+  [[nodiscard]] Result<void> write_shipped(store::Store& store, Replication& others);
+  /// What write_shipped() wrote waits for the others.
+  [[nodiscard]] bool is_waiting() const { return !shipped_.empty(); }
+  /// The end of it.
+  [[nodiscard]] Seq shipped_upto() const { return shipped_.back().batch.back().seq; }
+  /// It is committed now; its rows wait for the tables. REQUIRES: is_waiting().
+  [[nodiscard]] Result<Written> settle(store::Store& store);
+  /// Rows of more than how far jobs are wait for the tables: before somebody reads there.
+  [[nodiscard]] bool must_bring_up() const { return !deferred_.is_progress(); }
 
   /// Keeps the rows of a write that are not in the tables yet.
   void defer(RowChanges rows);
@@ -106,7 +129,16 @@ class Ledger {
   /// Once more when the disk is full and there is ballast to throw off.
   template <class Write>
   [[nodiscard]] Result<void> with_ballast(store::Store& store, Write write);
-  [[nodiscard]] Result<void> append(store::Store& store, const RowChanges& rows, bool in_tables);
+  /// A batch of the journal in the making, and what its entries change.
+  struct Part {
+    store::Batch batch;
+    RowChanges rows;
+    std::size_t bytes = 0;
+  };
+  [[nodiscard]] Result<void> append(store::Store& store, const Part& part, const RowChanges& rows,
+                                    Seq applied);
+  [[nodiscard]] Result<bool> write_part(store::Store& store);
+  [[nodiscard]] Result<void> write_parts(store::Store& store);
   void forget_deferred();
 
   Queue queue_;
@@ -116,10 +148,11 @@ class Ledger {
   TimePoint at_began_;
   TimePoint at_;
   WallTime wall_;
-  std::vector<Entry> batch_;
-  std::size_t batch_bytes_ = 0;
-  RowChanges rows_;
-  RowChanges deferred_;  ///< Of applied_ + 1 … durable_: tasks, attempts and live jobs alone.
+  std::uint32_t level_ = limits::kEntryLevel;
+  std::vector<Part> shipped_;  ///< Durable here, not committed yet.
+  std::vector<Part> full_;     ///< Nearly always none: parts of this turn before part_.
+  Part part_;
+  RowChanges deferred_;  ///< Of applied_ + 1 … durable_.
   std::size_t deferred_bytes_ = 0;
   TimePoint deferred_due_ = TimePoint::never();
   std::vector<Effect> effects_;

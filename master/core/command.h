@@ -34,6 +34,7 @@ namespace cmd {
 /// The first entry of every reign: a primary in `epoch` begins.
 struct ReignBegan {
   std::string node;
+  std::string note{};  ///< After an override: what was given up.
 };
 
 // Submissions. Staged parts are invisible until JobSubmitted, and dropped by SubmissionDropped.

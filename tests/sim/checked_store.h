@@ -32,8 +32,22 @@ class CheckedStore final : public store::Store {
   [[nodiscard]] bool has_lost_a_worker() const { return has_lost_; }
   [[nodiscard]] std::uint64_t entries() const { return last_seq_.value; }
 
-  Result<void> append(const store::Batch& batch, const RowChanges& committed, Seq applied) override;
+  [[nodiscard]] SealedBatch seal(const store::Batch& batch, const RowChanges& rows) const override {
+    return behind_.seal(batch, rows);
+  }
+  Result<void> append(const SealedBatch& sealed, const store::Batch& batch,
+                      const RowChanges& committed, Seq applied) override;
   Result<void> flush(const RowChanges& committed, Seq applied) override;
+  [[nodiscard]] std::vector<JournalEnd> journal_ends() const override {
+    return behind_.journal_ends();
+  }
+  Result<std::optional<JournalEnd>> find_end(Seq seq) override { return behind_.find_end(seq); }
+  Result<store::JournalBatches> read_batches(const JournalEnd& after, std::size_t bytes) override {
+    return behind_.read_batches(after, bytes);
+  }
+  Result<void> truncate(Seq keep) override;
+  void hold_journal(Seq seq) override { behind_.hold_journal(seq); }
+  void release_journal() override { behind_.release_journal(); }
   Result<void> maintain() override { return behind_.maintain(); }
   bool release_ballast() override { return behind_.release_ballast(); }
   Result<bool> give_back() override { return behind_.give_back(); }

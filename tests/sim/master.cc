@@ -56,7 +56,8 @@ void Master::enrol(const std::vector<net::Identity>& workers) {
     stamp(cmd::WorkerEnrolled{
         .worker = queue.next_worker(), .name = worker.name, .public_key = worker.public_key});
   }
-  if (!checked_.append(batch, rows, queue.last_seq())) complain("the first write failed");
+  const SealedBatch sealed = checked_.seal(batch, rows);
+  if (!checked_.append(sealed, batch, rows, queue.last_seq())) complain("the first write failed");
   store_.close();
 }
 
@@ -69,6 +70,8 @@ void Master::start() {
   if (opened->state.last_seq.value + opened->tail.size() < checked_.entries()) {
     complain("the store lost what it had made durable");
   }
+  auto taken = take_all(checked_, std::move(*opened), mutant_);
+  if (!taken) return complain("the journal does not open: " + taken.error().message);
   server_ = std::make_unique<Server>(Server::Options{.node = "a", .members = {}, .mutant = mutant_},
                                      Server::Doors{.store = checked_,
                                                    .listener = *this,
@@ -76,8 +79,9 @@ void Master::start() {
                                                    .logs = *this,
                                                    .keys = *this,
                                                    .host = *this,
-                                                   .clock = schedule_},
-                                     std::move(*opened), Epoch(++reigns_ * 256 + kNode));
+                                                   .clock = schedule_,
+                                                   .replication = alone_},
+                                     std::move(*taken), Epoch(++reigns_ * 256 + kNode));
   turn();
   network_.set_master(
       {.on_frame =

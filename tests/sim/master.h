@@ -18,6 +18,7 @@
 #include "tests/sim/network.h"
 #include "tests/sim/schedule.h"
 #include "tests/sim/worker.h"
+#include "tests/support/alone.h"
 #include "tests/support/memory_store.h"
 
 namespace capstan::sim {
@@ -72,6 +73,7 @@ class Master final : private net::Listener,
   QueueMutant mutant_;
   test::MemoryStore store_;
   CheckedStore checked_;
+  test::Alone alone_;
   std::unique_ptr<Server> server_;
   std::map<net::PeerId, std::string> worker_of_;  // Who is behind a peer, by its key.
   struct Delivered {

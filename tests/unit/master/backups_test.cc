@@ -42,12 +42,7 @@ struct BackupBench : Bench {
   BackupBench() {
     server.reset();
     memory.crash();
-    auto opened = memory.open();
-    REQUIRE(opened);
-    server = std::make_unique<Server>(
-        options, Server::Doors{store, listener, reads, logs, keys, host, clock, &backups},
-        std::move(*opened), Epoch((++reigns << 8U) + 1));
-    turn();
+    begin({store, listener, reads, logs, keys, host, clock, alone, &backups});
   }
   msg::BackupData ask(Peer& peer, msg::ReadBackup question) {
     peer.send(std::move(question));

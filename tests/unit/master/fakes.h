@@ -21,6 +21,7 @@
 #include "common/wire/codec.h"
 #include "master/api/doors.h"
 #include "master/store/store.h"
+#include "tests/support/alone.h"
 #include "tests/support/memory_store.h"
 
 namespace capstan::test {
@@ -60,15 +61,29 @@ class ObservedStore final : public store::Store {
   std::vector<std::size_t> sent_at_append;
   std::optional<int> dies_after;  ///< So many more are written.
 
-  Result<void> append(const store::Batch& batch, const RowChanges& rows, Seq applied) override {
+  [[nodiscard]] SealedBatch seal(const store::Batch& batch, const RowChanges& rows) const override {
+    return behind_.seal(batch, rows);
+  }
+  Result<void> append(const SealedBatch& sealed, const store::Batch& batch, const RowChanges& rows,
+                      Seq applied) override {
     sent_at_append.push_back(listener_.total());
     if (dies_after && (*dies_after)-- == 0)
       return fail(Errc::OutcomeUnknown, "killed between two writes");
-    return behind_.append(batch, rows, applied);
+    return behind_.append(sealed, batch, rows, applied);
   }
   Result<void> flush(const RowChanges& rows, Seq applied) override {
     return behind_.flush(rows, applied);
   }
+  [[nodiscard]] std::vector<JournalEnd> journal_ends() const override {
+    return behind_.journal_ends();
+  }
+  Result<std::optional<JournalEnd>> find_end(Seq seq) override { return behind_.find_end(seq); }
+  Result<store::JournalBatches> read_batches(const JournalEnd& after, std::size_t bytes) override {
+    return behind_.read_batches(after, bytes);
+  }
+  Result<void> truncate(Seq keep) override { return behind_.truncate(keep); }
+  void hold_journal(Seq seq) override { behind_.hold_journal(seq); }
+  void release_journal() override { behind_.release_journal(); }
   Result<void> maintain() override { return behind_.maintain(); }
   bool release_ballast() override { return behind_.release_ballast(); }
   Result<bool> give_back() override { return behind_.give_back(); }

@@ -78,12 +78,14 @@ class Bench {
  public:
   Bench() { start(); }
 
-  void start() {
+  void start() { begin({store, listener, reads, logs, keys, host, clock, alone}); }
+  void begin(const Server::Doors& doors) {
     auto opened = memory.open();
     REQUIRE(opened);
-    server = std::make_unique<Server>(
-        options, Server::Doors{store, listener, reads, logs, keys, host, clock}, std::move(*opened),
-        Epoch((++reigns << 8U) + 1));
+    auto taken = take_all(store, std::move(*opened));
+    REQUIRE(taken);
+    server =
+        std::make_unique<Server>(options, doors, std::move(*taken), Epoch((++reigns << 8U) + 1));
     turn();
   }
   /// kill -9 of the master: connections are gone, what was durable is not.
@@ -141,6 +143,7 @@ class Bench {
   FakeLogs logs;
   FakeKeys keys;
   FakeHost host;
+  Alone alone;
   Server::Options options;
   std::uint64_t reigns = 0;
   std::unique_ptr<Server> server;

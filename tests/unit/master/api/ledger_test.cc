@@ -5,6 +5,9 @@
 
 #include <doctest/doctest.h>
 
+#include <utility>
+#include <vector>
+
 #include "common/model/limits.h"
 #include "tests/support/builders.h"
 #include "tests/support/memory_store.h"
@@ -70,6 +73,50 @@ TEST_CASE("a large batch is written in parts within their bound, and told whole"
   CHECK(ledger.empty());
   CHECK(store.applied_seq().value() == Seq(8));
   CHECK(store.journal().size() == 8);
+}
+
+TEST_CASE("each part has its own rows, and nothing lies between a reopened job and its retry") {
+  HandClock clock;
+  MemoryStore store;
+  REQUIRE(store.open());
+  api::Ledger ledger(Queue{}, Epoch(257), clock);
+  auto request = [number = 0U]() mutable { return Asked{"ann", an_id(++number)}; };
+  std::vector<JobId> jobs;
+  for (int i = 0; i < 2; ++i) {
+    const Asked asked = request();
+    JobSpec spec = a_job().spec();
+    spec.script = Bytes(limits::kBatchBytes / 2, 's');
+    ledger.commit(cmd::SubmissionOpened{asked, ledger.queue().next_submission(),
+                                        "t" + std::to_string(i), Bytes(16, 'x'), std::move(spec)});
+    jobs.push_back(ledger.queue().next_job());
+    ledger.commit(cmd::JobSubmitted{asked, *ledger.queue().find_submission(asked), jobs.back(), 0});
+    ledger.commit(cmd::JobCancelled{request(), jobs.back(), {}, true, "why"});
+  }
+  CHECK(ledger.find_row(jobs[0])->state == JobState::Cancelled);  // In an earlier part.
+  CHECK(ledger.find_token("ann", "t0")->job == jobs[0]);
+  CHECK(ledger.find_token("ann", "t2") == nullptr);
+  CHECK(ledger.last_job_of("ann") == jobs[1]);
+  CHECK_FALSE(ledger.last_job_of("bob"));
+  auto written = ledger.write(store);
+  REQUIRE(written);
+  CHECK(written->in_tables);
+  CHECK(written->rows.jobs.size() == 2);
+  CHECK(ledger.find_row(jobs[0]) == nullptr);
+  const auto first = store.read_batches({}, SIZE_MAX)->batches;
+  REQUIRE(first.size() == 2);
+  CHECK(first[0].rows_chain != first[1].rows_chain);
+  // Both do not fit into one batch, and neither is cut.
+  const Asked asked = request();
+  for (const JobId job : jobs) {
+    ledger.commit(store.read_finished_job(job).value());
+    ledger.commit(cmd::TasksRetried{asked, job, {}, UINT32_MAX, job == jobs.back()});
+  }
+  written = ledger.write(store);
+  REQUIRE(written);
+  const auto second = store.read_batches(first.back().end, SIZE_MAX)->batches;
+  REQUIRE(second.size() == 2);
+  for (const SealedBatch& batch : second) CHECK(batch.end.seq.value == batch.first.value + 1);
+  CHECK(store.get_job(jobs[0]).value()->state == JobState::Queued);
 }
 
 TEST_CASE("answers without an entry are released as well") {

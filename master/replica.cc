@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+#include "master/replica.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/check.h"
+#include "common/model/limits.h"
+#include "master/store/entry_codec.h"
+#include "master/store/row_hash.h"
+
+namespace capstan {
+
+Replica::Replica(store::Store& store, store::Opened opened, QueueMutant mutant)
+    : store_(&store),
+      meta_(opened.meta),
+      queue_(Queue::load(std::move(opened.state))),
+      known_(opened.ends.front()),
+      rows_chain_(opened.rows_chain),
+      applied_(opened.meta.applied_seq) {
+  queue_.set_mutant(mutant);
+}
+
+Result<Replica> Replica::open(store::Store& store, store::Opened opened, QueueMutant mutant) {
+  const Seq last = opened.meta.last_seq;
+  Replica replica(store, std::move(opened), mutant);
+  while (replica.last().seq < last) {
+    store::JournalBatches piece = TRY(store.read_batches(replica.last(), limits::kBatchBytes));
+    if (piece.gone || piece.batches.empty())
+      return fail(Errc::Corrupt, "the journal has a gap behind the tables");
+    for (SealedBatch& sealed : piece.batches) TRY(replica.put(std::move(sealed)));
+  }
+  return replica;
+}
+
+/// Opens a batch that is in the journal.
+Result<void> Replica::put(SealedBatch sealed) {
+  store::Batch entries = TRY(store::open_batch(last(), sealed));
+  sealed.entries.clear();
+  pending_.push_back({std::move(sealed), std::move(entries)});
+  return {};
+}
+
+JournalEnd Replica::last() const {
+  return pending_.empty() ? known_ : pending_.back().sealed.end;
+}
+
+Result<void> Replica::store(const JournalEnd& keep, std::vector<SealedBatch> batches) {
+  if (last() != keep) {
+    CHECK(keep.seq >= known_.seq);  // What is committed is never taken back.
+    TRY(store_->truncate(keep.seq));
+    while (!pending_.empty() && pending_.back().sealed.end.seq > keep.seq) pending_.pop_back();
+    CHECK(last() == keep);
+  }
+  for (SealedBatch& sealed : batches) {
+    store::Batch entries = TRY(store::open_batch(last(), sealed));
+    const bool brings = !deferred_.empty() && !deferred_.is_progress();
+    const Seq applied = brings ? known_.seq : applied_;
+    TRY(store_->append(sealed, entries, brings ? deferred_ : RowChanges{}, applied));
+    if (brings) {
+      applied_ = applied;
+      deferred_ = {};
+      due_ = TimePoint::never();
+    }
+    sealed.entries.clear();
+    pending_.push_back({std::move(sealed), std::move(entries)});
+  }
+  return {};
+}
+
+Result<void> Replica::commit(Seq upto, TimePoint now) {
+  while (!pending_.empty() && pending_.front().sealed.end.seq <= upto) {
+    Pending batch = std::move(pending_.front());
+    pending_.pop_front();
+    TRY(apply(std::move(batch)));
+  }
+  if (known_.seq > applied_) due_ = std::min(due_, now + Micros(limits::kIdleFlush));
+  return {};
+}
+
+Result<void> Replica::apply(Pending batch) {
+  std::vector<Effect> effects;  // The leader tells them.
+  RowChanges rows;
+  for (const Entry& entry : batch.entries) queue_.apply(entry, effects, rows);
+  for (Effect& effect : effects) {
+    if (std::holds_alternative<effect::KeyAdded>(effect) ||
+        std::holds_alternative<effect::KeyRemoved>(effect)) {
+      keys_.push_back(std::move(effect));
+    }
+  }
+  rows_chain_ = store::hash_rows(rows_chain_, batch.entries, rows);
+  if (rows_chain_ != batch.sealed.rows_chain && !diverged_) diverged_ = batch.sealed.end.seq;
+  // It moves rows that must be there.
+  if (!rows.archived.empty() || deferred_.tasks.size() >= limits::kDeferredRows) TRY(bring_up());
+  deferred_.merge(std::move(rows));
+  known_ = batch.sealed.end;
+  return {};
+}
+
+Result<void> Replica::bring_up() {
+  due_ = TimePoint::never();
+  if (applied_ == known_.seq) return {};
+  TRY(store_->flush(deferred_, known_.seq));
+  applied_ = known_.seq;
+  deferred_ = {};
+  return {};
+}
+
+Taken Replica::take() {
+  CHECK(pending_.empty());
+  return {std::move(meta_), std::move(queue_), std::move(deferred_)};
+}
+
+Result<Taken> take_all(store::Store& store, store::Opened opened, QueueMutant mutant) {
+  Replica replica = TRY(Replica::open(store, std::move(opened), mutant));
+  TRY(replica.commit(replica.last().seq, TimePoint{}));
+  return replica.take();
+}
+
+}  // namespace capstan
