@@ -18,6 +18,9 @@
 namespace capstan::cli {
 namespace {
 
+/// While a failover is under way the nodes are asked this often.
+constexpr Micros kLookAgain = std::chrono::milliseconds(100);
+
 std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : ", ") + printable(word);
@@ -202,7 +205,7 @@ class FailoverVerb final : public Verb {
     SystemClock clock;
     const TimePoint deadline = clock.now() + common_.timeout;
     while (clock.now() < deadline) {
-      const auto seen = reach.asker->look();
+      const auto seen = reach.asker->look(kLookAgain);
       if (!seen && seen.error().exit_code != kExitUnavailable)
         return tl::unexpected<Failure>(seen.error());
       const SeenCluster now = seen ? merged(*seen) : SeenCluster{};

@@ -12,8 +12,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// The others answer within this, or are taken for gone.
-constexpr Micros kOthers = 1s;
 /// What was lost on the way is said again: it does no harm twice.
 constexpr Micros kAgain = 1s;
 
@@ -130,7 +128,7 @@ Failure ClusterAsker::nobody() const {
                                 ": is capstan-master running there?"};
 }
 
-Outcome<std::vector<SeenCluster>> ClusterAsker::look() {
+Outcome<std::vector<SeenCluster>> ClusterAsker::look(Micros others) {
   ++query_;
   for (auto& link : links_) {
     link->seen.reset();
@@ -144,7 +142,7 @@ Outcome<std::vector<SeenCluster>> ClusterAsker::look() {
   };
   const auto by_all = [&] { return std::all_of(links_.begin(), links_.end(), is_done); };
   TRY(run_until(by_any, clock_.now() + options_.timeout));
-  TRY(run_until(by_all, clock_.now() + std::min(kOthers, options_.timeout)));
+  TRY(run_until(by_all, clock_.now() + std::min(others, options_.timeout)));
   std::vector<SeenCluster> seen;
   for (const auto& link : links_) {
     if (link->seen) seen.push_back(*link->seen);
@@ -161,10 +159,15 @@ Outcome<void> ClusterAsker::control(const std::string& node, msg::ClusterControl
   order.query = ++query_;
   done_.reset();
   const TimePoint deadline = clock_.now() + options_.timeout;
+  const bool hands_over =
+      order.verb == msg::ClusterVerb::FailOver || order.verb == msg::ClusterVerb::FailOverWithLoss;
+  const auto is_over = [&] { return done_ || (hands_over && !(*link)->is_connected); };
   do {
     say(**link, order);
-    TRY(run_until([this] { return done_.has_value(); }, std::min(deadline, clock_.now() + kAgain)));
-  } while (!done_ && clock_.now() < deadline);
+    // Said again it would be asked of a node that does not lead any more.
+    TRY(run_until(is_over, hands_over ? deadline : std::min(deadline, clock_.now() + kAgain)));
+  } while (!is_over() && clock_.now() < deadline);
+  if (!done_ && is_over()) return {};
   if (!done_) {
     return fail_with(kExitUnavailable, node + " did not answer within " +
                                            duration_text(options_.timeout) +

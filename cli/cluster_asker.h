@@ -47,9 +47,12 @@ class ClusterAsker {
   ClusterAsker(const ClusterAsker&) = delete;
   ClusterAsker& operator=(const ClusterAsker&) = delete;
 
-  /// Until all have answered, or a second after the first one did. Nobody: exit 75.
-  Outcome<std::vector<SeenCluster>> look();
-  /// Has `node` do it, which is one that answered look(). A refusal is exit 3, "not now" 75.
+  /// The others answer within this of the first one, or are taken for gone.
+  static constexpr Micros kOthers = std::chrono::seconds(1);
+  /// Until all have answered, or `others` after the first one did. Nobody: exit 75.
+  Outcome<std::vector<SeenCluster>> look(Micros others = kOthers);
+  /// Has `node` do it, which is one that answered look(). A refusal is exit 3, "not now" 75. Who
+  /// hands over begins anew, perhaps before its answer has left: then it counts as begun.
   Outcome<void> control(const std::string& node, msg::ClusterControl order);
 
  private:

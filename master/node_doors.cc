@@ -170,6 +170,7 @@ Result<void> SnapshotDoor::take(const Bytes& data) {
 }
 
 Result<void> SnapshotDoor::finish() {
+  TRY(store::sync_data(part_.get()));  // Behind the rename it counts as verified.
   part_ = UniqueFd();
   const store::DatabaseCopy copy = TRY(store::measure(path(kPart)));
   if (copy.bytes != offer_.bytes || copy.digest != offer_.digest) {

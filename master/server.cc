@@ -54,6 +54,13 @@ bool needs_tables(const msg::Body& body) {
           control->verb == msg::Verb::Delete);
 }
 
+bool has_dispatch(const std::vector<api::Held>& held) {
+  return std::any_of(held.begin(), held.end(), [](const api::Held& each) {
+    const auto* effect = std::get_if<Effect>(&each);
+    return effect != nullptr && std::holds_alternative<effect::StartTasks>(*effect);
+  });
+}
+
 constexpr std::uint64_t kDiskReserveBytes = 1ULL << 30;
 constexpr std::uint64_t kDiskStepBytes = 4 * limits::kBallastBytes;
 
@@ -416,6 +423,8 @@ Result<void> Server::Impl::tell_written(api::Ledger::Written written) {
     for (const auto& [job, row] : written.rows.deleted) logs.forget(job);
     if (!written.in_tables) ledger.defer(std::move(written.rows));
   }
+  // A dispatch is rendered with inputs, which are read from the tables.
+  if (ledger.must_bring_up() && has_dispatch(written.held)) TRY(ledger.bring_up(doors.store));
   for (api::Held& held : written.held) TRY(tell(held));
   if (wrote) TRY(doors.store.maintain());
   return {};

@@ -37,12 +37,13 @@ Result<Snapshot> copy_and_cut(const CopyAsk& ask) {
   return made;
 }
 
-/// Reads all of it and changes nothing.
+/// Reads all of it, and changes nothing; but an earlier installation that ended in name() is
+/// undone, for which the file must be open for writing.
 Result<JournalEnd> verify(const InstallAsk& ask) {
   if (TRY(measure(ask.file)).digest != ask.digest) {
     return fail(Errc::Corrupt, "it is not what the leader made (its hash differs)");
   }
-  Connection connection = TRY(Connection::open(ask.file, Access::ReadOnly));
+  Connection connection = TRY(Connection::open(ask.file, Access::ReadWrite));
   if (TRY(schema_version(connection)) == 0) return fail(Errc::Corrupt, "it is empty");
   TRY(refuse_backup(connection));
   TRY(check_integrity(connection));

@@ -62,7 +62,8 @@ void Canvas::feed(std::string_view bytes) {
     } else if (piece == "\r") {
       column_ = 0;
     } else if (piece == "\n") {
-      has_overrun_ = has_overrun_ || ++row_ >= cells_.size();
+      ++row_;
+      has_overrun_ = has_overrun_ || row_ >= cells_.size();
     } else {
       put(piece);
     }
@@ -81,8 +82,9 @@ void Canvas::control(const std::string& sequence) {
   const auto blank = [&](std::size_t row, std::size_t from) {
     for (std::size_t i = from; i < columns_; ++i) cells_[row][i] = " ";
   };
-  if (sequence == "\x1b[H") {
+  if (sequence == "\x1b[H") {  // A new picture: one of the old size may have been on its way.
     row_ = column_ = 0;
+    has_overrun_ = false;
   } else if (sequence == "\x1b[K" && row_ < cells_.size()) {
     blank(row_, column_);
   } else if (sequence == "\x1b[J" && row_ < cells_.size()) {

@@ -159,6 +159,30 @@ TEST_SUITE("cli/cluster") {
     CHECK(refused.error().message == pair.done.reason);
   }
 
+  TEST_CASE("who hands over may be gone before it has answered: then it has begun") {
+    net::EventLoop loop;
+    auto a = std::make_unique<FakeMaster>(loop);
+    int orders = 0;
+    a->on_cluster = [&](const msg::Body& body) -> msg::Body {
+      if (const auto* ask = std::get_if<msg::AskCluster>(&body)) {
+        msg::ClusterView view = seen_by("a", "a", Epoch(257)).view;
+        view.query = ask->query;
+        return view;
+      }
+      ++orders;
+      loop.post([&] { a.reset(); });
+      return msg::ClusterDone{};  // Of another order: it is not heard.
+    };
+    net::Access access;
+    access.keys = a->client_keys;
+    access.masters = {a->member("a")};
+    const auto asker = ClusterAsker::open(loop, {access, 20s, nullptr});
+    REQUIRE(asker);
+    REQUIRE((*asker)->look());
+    CHECK((*asker)->control("a", msg::ClusterControl{}));
+    CHECK(orders == 1);
+  }
+
   TEST_CASE("a node that does not answer is left out; nobody is exit 75, a stranger exit 3") {
     Pair pair;
     pair.b.on_cluster = nullptr;

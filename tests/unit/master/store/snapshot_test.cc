@@ -313,6 +313,36 @@ TEST_SUITE("master/store/snapshot") {
     CHECK(standby.open().meta.last_seq == Seq(20));
   }
 
+  TEST_CASE("what was killed while it named the file is begun again") {
+    SqliteDisk leader;
+    fill(leader);
+    SqliteDisk standby;
+    const std::string file = standby.dir().file("made");
+    const auto snapshot = store::make_snapshot({leader.dir().path(), file, nullptr});
+    REQUIRE(snapshot.has_value());
+    store::InstallAsk ask = to_install(standby, *snapshot);
+    {
+      // Some of a transaction is in the file, and what was there before is in its journal.
+      Connection connection = Connection::open(file, store::Access::ReadWrite).value();
+      REQUIRE(connection
+                  .exec("PRAGMA cache_size=1; BEGIN IMMEDIATE; UPDATE meta SET nonce = 5;"
+                        "UPDATE jobs SET owner = 'bob'; UPDATE specs SET tags = 'x';"
+                        "UPDATE journal SET wall_us = 1")
+                  .has_value());
+      std::filesystem::copy_file(file, ask.file);
+      std::filesystem::copy_file(file + "-journal", ask.file + "-journal");
+      REQUIRE(connection.rollback().has_value());
+    }
+    REQUIRE(store::file_bytes(ask.file + "-journal") > 0);
+    ask.digest = store::measure(ask.file).value().digest;
+    REQUIRE(ask.digest != snapshot->file.digest);
+    const auto installed = store::install_snapshot(ask);
+    REQUIRE_MESSAGE(installed.has_value(), installed.error().message);
+    CHECK_FALSE(std::filesystem::exists(ask.file + "-journal"));
+    CHECK(standby.open().ends == std::vector<JournalEnd>{snapshot->end});
+    CHECK(jobs_of(standby, "ann") == 20);
+  }
+
   TEST_CASE("one that cannot be made leaves nothing behind") {
     SqliteDisk leader;
     leader.open();
