@@ -159,7 +159,7 @@ Result<void> Node::Impl::act(ha::action::Intake& a) {
 
 Result<void> Node::Impl::act(ha::action::Answer& a) {
   if (!asker) return {};
-  msg::ClusterDone done{asker->query, a.ok, a.code, a.reason};
+  msg::ClusterDone done{asker->query, a.ok, a.ok ? Errc::Unavailable : a.code, a.reason};
   reply(asker->peer, std::move(done));
   asker.reset();
   return {};

@@ -177,7 +177,7 @@ struct ClusterControl {
   std::vector<std::string> lost;
   std::uint32_t value = 0;
 };
-/// `code` zero: done, or begun.
+/// `ok`: done, or begun; then `code` says nothing.
 struct ClusterDone {
   std::uint64_t query = 0;
   bool ok = false;
