@@ -251,11 +251,15 @@ class AgentShell {
     open_links(
         invitation_,
         {.on_frame = [this](std::size_t, std::string_view frame) { on_enrolment_frame(frame); },
-         .on_connected = [this](std::size_t) { send_enrol(); },
+         .on_connected =
+             [this](std::size_t) {
+               if (!is_enrolled_) send_enrol();
+             },
          .on_closed = [](std::size_t) {},
          .on_refused =
              [this](const Error& error) {
-               give_up(kExitRefused, "the invitation is not taken: " + error.message);
+               if (!is_enrolled_)
+                 give_up(kExitRefused, "the invitation is not taken: " + error.message);
              }});
   }
 
@@ -271,6 +275,7 @@ class AgentShell {
   }
 
   void on_enrolment_frame(std::string_view frame) {
+    if (is_enrolled_) return;  // What the other masters say of it comes later.
     const auto message = wire::decode(frame);
     if (!message) return;
     if (const auto* refused = std::get_if<msg::Refused>(&message->body)) {
@@ -281,7 +286,7 @@ class AgentShell {
       return;
     }
     const auto* enrolled = std::get_if<msg::Enrolled>(&message->body);
-    if (enrolled == nullptr || is_enrolled_) return;
+    if (enrolled == nullptr) return;
     is_enrolled_ = true;
     if (enrolled->name != options_.name) {
       log::warn("worker.renamed", {{"asked", options_.name}, {"worker", enrolled->name}});
