@@ -148,8 +148,10 @@ void CheckedStore::check_rows(const RowChanges& rows) {
             .round = row.round,
             .attempts = row.attempts,
             .number_free = row.number_free};
+    // Told by this row; those of rows that are still deferred stay.
+    returned_.erase(returned_.lower_bound({key.first, key.second, AttemptNo(0)}),
+                    returned_.upper_bound({key.first, key.second, AttemptNo(UINT32_MAX)}));
   }
-  returned_.clear();
 }
 
 }  // namespace capstan::sim
