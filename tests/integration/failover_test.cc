@@ -78,7 +78,7 @@ constexpr const char* kLost = "SELECT count(*) FROM all_attempts WHERE end_class
 }  // namespace
 
 TEST_SUITE("integration/failover") {
-  TEST_CASE("the primary is killed under load: the other one leads, and nothing runs twice") {
+  TEST_CASE("the primary is killed under load: the other one leads, and no worker is lost") {
     Pair pair(2);
     const std::string first = pair.primary();
     const std::string second = Pair::other(first);
@@ -96,7 +96,7 @@ TEST_SUITE("integration/failover") {
     CHECK(pair.primary() == second);
     CHECK(pair.view()["solo"] == true);
     CHECK(eventually([&] { return pair.database(second).number(kEnds) == 64; }));
-    // An attempt that was never started may have been handed back; none was lost.
+    // Not held: as many attempts as tasks. One run had 69 for 64, for a reason not yet known.
     CHECK(pair.database(second).number(kLost) == 0);
 
     // It comes back, catches up and has the same rows.
