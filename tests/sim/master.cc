@@ -86,12 +86,16 @@ void Master::start() {
   network_.set_master(
       {.on_frame =
            [this](net::PeerId peer, const net::Identity& who, std::string_view frame) {
-             if (who.role == Role::Worker) worker_of_[peer] = who.name;
+             if (who.role == Role::Worker) {
+               worker_of_[peer] = who.name;
+               note_hello(peer, frame);
+             }
              server_->on_frame(peer, who, frame);
              wake(schedule_.now());
            },
        .on_closed =
            [this](net::PeerId peer) {
+             hellos_.erase(peer);
              server_->on_closed(peer);
              wake(schedule_.now());
            }});
@@ -114,6 +118,7 @@ void Master::die(Micros down) {
   checked_.live_on();
   server_.reset();
   worker_of_.clear();
+  hellos_.clear();
   turns_ = TimePoint::never();
   network_.kill_master();
   store_.crash();
@@ -145,15 +150,22 @@ void Master::turn() {
     busy_until_ = schedule_.now() + kTurn;
   }
   if (!checked_.complaint().empty()) complain(checked_.complaint());
+  check_killed();
   wake(server_->inbox_size() > 0 ? schedule_.now() : server_->next_deadline());
 }
 
 bool Master::send(net::PeerId peer, std::string frame) {
   const auto worker = worker_of_.find(peer);
-  if (worker != worker_of_.end()) {
-    if (const auto message = wire::decode(frame)) check_starts(*message, worker->second);
+  if (worker == worker_of_.end()) return network_.send(peer, std::move(frame));
+  const auto message = wire::decode(frame);
+  if (!message) {
+    complain("what is sent to a worker does not decode");
+    return false;
   }
-  return network_.send(peer, std::move(frame));
+  check_starts(*message, worker->second);
+  if (!network_.send(peer, std::move(frame))) return false;
+  note_answer(peer, *message);
+  return true;
 }
 
 void Master::drop(net::PeerId peer) {
@@ -178,6 +190,42 @@ void Master::check_starts(const msg::Message& message, const std::string& worker
       complain("a finished or cancelled task was dispatched: " + to_string(key));
     }
   }
+}
+
+void Master::note_hello(net::PeerId peer, std::string_view frame) {
+  const auto message = wire::decode(frame);
+  const auto* hello = message ? std::get_if<msg::WorkerHello>(&message->body) : nullptr;
+  if (hello == nullptr) return;
+  Hello& noted = hellos_[peer];
+  ++noted.said;
+  noted.held.clear();
+  for (const msg::HeldAttempt& held : hello->held) noted.held.insert(held.key);
+  for (const AttemptKey& key : hello->spooled) noted.held.erase(key);
+}
+
+void Master::note_answer(net::PeerId peer, const msg::Message& message) {
+  const auto hello = hellos_.find(peer);
+  if (hello == hellos_.end()) return;
+  if (std::holds_alternative<msg::Welcome>(message.body)) hello->second.welcomed = true;
+  if (const auto* cancel = std::get_if<msg::Cancel>(&message.body)) {
+    for (const AttemptKey& key : cancel->keys) hello->second.held.erase(key);
+  }
+}
+
+// Whoever is welcomed goes on with what is granted to it, and was told to kill the rest. (Of two
+// HELLOs at once it is not known which of them a Welcome is for.)
+void Master::check_killed() {
+  std::erase_if(hellos_, [this](const auto& each) {
+    const auto& [peer, hello] = each;
+    if (!hello.welcomed || hello.said > 1) return hello.welcomed;
+    const capstan::Worker* known = server_->queue().find_worker_by_name(worker_of_.at(peer));
+    for (const AttemptKey& key : hello.held) {
+      if (known == nullptr || !known->granted.contains(key)) {
+        complain("what is not granted goes on after a Welcome: " + to_string(key));
+      }
+    }
+    return true;
+  });
 }
 
 void Master::post(api::Reads::Question question) {

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -66,6 +67,9 @@ class Master final : private net::Listener,
   void wake(TimePoint when);
   void turn();
   void check_starts(const msg::Message& message, const std::string& worker);
+  void note_hello(net::PeerId peer, std::string_view frame);
+  void note_answer(net::PeerId peer, const msg::Message& message);
+  void check_killed();
   void complain(const std::string& what);
 
   Schedule& schedule_;
@@ -76,6 +80,12 @@ class Master final : private net::Listener,
   test::Alone alone_;
   std::unique_ptr<Server> server_;
   std::map<net::PeerId, std::string> worker_of_;  // Who is behind a peer, by its key.
+  struct Hello {
+    std::set<AttemptKey> held;  // And not told to be killed since.
+    unsigned said = 0;
+    bool welcomed = false;
+  };
+  std::map<net::PeerId, Hello> hellos_;
   struct Delivered {
     std::uint64_t upto = 0;
     bool complete = false;
