@@ -35,6 +35,9 @@ class CheckedStore final : public store::Store {
   [[nodiscard]] SealedBatch seal(const store::Batch& batch, const RowChanges& rows) const override {
     return behind_.seal(batch, rows);
   }
+  [[nodiscard]] SealedBatch seal_alone(const store::Batch& batch) const override {
+    return behind_.seal_alone(batch);
+  }
   Result<void> append(const SealedBatch& sealed, const store::Batch& batch,
                       const RowChanges& committed, Seq applied) override;
   Result<void> flush(const RowChanges& committed, Seq applied) override;

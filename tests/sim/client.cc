@@ -92,7 +92,8 @@ void Client::send(msg::Body body, bool in_session) {
   link_->send(wire::encode(message));
 }
 
-void Client::send_mutation(const Mutation& mutation) {
+void Client::send_mutation(Mutation& mutation) {
+  ++mutation.said;
   if (!mutation.is_submission) {
     mutation.workers ? send(*mutation.workers) : send(mutation.control);
     return;
@@ -109,7 +110,7 @@ void Client::send_mutation(const Mutation& mutation) {
 }
 
 void Client::resume() {
-  for (const Mutation& mutation : history_) {
+  for (Mutation& mutation : history_) {
     if (!mutation.answered) send_mutation(mutation);
   }
   for (auto& [job, watched] : watched_) {
@@ -153,6 +154,9 @@ void Client::on_frame(std::string_view frame) {
     session_ = wire::SessionEnd(message->session);
     if (!session_.accept(message->session, message->n)) return complain("a Welcome with n != 1");
     for (auto& [job, watched] : watched_) watched.open = false;
+    for (Mutation& mutation : history_) {
+      if (!mutation.answered) mutation.said = 0;
+    }
     return resume();
   }
   if (!session_.accept(message->session, message->n)) {
@@ -206,7 +210,7 @@ void Client::on_events(const msg::WatchEvents& events) {
 
 bool Client::has_deleted(JobId job) const {
   return std::any_of(history_.begin(), history_.end(), [job](const Mutation& m) {
-    return !m.is_submission && m.control.verb == msg::Verb::Delete && !m.refused &&
+    return !m.is_submission && m.control.verb == msg::Verb::Delete && (!m.refused || m.said > 1) &&
            m.control.targets.front().job == job;
   });
 }

@@ -33,6 +33,7 @@ struct Mutation {
   std::optional<msg::WorkerControl> workers;  ///< Instead of `control`.
   bool answered = false;
   bool refused = false;
+  unsigned said = 0;  ///< In this session. A copy may be refused, and a later one done.
   JobId job;  ///< Of an answered submission.
   std::uint64_t tasks = 0;
 };
@@ -76,7 +77,7 @@ class Client {
   void on_message(const msg::Message& message);
   void on_events(const msg::WatchEvents& events);
   void send(msg::Body body, bool in_session = true);
-  void send_mutation(const Mutation& mutation);
+  void send_mutation(Mutation& mutation);
   void resume();
   void tick();
   void complain(const std::string& what);

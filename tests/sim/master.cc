@@ -119,6 +119,7 @@ void Master::die(Micros down) {
   server_.reset();
   worker_of_.clear();
   hellos_.clear();
+  doomed_.clear();
   turns_ = TimePoint::never();
   network_.kill_master();
   store_.crash();
@@ -151,6 +152,7 @@ void Master::turn() {
   }
   if (!checked_.complaint().empty()) complain(checked_.complaint());
   check_killed();
+  check_cancelled();
   wake(server_->inbox_size() > 0 ? schedule_.now() : server_->next_deadline());
 }
 
@@ -162,8 +164,11 @@ bool Master::send(net::PeerId peer, std::string frame) {
     complain("what is sent to a worker does not decode");
     return false;
   }
-  check_starts(*message, worker->second);
-  if (!network_.send(peer, std::move(frame))) return false;
+  check_starts(*message, peer, worker->second);
+  if (!network_.send(peer, std::move(frame))) {
+    doomed_.erase(peer);  // Its session is over.
+    return false;
+  }
   note_answer(peer, *message);
   return true;
 }
@@ -172,8 +177,10 @@ void Master::drop(net::PeerId peer) {
   network_.drop(peer);
 }
 
-// I10, I11: what is dispatched is granted to this worker, and neither finished nor cancelled.
-void Master::check_starts(const msg::Message& message, const std::string& worker) {
+// I10, I11: what is dispatched is granted to this worker, and neither finished nor cancelled:
+// unless its cancellation, of the same turn, follows.
+void Master::check_starts(const msg::Message& message, net::PeerId peer,
+                          const std::string& worker) {
   const auto* start = std::get_if<msg::Start>(&message.body);
   if (start == nullptr || !server_) return;
   const capstan::Worker* known = server_->queue().find_worker_by_name(worker);
@@ -186,9 +193,8 @@ void Master::check_starts(const msg::Message& message, const std::string& worker
     }
     if (job->is_waiting()) complain("a job that waits was dispatched: " + to_string(key));
     const auto live = job->live.find(*job->ordinal_of(key.task));
-    if (live == job->live.end() || live->second.cancelling) {
-      complain("a finished or cancelled task was dispatched: " + to_string(key));
-    }
+    if (live == job->live.end()) complain("a finished task was dispatched: " + to_string(key));
+    if (live != job->live.end() && live->second.cancelling) doomed_[peer].insert(key);
   }
 }
 
@@ -205,11 +211,21 @@ void Master::note_hello(net::PeerId peer, std::string_view frame) {
 
 void Master::note_answer(net::PeerId peer, const msg::Message& message) {
   const auto hello = hellos_.find(peer);
-  if (hello == hellos_.end()) return;
-  if (std::holds_alternative<msg::Welcome>(message.body)) hello->second.welcomed = true;
-  if (const auto* cancel = std::get_if<msg::Cancel>(&message.body)) {
-    for (const AttemptKey& key : cancel->keys) hello->second.held.erase(key);
+  const bool is_new = hello != hellos_.end();
+  if (is_new && std::holds_alternative<msg::Welcome>(message.body)) hello->second.welcomed = true;
+  const auto* cancel = std::get_if<msg::Cancel>(&message.body);
+  if (cancel == nullptr) return;
+  for (const AttemptKey& key : cancel->keys) {
+    if (is_new) hello->second.held.erase(key);
+    if (const auto doomed = doomed_.find(peer); doomed != doomed_.end()) doomed->second.erase(key);
   }
+}
+
+void Master::check_cancelled() {
+  for (const auto& [peer, keys] : doomed_) {
+    if (!keys.empty()) complain("a cancelled task was dispatched: " + to_string(*keys.begin()));
+  }
+  doomed_.clear();
 }
 
 // Whoever is welcomed goes on with what is granted to it, and was told to kill the rest. (Of two

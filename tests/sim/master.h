@@ -66,10 +66,11 @@ class Master final : private net::Listener,
   void die(Micros down);
   void wake(TimePoint when);
   void turn();
-  void check_starts(const msg::Message& message, const std::string& worker);
+  void check_starts(const msg::Message& message, net::PeerId peer, const std::string& worker);
   void note_hello(net::PeerId peer, std::string_view frame);
   void note_answer(net::PeerId peer, const msg::Message& message);
   void check_killed();
+  void check_cancelled();
   void complain(const std::string& what);
 
   Schedule& schedule_;
@@ -86,6 +87,7 @@ class Master final : private net::Listener,
     bool welcomed = false;
   };
   std::map<net::PeerId, Hello> hellos_;
+  std::map<net::PeerId, std::set<AttemptKey>> doomed_;  // Started and cancelled in one turn.
   struct Delivered {
     std::uint64_t upto = 0;
     bool complete = false;
