@@ -88,13 +88,18 @@ Result<void> Replica::apply(Pending batch) {
       keys_.push_back(std::move(effect));
     }
   }
-  rows_chain_ = store::hash_rows(rows_chain_, batch.entries, rows);
-  if (rows_chain_ != batch.sealed.rows_chain && !diverged_) diverged_ = batch.sealed.end.seq;
+  check_rows(batch, rows);
   // It moves rows that must be there.
   if (!rows.archived.empty() || deferred_.tasks.size() >= limits::kDeferredRows) TRY(bring_up());
   deferred_.merge(std::move(rows));
   known_ = batch.sealed.end;
   return {};
+}
+
+void Replica::check_rows(const Pending& batch, const RowChanges& rows) {
+  const Digest& told = batch.sealed.rows_chain;
+  rows_chain_ = told == Digest{} ? told : store::hash_rows(rows_chain_, batch.entries, rows);
+  if (rows_chain_ != told && !diverged_) diverged_ = batch.sealed.end.seq;
 }
 
 Result<void> Replica::bring_up() {

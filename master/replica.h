@@ -67,6 +67,7 @@ class Replica {
   };
   Replica(store::Store& store, store::Opened opened, QueueMutant mutant);
   Result<void> apply(Pending batch);
+  void check_rows(const Pending& batch, const RowChanges& rows);
   Result<void> put(SealedBatch sealed);
 
   store::Store* store_;

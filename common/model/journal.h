@@ -25,10 +25,9 @@ struct SealedBatch {
   Seq first;
   JournalEnd end;
   WallTime wall;      ///< Of its last entry.
-  Digest rows_chain;  ///< Over the row changes of every entry up to end.seq: equal on two replicas.
-  /// False: `rows_chain` is as before; the changes of this batch count together with the next
-  /// one's.
-  bool has_rows = true;
+  /// Over the row changes of every entry up to end.seq: equal on two replicas. All zero: a master
+  /// without others wrote it and counted none; the count begins anew behind it.
+  Digest rows_chain;
   Bytes entries;  ///< master/store/entry_codec.h
 };
 

@@ -15,7 +15,7 @@ auto fields(Shape, Is<JournalEnd> auto& m) {
   return all(m.seq, m.epoch, m.chain);
 }
 auto fields(Shape, Is<SealedBatch> auto& m) {
-  return all(m.first, m.end, m.wall, m.rows_chain, m.has_rows, bin(m.entries, limits::kReplyBytes));
+  return all(m.first, m.end, m.wall, m.rows_chain, bin(m.entries, limits::kReplyBytes));
 }
 auto fields(Shape, Is<msg::PeerHello> auto& m) {
   return all(m.protocol, words(m.version, kNameBytes), m.level, m.cluster, m.generation, m.life,

@@ -184,7 +184,7 @@ Result<void> Ledger::with_ballast(store::Store& store, Write write) {
 
 Result<void> Ledger::append(store::Store& store, const Part& part, const RowChanges& rows,
                             Seq applied) {
-  const SealedBatch sealed = store.seal(part.batch, part.rows);
+  const SealedBatch sealed = store.seal_alone(part.batch);
   TRY(with_ballast(store, [&] { return store.append(sealed, part.batch, rows, applied); }));
   durable_ = sealed.end.seq;
   applied_ = applied;

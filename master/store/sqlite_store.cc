@@ -163,13 +163,18 @@ void SqliteStore::drop_marks() {
 }
 
 SealedBatch SqliteStore::seal(const Batch& batch, const RowChanges& rows) const {
+  SealedBatch sealed = seal_alone(batch);
+  sealed.rows_chain = hash_rows(position_.rows_chain, batch, rows);
+  return sealed;
+}
+
+SealedBatch SqliteStore::seal_alone(const Batch& batch) const {
   SealedBatch sealed;
   sealed.first = batch.front().seq;
   sealed.entries = encode_entries(batch);
   sealed.end = {batch.back().seq, batch.back().epoch,
                 chained_digest(position_.journal_chain, sealed.entries)};
   sealed.wall = batch.back().wall;
-  sealed.rows_chain = hash_rows(position_.rows_chain, batch, rows);
   return sealed;
 }
 

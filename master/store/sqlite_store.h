@@ -48,6 +48,7 @@ class SqliteStore final : public Store {
   static Result<std::unique_ptr<SqliteStore>> open(const StoreOptions& options, Opened& out);
 
   [[nodiscard]] SealedBatch seal(const Batch& batch, const RowChanges& rows) const override;
+  [[nodiscard]] SealedBatch seal_alone(const Batch& batch) const override;
   Result<void> append(const SealedBatch& sealed, const Batch& batch, const RowChanges& committed,
                       Seq applied) override;
   Result<void> flush(const RowChanges& committed, Seq applied) override;

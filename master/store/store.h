@@ -67,6 +67,8 @@ class Store {
   /// `batch` as the journal's next row; `rows` are all that its entries change. Changes nothing: it
   /// is for the next append.
   [[nodiscard]] virtual SealedBatch seal(const Batch& batch, const RowChanges& rows) const = 0;
+  /// The same where no other master follows: it costs less (SealedBatch::rows_chain).
+  [[nodiscard]] virtual SealedBatch seal_alone(const Batch& batch) const = 0;
   /// Makes a batch durable (fsync done when this returns) together with `committed`, in one
   /// transaction. `applied` is where `committed` brings the tables: the end of this batch or of one
   /// before it, or where they are.

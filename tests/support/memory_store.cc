@@ -230,13 +230,18 @@ Result<void> MemoryStore::write(Write write) {
 }
 
 SealedBatch MemoryStore::seal(const Batch& batch, const RowChanges& rows) const {
+  SealedBatch sealed = seal_alone(batch);
+  sealed.rows_chain = store::hash_rows(now().rows_chain, batch, rows);
+  return sealed;
+}
+
+SealedBatch MemoryStore::seal_alone(const Batch& batch) const {
   SealedBatch sealed;
   sealed.first = batch.front().seq;
   sealed.entries = store::encode_entries(batch);
   sealed.end = {batch.back().seq, batch.back().epoch,
                 chained_digest(now().journal_chain, sealed.entries)};
   sealed.wall = batch.back().wall;
-  sealed.rows_chain = store::hash_rows(now().rows_chain, batch, rows);
   return sealed;
 }
 

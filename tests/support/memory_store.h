@@ -61,6 +61,7 @@ class MemoryStore final : public store::Store, public store::Tables {
   [[nodiscard]] const std::deque<Entry>& journal() const { return now().journal; }
 
   [[nodiscard]] SealedBatch seal(const store::Batch& batch, const RowChanges& rows) const override;
+  [[nodiscard]] SealedBatch seal_alone(const store::Batch& batch) const override;
   Result<void> append(const SealedBatch& sealed, const store::Batch& batch,
                       const RowChanges& committed, Seq applied) override;
   Result<void> flush(const RowChanges& committed, Seq applied) override;

@@ -64,6 +64,9 @@ class ObservedStore final : public store::Store {
   [[nodiscard]] SealedBatch seal(const store::Batch& batch, const RowChanges& rows) const override {
     return behind_.seal(batch, rows);
   }
+  [[nodiscard]] SealedBatch seal_alone(const store::Batch& batch) const override {
+    return behind_.seal_alone(batch);
+  }
   Result<void> append(const SealedBatch& sealed, const store::Batch& batch, const RowChanges& rows,
                       Seq applied) override {
     sent_at_append.push_back(listener_.total());
