@@ -37,12 +37,6 @@ namespace {
 constexpr Micros kNoteEvery = std::chrono::seconds(1);
 constexpr Micros kPublishEvery = std::chrono::milliseconds(200);
 
-std::uint64_t random_number() {
-  std::uint64_t number = 0;
-  for (const std::uint8_t byte : Uuid::random().bytes) number = number << 8U ^ byte ^ number >> 56U;
-  return number;
-}
-
 /// One life: what is opened in this order, and closed in the other one.
 struct Process {
   const DaemonOptions& options;

@@ -30,13 +30,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::uint64_t random_number() {
-  std::uint64_t number = 0;
-  const Uuid random = Uuid::random();
-  for (const std::uint8_t byte : random.bytes) number = number << 8U ^ byte ^ number >> 56U;
-  return number;
-}
-
 /// Absolute, without "." and the slash at the end: it is renamed to, and told to others.
 Result<std::string> whole_path(const std::string& path) {
   if (path.empty()) return fail(Errc::Invalid, "the directory to make is missing: name it");

@@ -54,9 +54,7 @@ Result<void> write_file(const std::string& path, const Bytes& bytes) {
 Result<void> fill(const std::string& file, const std::string& dir) {
   Generation generation;
   generation.began_us = SystemClock().wall().us;
-  const Uuid random = Uuid::random();
-  for (const std::uint8_t byte : random.bytes)
-    generation.random = generation.random << 8U ^ byte ^ generation.random >> 56U;
+  generation.random = random_number();
   const auto files =
       TRY(store::restore_database({file, store::database_path(dir), generation, Uuid::random()}));
   for (const store::CarriedFile& one : files) {

@@ -22,6 +22,13 @@ Uuid Uuid::random() {
   return id;
 }
 
+std::uint64_t random_number() {
+  CHECK(sodium_init() >= 0);
+  std::uint64_t number = 0;
+  randombytes_buf(&number, sizeof number);
+  return number;
+}
+
 std::string to_string(const AttemptKey& key) {
   return fmt::format("{}.{}.{}", key.job.value, key.task.value, key.attempt.value);
 }

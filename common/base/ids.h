@@ -44,6 +44,8 @@ struct Uuid {
   /// From the system's randomness. Shells only; never in a pure folder.
   static Uuid random();
 };
+/// 64 random bits, from there too.
+std::uint64_t random_number();
 using Instance = Uuid;   ///< One life of a shepherd.
 using RequestId = Uuid;  ///< One mutation by a client, the same in every retry.
 

@@ -314,10 +314,7 @@ Result<std::unique_ptr<ZmqDialer>> ZmqDialer::open(ZmqContext& context, EventLoo
   impl->server_key = master.public_key;
   impl->keys = keys;
   impl->handler = std::move(handler);
-  const Uuid seed = Uuid::random();
-  std::uint64_t bits = 0;
-  for (int i = 0; i < 8; ++i) bits = bits << 8 | seed.bytes[static_cast<std::size_t>(i)];
-  impl->rng = Rng(bits);
+  impl->rng = Rng(random_number());
   TRY(impl->dial());
   loop.attach(*impl);
   return std::unique_ptr<ZmqDialer>(new ZmqDialer(std::move(impl)));

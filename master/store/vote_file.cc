@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <optional>
 #include <string_view>
@@ -157,23 +156,6 @@ NonceChoice choose_nonce(const Vote& vote, const Nonces& nonces) {
   const std::uint64_t next = next_nonce(vote.nonce);
   if (nonces.in_database == vote.nonce || nonces.in_database == next) return {true, next};
   return {vote.fresh && !nonces.last, nonces.random};
-}
-
-Result<Epoch> begin_reign(const std::string& path, const Candidate& candidate) {
-  CHECK(candidate.node_id != 0);
-  Result<VoteFile> file = VoteFile::open(path);
-  if (!file && file.error().code == Errc::NotFound) file = VoteFile::create(path, Vote{});
-  if (!file) return tl::unexpected(std::move(file).error());
-  Vote vote = file->vote();
-  const std::uint64_t highest =
-      std::max({vote.promised.value, vote.reg.epoch.value, candidate.above.value});
-  const Epoch epoch((highest / 256 + 1) * 256 + candidate.node_id);
-  vote.promised = epoch;
-  vote.reg = Register{epoch, 1, candidate.node_id, {candidate.node_id}};
-  vote.nonce = candidate.nonce;
-  vote.fresh = false;
-  TRY(file->write(vote));
-  return epoch;
 }
 
 }  // namespace capstan::store

@@ -55,13 +55,4 @@ struct NonceChoice {
 /// A node that never voted and has no entry is complete.
 [[nodiscard]] NonceChoice choose_nonce(const Vote& vote, const Nonces& nonces);
 
-struct Candidate {
-  std::uint8_t node_id = 1;  ///< 1 … 255.
-  Epoch above{};             ///< The database's last epoch: the new one exceeds it as well.
-  std::uint64_t nonce = 0;   ///< Of this start.
-};
-/// A single master's election: a new epoch (counter * 256 + node id) above everything promised,
-/// promised and registered durably. Makes the file when there is none.
-Result<Epoch> begin_reign(const std::string& path, const Candidate& candidate);
-
 }  // namespace capstan::store

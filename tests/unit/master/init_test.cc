@@ -65,7 +65,12 @@ struct Old {
         store::SqliteStore::open({path, 11, {}, server.cluster, Uuid::random(), generation}, found);
     REQUIRE(store);
     REQUIRE((*store)->close());
-    REQUIRE(store::begin_reign(opened->vote_file(), {1, Epoch(0), 11}));
+    Vote vote;
+    vote.promised = Epoch(257);
+    vote.reg = {Epoch(257), 1, 1, {1}};
+    vote.nonce = 11;
+    vote.fresh = false;
+    REQUIRE(store::VoteFile::create(opened->vote_file(), vote));
     fs::create_directory(path + "/logs");
     std::ofstream(path + "/logs/17.pack") << "output";
   }

@@ -61,6 +61,7 @@ TEST_CASE("random ids differ, and are written as 32 hex digits") {
   small.bytes[15] = 0xAB;
   CHECK(small.hex() == "000000000000000000000000000000ab");
   CHECK_FALSE(Uuid{}.is_set());
+  CHECK(random_number() != random_number());
 }
 
 TEST_CASE("steady time never runs back, and wall time is in this century") {

@@ -83,28 +83,8 @@ TEST_SUITE("master/store/vote_file") {
     const auto opened = VoteFile::open(path);
     REQUIRE_FALSE(opened.has_value());
     CHECK(opened.error().code == Errc::Corrupt);
-    CHECK(store::begin_reign(path, {.node_id = 1}).error().code == Errc::Corrupt);
     std::filesystem::resize_file(path, 0);
     CHECK(VoteFile::open(path).error().code == Errc::Corrupt);
-  }
-
-  TEST_CASE("each reign has an epoch above everything promised") {
-    const test::TempDir dir;
-    const std::string path = dir.file("vote");
-    CHECK(store::begin_reign(path, {.node_id = 3, .nonce = 9}).value() == Epoch(256 + 3));
-    CHECK(store::begin_reign(path, {.node_id = 3}).value() == Epoch(2 * 256 + 3));
-    CHECK(store::begin_reign(path, {.node_id = 1}).value() == Epoch(3 * 256 + 1));
-    CHECK(store::begin_reign(path, {.node_id = 1, .above = Epoch(900 * 256 + 7)}).value() ==
-          Epoch(901 * 256 + 1));
-    VoteFile file = VoteFile::open(path).value();
-    CHECK_FALSE(file.vote().fresh);
-    CHECK(file.vote().promised == Epoch(901 * 256 + 1));
-    CHECK(file.vote().reg == Register{Epoch(901 * 256 + 1), 1, 1, {1}});
-    Vote promised = file.vote();
-    promised.promised = Epoch(1000 * 256 + 2);
-    REQUIRE(file.write(promised).has_value());
-    CHECK(store::begin_reign(path, {.node_id = 1, .nonce = 5}).value() == Epoch(1001 * 256 + 1));
-    CHECK(VoteFile::open(path).value().vote().nonce == 5);
   }
 
 }  // TEST_SUITE
