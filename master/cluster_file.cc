@@ -64,11 +64,6 @@ Result<void> take(Draft& draft, std::string_view name, std::string_view value) {
     file.generation.random = TRY(parse_number<std::uint64_t>(next_word(value)));
   } else if (name == "version") {
     file.version = TRY(parse_number<std::uint64_t>(value));
-  } else if (name == "failover") {
-    if (value != "automatic" && value != "manual") {
-      return fail(Errc::Corrupt, "failover is automatic or manual");
-    }
-    file.is_manual = value == "manual";
   } else if (name == "self") {
     draft.self = std::string(value);
   } else if (name == "node") {
@@ -113,7 +108,7 @@ const ClusterNode& ClusterFile::own() const {
 std::vector<Voter> ClusterFile::voters() const {
   std::vector<Voter> all;
   for (const ClusterNode& node : nodes) {
-    if (all.empty() || !is_manual) all.push_back({node.id, node.member.name, node.is_witness});
+    all.push_back({node.id, node.member.name, node.is_witness});
   }
   return all;
 }
@@ -153,7 +148,6 @@ Result<void> write_cluster_file(const std::string& dir, const ClusterFile& file)
   text += "generation = " + std::to_string(file.generation.began_us) + " " +
           std::to_string(file.generation.random) + "\n";
   text += "version = " + std::to_string(file.version) + "\n";
-  text += std::string("failover = ") + (file.is_manual ? "manual" : "automatic") + "\n";
   text += "self = " + file.own().member.name + "\n";
   for (const ClusterNode& node : file.nodes) {
     Member rest = node.member;

@@ -8,7 +8,6 @@
 //   cluster = 5f0c…          32 hex digits
 //   generation = 17649… 931… when the cluster's life began, and a random number
 //   version = 2              of this list: a later one counts
-//   failover = automatic     manual: there is no witness, and only the first node votes
 //   self = a
 //   node = a 1 data KEY HOST:PORT[,HOST:PORT…]
 //   node = b 2 data KEY …
@@ -41,12 +40,10 @@ struct ClusterFile {
   Uuid cluster;
   Generation generation;
   std::uint64_t version = kFirstClusterVersion;
-  bool is_manual = false;
   NodeId self = 0;
   std::vector<ClusterNode> nodes;  ///< Ascending ids.
 
   [[nodiscard]] const ClusterNode& own() const;
-  /// In manual mode the first node alone.
   [[nodiscard]] std::vector<Voter> voters() const;
   /// Those with a queue: what clients and workers dial.
   [[nodiscard]] std::vector<Member> masters() const;

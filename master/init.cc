@@ -81,7 +81,10 @@ Result<void> check(const InitOptions& options) {
     return fail(Errc::Invalid,
                 "--masters needs two: a=HOST:PORT,b=HOST:PORT (a master alone needs "
                 "no init)");
-  if (options.witnesses.size() > 1) return fail(Errc::Invalid, "--witness takes one: w=HOST:PORT");
+  if (options.witnesses.size() != 1)
+    return fail(Errc::Invalid,
+                "a pair needs one --witness w=HOST:PORT: two masters that do not see each other "
+                "cannot tell which of them may lead. It may be any third machine, a worker's too");
   return check_nodes(all_places(options));
 }
 
@@ -252,7 +255,6 @@ void name_nodes(Plan& plan) {
 Result<void> make_votes(Plan& plan) {
   Vote& vote = plan.vote;
   vote.reg.isr = {1, 2};
-  if (plan.options.witnesses.empty()) vote.reg.isr = {1};
   plan.data_vote = vote;
   if (!plan.old) return {};
   const std::string first = plan.part + "/" + plan.options.masters.front().name;
@@ -292,7 +294,6 @@ Result<void> write_node(Plan& plan, std::size_t i) {
 Result<void> make(Plan& plan) {
   plan.cluster.cluster = plan.old ? plan.old->server.cluster : Uuid::random();
   plan.cluster.generation = {SystemClock().wall().us, random_number()};
-  plan.cluster.is_manual = plan.options.witnesses.empty();
   name_nodes(plan);
   if (plan.old) {
     const std::string first = plan.part + "/" + plan.options.masters.front().name;
@@ -365,11 +366,6 @@ Result<std::vector<std::string>> init_cluster(const InitOptions& asked) {
             {},      {},
             {}};
   std::vector<std::string> warnings;
-  if (options.witnesses.empty())
-    warnings.push_back("without a --witness nobody takes over by itself: when " +
-                       options.masters.front().name +
-                       " fails, a person must say 'capstan "
-                       "failover --allow-data-loss'");
   warn_of_shared_machines(options, warnings);
   if (!options.adopt.empty()) {
     options.adopt = TRY(whole_path(options.adopt));

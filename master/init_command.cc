@@ -30,7 +30,7 @@ config::po::options_description describe(CommandLine& line) {
       ("witness", config::parsed("witness", &line.init.witnesses, parse_places)
            ->value_name("w=HOST:PORT"),
        "The third voter, without a queue: it decides who leads when the masters do not see each "
-       "other. On a third machine. Without one a failover is done by hand.")
+       "other. On a third machine.")
       ("adopt", po::value(&line.init.adopt)->value_name("OLD_DIR"),
        "The directory of a stopped single master: the first node gets a copy of its queue, its "
        "output and its keys, and its users and workers need no new files. OLD_DIR stays, and does "

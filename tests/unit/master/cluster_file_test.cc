@@ -67,20 +67,17 @@ TEST_SUITE("master/cluster_file") {
     CHECK((*read)->own().member.name == "b");
   }
 
-  TEST_CASE("all nodes vote, and in manual mode only the first") {
-    ClusterFile file = a_cluster();
+  TEST_CASE("all nodes vote, and those with a queue are dialled") {
+    const ClusterFile file = a_cluster();
     CHECK(file.voters() == std::vector<Voter>{{1, "a", false}, {2, "b", false}, {3, "w", true}});
     REQUIRE(file.masters().size() == 2);
     CHECK(file.masters()[1].name == "b");
-    file.is_manual = true;
-    CHECK(file.voters() == std::vector<Voter>{{1, "a", false}});
-    CHECK(file.masters().size() == 2);
   }
 
   TEST_CASE("what is not whole is refused, with the place") {
     CHECK(complaint("self = b", "self = c").find("self") != std::string::npos);
     CHECK(complaint("node = b 2", "node = b 1").find("ascend") != std::string::npos);
-    CHECK(complaint("node = b 2", "node = b two").find("/cluster:9:") != std::string::npos);
+    CHECK(complaint("node = b 2", "node = b two").find("/cluster:8:") != std::string::npos);
     CHECK(complaint("node = w 3 witness", "node = w 3 judge").find("data or witness") !=
           std::string::npos);
     CHECK(complaint("node = b 2", "node = a 2").find("same name") != std::string::npos);
