@@ -76,7 +76,8 @@ Result<std::unique_ptr<PeersDoor>> PeersDoor::open(const Dial& dial, const Clust
         .on_refused =
             [name = node.member.name](const Error& error) {
               log::error("peer.refuses", {{"node", name}, {"reason", error.message}});
-            }};
+            },
+        .redial_after = limits::kRedialRefused};
     door->dialers_[node.id] = TRY(
         net::ZmqDialer::open(dial.context, dial.loop, node.member, dial.keys, std::move(handler)));
   }

@@ -152,7 +152,8 @@ inline constexpr auto kHeartbeatEvery = 2s;
 inline constexpr auto kSuspectAfter = 10s;
 inline constexpr auto kLostAfter = 30s;
 inline constexpr auto kClosedGrace = 5s;
-inline constexpr auto kHandshake = 3s;  ///< ZMQ_HANDSHAKE_IVL.
+inline constexpr auto kHandshake = 3s;      ///< ZMQ_HANDSHAKE_IVL.
+inline constexpr auto kRedialRefused = 5s;  ///< A node that another one turned away asks again.
 inline constexpr auto kKillGrace = 10s;
 inline constexpr auto kGrace = 30s;
 

@@ -7,6 +7,7 @@
 //   [trying] ------------------> [connected] -------> [trying]         -> on_connected, on_closed
 //      |  key refused (0x4000), or closed by the peer three times in the middle of a handshake
 //      `-------------------------------------------------------> [stopped]          -> on_refused
+//                                            (or, with redial_after: a pause, then [trying] again)
 #include <arpa/inet.h>
 
 #include <algorithm>
@@ -166,7 +167,13 @@ void ZmqDialer::Impl::close(Micros linger) {
 }
 
 void ZmqDialer::Impl::refuse(const std::string& why) {
-  close(Micros(0));
+  if (handler.redial_after > Micros(0)) {
+    for (Route& each : routes) each.early_closes = 0;
+    dial_next();
+    dial_at = clock.now() + handler.redial_after;
+  } else {
+    close(Micros(0));
+  }
   if (handler.on_refused) handler.on_refused(Error{Errc::NotAllowed, why});
 }
 

@@ -104,6 +104,9 @@ class ZmqDialer final : public Dialer {
     /// (NotAllowed as well; the message tells which). field-notes, "Telling a wrong key from no
     /// master".
     std::function<void(const Error&)> on_refused;
+    /// Not 0: not for good, then. What is wrong at the other end may be put right; each refusal is
+    /// told.
+    Micros redial_after{0};
   };
   static Result<std::unique_ptr<ZmqDialer>> open(ZmqContext& context, EventLoop& loop,
                                                  const Member& master, const KeyPair& keys,

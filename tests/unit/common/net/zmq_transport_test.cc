@@ -87,8 +87,10 @@ struct Server {
 };
 
 struct Client {
-  Client(Cluster& cluster, const Member& member, const KeyPair& keys) {
+  Client(Cluster& cluster, const Member& member, const KeyPair& keys,
+         Micros redial_after = Micros(0)) {
     ZmqDialer::Handler handler;
+    handler.redial_after = redial_after;
     handler.on_frame = [this](std::string_view frame) { frames.emplace_back(frame); };
     handler.on_connected = [this] {
       ++connected;
@@ -299,6 +301,17 @@ TEST_SUITE("common/net/zmq_transport") {
                                   {"nowhere", cluster.master}, {}));
     Client client(cluster, server.member(), cluster.anna);  // The first one is as it was.
     CHECK(cluster.wait_for([&] { return client.frames.size() == 1; }));
+  }
+
+  TEST_CASE("who redials is let in when its key is known after all") {
+    Cluster cluster;
+    const Server server(cluster);
+    const KeyPair late = make_key_pair();
+    Client client(cluster, server.member(), late, Micros(10'000));
+    REQUIRE(cluster.wait_for([&] { return client.refused.size() >= 2; }));
+    CHECK(client.connected == 0);
+    cluster.ring.add({Role::Admin, "late", late.public_key});
+    CHECK(cluster.wait_for([&] { return client.connected == 1; }));
   }
 
   TEST_CASE("a key that nobody knows is refused for good") {
