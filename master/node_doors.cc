@@ -23,6 +23,7 @@ constexpr const char* kMade = "snapshot.made";
 constexpr const char* kPart = "snapshot.part";
 constexpr const char* kOffer = "snapshot.offer";
 constexpr const char* kReady = "snapshot.ready";
+constexpr const char* kRefused = "snapshot.refused";
 constexpr const char* kDiverged = "diverged";
 constexpr std::size_t kOfferBytes = 64 * 1024;
 
@@ -33,6 +34,13 @@ bool exists(const std::string& path) {
 /// What tells one snapshot from another: the same contents may be gone on with.
 std::string offer_text(const msg::SnapshotOffer& offer) {
   return std::to_string(offer.seq.value) + " " + std::to_string(offer.bytes) + " " + offer.digest;
+}
+
+/// The leader's digest in such a text; "": it is none.
+Bytes digest_in(const std::string& offer) {
+  const std::size_t bytes = offer.find(' ');
+  const std::size_t digest = bytes == std::string::npos ? bytes : offer.find(' ', bytes + 1);
+  return digest == std::string::npos ? Bytes() : offer.substr(digest + 1);
 }
 
 Result<std::string> read_small(const std::string& path) {
@@ -192,29 +200,47 @@ bool is_marked_diverged(const std::string& dir) {
   return exists(dir + "/" + kDiverged);
 }
 
+namespace {
+
+/// It is of no use to this program, and must not be met again at the next start.
+Result<void> put_out_of_the_way(const std::string& dir, const Error& why) {
+  const std::string aside = dir + "/" + kRefused;
+  if (::rename((dir + "/" + kReady).c_str(), aside.c_str()) != 0)
+    return fail(Errc::Io, "setting the snapshot aside: " + errno_text(errno));
+  ::unlink((dir + "/" + kOffer).c_str());
+  log::error("snapshot.refused", {{"reason", why.message}, {"aside", aside}});
+  return store::sync_dir(dir);
+}
+
+/// What is wrong is the snapshot, not this machine.
+bool is_about_snapshot(Errc code) {
+  return code == Errc::Corrupt || code == Errc::Conflict || code == Errc::Invalid ||
+         code == Errc::TooNew;
+}
+
+}  // namespace
+
 Result<void> install_fetched(const Installing& what) {
   const std::string ready = what.dir + "/" + kReady;
   if (!exists(ready)) return {};
   store::InstallAsk ask;
   ask.dir = what.dir;
   ask.file = ready;
-  ask.digest =
-      TRY(store::measure(ready)).digest;  // Verified when it was fetched, and renamed then.
+  ask.digest = digest_in(read_small(what.dir + "/" + kOffer).value_or(""));
   ask.cluster = what.cluster;
   ask.generation = what.generation;
   ask.db_uuid = Uuid::random();
-  for (const std::uint8_t byte : Uuid::random().bytes) ask.nonce = ask.nonce << 4U ^ byte;
+  ask.nonce = random_number();
   const Result<store::Installed> installed = store::install_snapshot(ask);
-  if (!installed && installed.error().code != Errc::Corrupt &&
-      installed.error().code != Errc::Conflict) {
-    return tl::unexpected(installed.error());
-  }
-  ::unlink(ready.c_str());
-  ::unlink((what.dir + "/" + kOffer).c_str());
   if (!installed) {
-    log::error("snapshot.refused", {{"reason", installed.error().message}});
-    return {};
+    const Error& why = installed.error();
+    if (!is_about_snapshot(why.code)) return tl::unexpected(why);
+    TRY(put_out_of_the_way(what.dir, why));
+    // Only a newer program can follow this leader: a person must know. All else is fetched anew.
+    return why.code == Errc::TooNew ? Result<void>(tl::unexpected(why)) : Result<void>();
   }
+  ::unlink((what.dir + "/" + kOffer).c_str());
+  ::unlink((what.dir + "/" + kRefused).c_str());
   ::unlink((what.dir + "/" + kDiverged).c_str());
   log::info("snapshot.installed", {{"seq", installed->end.seq.value}, {"aside", installed->aside}});
   return {};

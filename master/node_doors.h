@@ -7,6 +7,7 @@
 //   snapshot.part    that we fetch, as far as it is here
 //   snapshot.offer   which one that is; what is here is gone on with after a reconnect or a restart
 //   snapshot.ready   whole and verified: the next life begins with it
+//   snapshot.refused the last one that could not be begun with; for people
 //   diverged         our rows were not the primary's: never to lead before a snapshot
 #pragma once
 
@@ -93,7 +94,9 @@ struct Installing {
   Uuid cluster;
   Generation generation;
 };
-/// Makes a snapshot that was fetched whole the database of `dir`, if there is one.
+/// Makes a snapshot that was fetched whole the database of `dir`, if there is one. What is not as
+/// the leader made it, or is another cluster's, is set aside, and the life begins with what was
+/// there. TooNew: set aside, too, and this program cannot follow that leader.
 Result<void> install_fetched(const Installing& what);
 [[nodiscard]] bool is_marked_diverged(const std::string& dir);
 

@@ -37,9 +37,17 @@ Result<Snapshot> copy_and_cut(const CopyAsk& ask) {
   return made;
 }
 
-/// Reads all of it, and changes nothing; but an earlier installation that ended in name() is
-/// undone, for which the file must be open for writing.
+/// An earlier installation that ended in the middle of name(): the first read takes it back.
+Result<void> undo_name(const InstallAsk& ask) {
+  if (::access(ask.file.c_str(), F_OK) != 0) return fail(Errc::Io, errno_text(errno));
+  Connection connection = TRY(Connection::open(ask.file, Access::ReadWrite));
+  TRY(connection.read_int("PRAGMA user_version"));
+  return {};
+}
+
+/// Reads all of it, and changes nothing more.
 Result<JournalEnd> verify(const InstallAsk& ask) {
+  TRY(undo_name(ask));
   if (TRY(measure(ask.file)).digest != ask.digest) {
     return fail(Errc::Corrupt, "it is not what the leader made (its hash differs)");
   }

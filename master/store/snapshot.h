@@ -31,7 +31,7 @@ Result<Snapshot> make_snapshot(const CopyAsk& ask);
 struct InstallAsk {
   std::string dir;   ///< Nobody has its database open.
   std::string file;  ///< Within the same file system. It is moved.
-  Bytes digest;      ///< As make_snapshot() told it; behind an earlier attempt: as it is now.
+  Bytes digest;      ///< As make_snapshot() told it.
   Uuid cluster;
   Generation generation;
   Uuid db_uuid;             ///< What the database will be called here.
