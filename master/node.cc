@@ -75,6 +75,7 @@ Result<void> Node::Impl::act(ha::action::Send& a) {
 Result<void> Node::Impl::act(ha::action::Lead& a) {
   CHECK(replica && !server);
   TRY(replica->commit(replica->last().seq, doors.clock.now()));
+  TRY(admit());
   Server::Doors server_doors{*doors.store, doors.listener, *doors.reads, *doors.logs,  *doors.keys,
                              doors.host,   doors.clock,    *this,        doors.backups};
   committed_seq = replica->last().seq;
