@@ -41,6 +41,10 @@ struct EntryLog {
 
   void operator()(const cmd::ReignBegan& c) const {
     log::info("reign.began", {{"node", c.node}, {"seq", seq()}, {"epoch", epoch()}});
+    if (!c.note.empty()) log::warn("reign.overrides", {{"reason", c.note}, {"epoch", epoch()}});
+  }
+  void operator()(const cmd::MinCopiesSet& c) const {
+    log::info("min_copies.set", {{"copies", c.copies}, {"seq", seq()}, {"epoch", epoch()}});
   }
   void operator()(const cmd::JobSubmitted& c) const {
     const auto row = written.rows.jobs.find(c.job);

@@ -86,8 +86,10 @@ Result<void> Node::Impl::act(ha::action::Lead& a) {
                                 std::to_string(replica->last().epoch.value) + ", entry " +
                                 std::to_string(replica->last().seq.value);
   }
+  if (a.may_lack) options.server.jobs_skipped = limits::kJobsSkipped;
   server = std::make_unique<Server>(options.server, server_doors, replica->take(), a.epoch);
   replica.reset();
+  answer(ha::event::MinCopies{server->queue().min_copies()});
   return {};
 }
 
@@ -158,6 +160,11 @@ Result<void> Node::Impl::act(ha::action::Intake& a) {
   return {};
 }
 
+Result<void> Node::Impl::act(ha::action::KeepMinCopies& a) {
+  if (server) server->set_min_copies(a.copies);
+  return {};
+}
+
 Result<void> Node::Impl::act(ha::action::Answer& a) {
   if (!asker) return {};
   msg::ClusterDone done{asker->query, a.ok, a.ok ? Errc::Unavailable : a.code, a.reason};
@@ -190,6 +197,10 @@ void Node::Impl::ship(const SealedBatch& batch) {
 
 void Node::Impl::written(const JournalEnd& end) {
   keep(feed(ha::event::Written{end}));
+}
+
+void Node::Impl::min_copies_set(std::uint32_t copies) {
+  keep(feed(ha::event::MinCopies{copies}));
 }
 
 /// What fails inside a call of the Server's ends the process with this turn.

@@ -68,6 +68,7 @@ struct Node::Impl final : api::Replication {
   Result<void> act(ha::action::DropSnapshot& a);
   Result<void> act(ha::action::FetchSnapshot& a);
   Result<void> act(ha::action::Intake& a);
+  Result<void> act(ha::action::KeepMinCopies& a);
   Result<void> act(ha::action::Answer& a);
   Result<void> act(ha::action::Note& a);
   Result<void> tell_applied();
@@ -80,6 +81,7 @@ struct Node::Impl final : api::Replication {
   void written(const JournalEnd& end) override;
   [[nodiscard]] Seq committed() const override { return committed_seq; }
   [[nodiscard]] std::uint32_t level() const override { return machine.level(); }
+  void min_copies_set(std::uint32_t copies) override;
 
   void on_peer_frame(const net::Identity& identity, std::string_view frame);
   void refuse_follower(net::PeerId peer, std::string_view frame);

@@ -115,6 +115,7 @@ struct Server::Impl {
   TimePoint plan_at;
   TimePoint suspect_at = TimePoint::never();
   TimePoint steady_turned_at;  // But this one.
+  std::optional<std::uint32_t> copies_asked;
   bool began = false;
   bool intake = true;
   bool in_turn = false;  ///< Its batch is shipped, and waits for the others.
@@ -329,6 +330,8 @@ Result<void> Server::Impl::turn() {
   forgive_sleep();
   if (ledger.must_bring_up()) TRY(ledger.bring_up(doors.store));
   if (!std::exchange(began, true)) TRY(begin_reign());
+  if (const auto copies = std::exchange(copies_asked, {}))
+    ledger.commit(cmd::MinCopiesSet{*copies});
   if (clients.has_read()) TRY(ledger.bring_up(doors.store));
   TRY(clients.take_read());
   TRY(take_messages());
@@ -368,7 +371,7 @@ Result<void> Server::Impl::end_turn() {
 Result<void> Server::Impl::begin_reign() {
   if (!untabled.empty())
     TRY(doors.store.flush(std::exchange(untabled, {}), ledger.queue().last_seq()));
-  ledger.commit(cmd::ReignBegan{options.node, options.reign_note});
+  ledger.commit(cmd::ReignBegan{options.node, options.reign_note, options.jobs_skipped});
   return {};
 }
 
@@ -448,8 +451,13 @@ struct Teller {
   api::ClientApi& clients;
   api::LogsApi& logs;
   api::Retention& retention;
+  api::Replication& replication;
 
   Result<void> operator()(const effect::StartTasks& e) { return workers.tell(e); }
+  Result<void> operator()(const effect::MinCopiesSet& e) {
+    replication.min_copies_set(e.copies);
+    return {};
+  }
   Result<void> operator()(const effect::Answer& e) { return clients.tell(e), Result<void>{}; }
   Result<void> operator()(const effect::PartAccepted& e) { return clients.tell(e), Result<void>{}; }
   Result<void> operator()(const effect::CloseSession& e) {
@@ -471,7 +479,7 @@ struct Teller {
 }  // namespace
 
 Result<void> Server::Impl::tell_effect(const Effect& effect) {
-  return std::visit(Teller{workers, clients, logs, retention}, effect);
+  return std::visit(Teller{workers, clients, logs, retention, doors.replication}, effect);
 }
 
 void Server::Impl::keep_time() {
@@ -575,6 +583,10 @@ void Server::set_intake(bool is_open) {
   impl_->intake = is_open;
 }
 
+void Server::set_min_copies(std::uint32_t copies) {
+  impl_->copies_asked = copies;
+}
+
 Result<void> Server::bring_up() {
   return impl_->ledger.bring_up(impl_->doors.store);
 }
@@ -582,7 +594,8 @@ Result<void> Server::bring_up() {
 TimePoint Server::next_deadline() const {
   const Impl& s = *impl_;
   if (s.in_turn || !s.intake) return TimePoint::never();  // Until the others say more.
-  if (!s.inbox.empty() || !s.began || s.clients.has_read()) return s.doors.clock.now();
+  const bool has_more = !s.inbox.empty() || !s.began || s.copies_asked || s.clients.has_read();
+  if (has_more) return s.doors.clock.now();
   return s.ledger.steady(
       std::min({s.beat_at, s.plan_at, s.suspect_at, s.watches.next_due(), s.logs.next_retry(),
                 s.retention.next_due(), s.ledger.bring_up_due()}));

@@ -36,9 +36,10 @@ namespace capstan {
 class Server {
  public:
   struct Options {
-    std::string node = "a";       ///< This master's name.
-    std::string reign_note{};     ///< For the first entry: why this reign is not like others.
-    std::vector<Member> members;  ///< Told to everybody in Welcome.
+    std::string node = "a";          ///< This master's name.
+    std::string reign_note{};        ///< For the first entry: why this reign is not like others.
+    std::uint64_t jobs_skipped = 0;  ///< For the first entry: job ids that may have been given.
+    std::vector<Member> members;     ///< Told to everybody in Welcome.
     std::uint64_t members_version = 1;
     Micros heartbeat_every{limits::kHeartbeatEvery};
     planner::Limits silence{Micros(limits::kSuspectAfter), Micros(limits::kLostAfter),
@@ -85,6 +86,8 @@ class Server {
 
   /// False: no more work is taken, and what waits is not planned (a planned switch-over).
   void set_intake(bool is_open);
+  /// With the next turn's entries.
+  void set_min_copies(std::uint32_t copies);
   /// The tables are at everything that is committed.
   [[nodiscard]] Result<void> bring_up();
 

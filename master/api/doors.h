@@ -104,6 +104,8 @@ class Replication {
   [[nodiscard]] virtual Seq committed() const = 0;
   /// Of the entries that all of them understand.
   [[nodiscard]] virtual std::uint32_t level() const = 0;
+  /// It is committed: from now on an entry needs so many copies.
+  virtual void min_copies_set(std::uint32_t copies) = 0;
 };
 
 /// What the process knows of itself and its peers, for people. Each has a plain default.

@@ -46,8 +46,12 @@ class Teller {
   std::vector<EntryEvent> take() { return std::move(events_); }
 
   void operator()(const cmd::ReignBegan& c) {
-    const std::string text = fmt::format("as {}, epoch {}", printable(c.node), entry_.epoch.value);
-    of_cluster({kMaster, "began", text});
+    std::string text = fmt::format("as {}, epoch {}", printable(c.node), entry_.epoch.value);
+    if (!c.note.empty()) text += " " + printable(c.note);
+    of_cluster({kMaster, "began", std::move(text)});
+  }
+  void operator()(const cmd::MinCopiesSet& c) {
+    of_cluster({kMaster, "set", fmt::format("min_copies {}", c.copies)});
   }
   void operator()(const cmd::JobSubmitted& c) {
     of_job(c.job, {c.asked.owner, "submitted", c.inputs > 0 ? count_of(c.inputs, "input") : ""},

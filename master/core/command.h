@@ -17,6 +17,7 @@
 #include "common/model/job.h"
 #include "common/model/member.h"
 #include "common/model/task.h"
+#include "master/core/cluster_commands.h"
 #include "master/core/index_span.h"
 
 namespace capstan {
@@ -30,12 +31,6 @@ struct Asked {
 };
 
 namespace cmd {
-
-/// The first entry of every reign: a primary in `epoch` begins.
-struct ReignBegan {
-  std::string node;
-  std::string note{};  ///< After an override: what was given up.
-};
 
 // Submissions. Staged parts are invisible until JobSubmitted, and dropped by SubmissionDropped.
 struct SubmissionOpened {
@@ -283,7 +278,8 @@ using Command = Sum<std::variant<
     cmd::ResultsReported, cmd::BackoffsOver,                                          // 21
     cmd::JobReleased, cmd::JobPrioritised, cmd::WorkersDrained, cmd::WorkersRemoved,  // 23
     cmd::KeyAdded, cmd::KeyRevoked,                                                   // 27
-    cmd::JobsDeleted, cmd::DeletionsSwept, cmd::RequestsForgotten>>;                  // 29
+    cmd::JobsDeleted, cmd::DeletionsSwept, cmd::RequestsForgotten,                    // 29
+    cmd::MinCopiesSet>>;                                                              // 32
 
 /// A command with its place in history. The only thing that changes anything.
 struct Entry {

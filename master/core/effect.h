@@ -74,6 +74,10 @@ struct PartAccepted {
   Asked asked;
   std::uint64_t part = 0;
 };
+/// The failover machine is to know.
+struct MinCopiesSet {
+  std::uint32_t copies = 1;
+};
 /// The job left memory: templates and caches of it may go.
 struct JobFinished {
   JobId job;
@@ -81,9 +85,9 @@ struct JobFinished {
 
 }  // namespace effect
 
-using Effect =
-    std::variant<effect::OpenSession, effect::StartTasks, effect::CancelAttempts,
-                 effect::RecallAttempts, effect::AckResults, effect::CloseSession, effect::KeyAdded,
-                 effect::KeyRemoved, effect::Answer, effect::PartAccepted, effect::JobFinished>;
+using Effect = std::variant<effect::OpenSession, effect::StartTasks, effect::CancelAttempts,
+                            effect::RecallAttempts, effect::AckResults, effect::CloseSession,
+                            effect::KeyAdded, effect::KeyRemoved, effect::Answer,
+                            effect::PartAccepted, effect::MinCopiesSet, effect::JobFinished>;
 
 }  // namespace capstan

@@ -95,6 +95,7 @@ struct LoadedState {
   JobId next_job{1};
   SubmissionId next_submission{1};
   WorkerId next_worker{1};
+  std::uint32_t min_copies = 1;
   std::map<WorkerId, WorkerRow> workers;
   std::map<std::string, KeyRow> keys;  ///< By public key.
   std::map<SubmissionId, SubmissionRow> submissions;
@@ -131,6 +132,8 @@ class Queue {
   [[nodiscard]] JobId next_job() const { return next_job_; }
   [[nodiscard]] SubmissionId next_submission() const { return next_submission_; }
   [[nodiscard]] WorkerId next_worker() const { return next_worker_; }
+  /// An admin's word for the failover machine (cmd::MinCopiesSet).
+  [[nodiscard]] std::uint32_t min_copies() const { return min_copies_; }
 
   [[nodiscard]] const std::map<JobId, Job>& jobs() const { return jobs_; }
   [[nodiscard]] const Job* find_job(JobId id) const;
@@ -186,6 +189,7 @@ class Queue {
   JobId next_job_{1};
   SubmissionId next_submission_{1};
   WorkerId next_worker_{1};
+  std::uint32_t min_copies_ = 1;
   std::map<JobId, Job> jobs_;  // Live ones. Ordered: iteration order is part of the result.
   std::map<WorkerId, Worker> workers_;
   std::map<std::string, WorkerId> workers_by_key_;

@@ -17,6 +17,23 @@ void QueueApply::run() {
   close();
 }
 
+// --- The cluster ---------------------------------------------------------------------------------
+
+void QueueApply::on(const cmd::ReignBegan& c) {
+  if (c.jobs_skipped == 0) return;
+  queue_.next_job_ = JobId(queue_.next_job_.value + c.jobs_skipped);
+  rows_.next_job = queue_.next_job_;
+}
+
+void QueueApply::on(const cmd::MinCopiesSet& c) {
+  if (c.copies == 0) return;
+  queue_.min_copies_ = c.copies;
+  rows_.min_copies = c.copies;
+  emit(effect::MinCopiesSet{c.copies});
+}
+
+// --- The end of an entry -------------------------------------------------------------------------
+
 void QueueApply::touch(Job& job) {
   if (job.is_touched) return;
   job.is_touched = true;

@@ -28,7 +28,7 @@ class QueueApply {
 
  private:
   // --- One for each command --------------------------------------------------------------------
-  void on(const cmd::ReignBegan&) {}
+  void on(const cmd::ReignBegan& c);
   void on(const cmd::SubmissionOpened& c);
   void on(const cmd::InputsStaged& c);
   void on(const cmd::JobSubmitted& c);
@@ -59,6 +59,7 @@ class QueueApply {
   void on(const cmd::JobsDeleted& c);
   void on(const cmd::DeletionsSwept& c);
   void on(const cmd::RequestsForgotten& c);
+  void on(const cmd::MinCopiesSet& c);
 
   /// A task by its place.
   struct Place {

@@ -119,6 +119,7 @@ std::string Queue::difference(const Queue& a, const Queue& b) {
       .same("next_job", a.next_job_, b.next_job_)
       .same("next_submission", a.next_submission_, b.next_submission_)
       .same("next_worker", a.next_worker_, b.next_worker_)
+      .same("min_copies", a.min_copies_, b.min_copies_)
       .same("keys", a.keys_, b.keys_)
       .same("workers_by_key", a.workers_by_key_, b.workers_by_key_)
       .same("workers_by_name", a.workers_by_name_, b.workers_by_name_)

@@ -160,6 +160,7 @@ Queue Queue::load(LoadedState state) {
   queue.next_job_ = state.next_job;
   queue.next_submission_ = state.next_submission;
   queue.next_worker_ = state.next_worker;
+  queue.min_copies_ = state.min_copies;
   queue.deletions_ = std::move(state.deletions);
   for (auto& [id, row] : state.workers) queue.add_worker(id, std::move(row));
   queue.keys_ = std::move(state.keys);

@@ -55,10 +55,10 @@ bool RowChanges::empty() const {
 }
 
 bool RowChanges::is_progress() const {
-  const bool nothing_else = archived.empty() && workers.empty() && keys.empty() &&
-                            requests.empty() && tokens.empty() && submissions.empty() &&
-                            inputs.empty() && inputs_dropped.empty() && deleted.empty() &&
-                            swept.empty() && requests_forgotten == TimePoint{};
+  const bool nothing_else =
+      archived.empty() && workers.empty() && keys.empty() && requests.empty() && tokens.empty() &&
+      submissions.empty() && inputs.empty() && inputs_dropped.empty() && deleted.empty() &&
+      swept.empty() && requests_forgotten == TimePoint{} && !next_job && min_copies == 0;
   return nothing_else && std::none_of(jobs.begin(), jobs.end(), [](const auto& entry) {
            return is_finished(entry.second.state);
          });
@@ -90,6 +90,8 @@ void RowChanges::merge(RowChanges later) {
   archived.insert(archived.end(), later.archived.begin(), later.archived.end());
   swept.insert(swept.end(), later.swept.begin(), later.swept.end());
   requests_forgotten = std::max(requests_forgotten, later.requests_forgotten);
+  next_job = std::max(next_job, later.next_job);
+  if (later.min_copies != 0) min_copies = later.min_copies;
 }
 
 }  // namespace capstan

@@ -203,6 +203,8 @@ struct RowChanges {
   std::map<JobId, DeletedRow> deleted;       ///< Behind `archived`, before every other row.
   std::vector<SweptRow> swept;               ///< Behind every other row, in order.
   TimePoint requests_forgotten;              ///< Requests up to then are gone; 0: none.
+  JobId next_job;                            ///< No job below gets an id any more; 0: as it was.
+  std::uint32_t min_copies = 0;              ///< 0: as it was.
 
   [[nodiscard]] bool empty() const;
   /// Nothing but how far live jobs are: it may reach the tables a little later than the journal.

@@ -49,8 +49,12 @@ void Machine::Impl::run_control() {
     case msg::ClusterVerb::Reseed:
       if (is_late) return answer(Errc::Unavailable, "not every other voter confirmed in time");
       return reseed_when_confirmed();
-    case msg::ClusterVerb::FailOverWithLoss:
     case msg::ClusterVerb::SetMinCopies:
+      if (is_late) {
+        return answer(Errc::OutcomeUnknown, "it is not yet on every disk that must have it");
+      }
+      return;
+    case msg::ClusterVerb::FailOverWithLoss:
       return;
   }
 }
@@ -183,13 +187,28 @@ void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::Reseed& resee
 
 // --- min_copies ----------------------------------------------------------------------------------
 
+/// It is an entry like others. The smaller number counts meanwhile: else one that allows to serve
+/// alone would wait for the second copy that is not to be had.
 void Machine::Impl::set_min_copies(const event::Control& control) {
+  if (role_ != Role::Leader) return answer(Errc::Unavailable, "this node is not the primary");
   if (control.value < 1 || control.value > data_nodes()) {
     return answer(Errc::Invalid, "there are not so many data nodes");
   }
-  min_copies_ = control.value;
-  answer_ok("");
+  pending_control_ = Pending{control, now_ + config_.timers.control_wait};
+  min_copies_ = std::min(min_copies_, control.value);
+  out_.emplace_back(action::KeepMinCopies{control.value});
   commit_what_can();
+}
+
+void Machine::Impl::on(const event::MinCopies& event) {
+  if (role_ != Role::Leader) return;
+  const auto most = static_cast<std::uint32_t>(data_nodes());
+  min_copies_ = std::clamp(event.copies, 1U, most);
+  commit_what_can();
+  const bool was_asked = pending_control_ &&
+                         pending_control_->control.verb == msg::ClusterVerb::SetMinCopies &&
+                         pending_control_->control.value == event.copies;
+  if (was_asked) answer_ok("");
 }
 
 }  // namespace capstan::ha

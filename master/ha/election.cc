@@ -214,7 +214,10 @@ void Machine::Impl::lead() {
     forget_stream(peer);
     peer.was_shrunk = false;
   }
-  out_.emplace_back(action::Lead{epoch_, is_override_, best_.epoch, heard_commit_max_});
+  // A claim of its own that led to no entry: it may have been an override's (R12).
+  const bool goes_on = !is_alone() && best_.leader == config_.self && best_.epoch > last().epoch;
+  out_.emplace_back(
+      action::Lead{epoch_, is_override_, best_.epoch, heard_commit_max_, is_override_ || goes_on});
   if (is_override_) answer_ok("this node leads");
   is_override_ = false;
   beat();

@@ -72,6 +72,10 @@ struct SnapshotMade {
   std::uint64_t bytes = 0;
   Bytes digest;
 };
+/// As leader: the committed queue says so, at the start of the reign and whenever it changes.
+struct MinCopies {
+  std::uint32_t copies = 1;
+};
 /// A person said so, through this node. One at a time: the next one after the Answer.
 struct Control {
   msg::ClusterVerb verb = msg::ClusterVerb::FailOver;
@@ -81,9 +85,10 @@ struct Control {
 };
 struct Tick {};
 }  // namespace event
-using Event = std::variant<event::Connected, event::Closed, event::Received, event::Sealed,
-                           event::Written, event::Applied, event::Diverged, event::JournalRead,
-                           event::Common, event::SnapshotMade, event::Control, event::Tick>;
+using Event =
+    std::variant<event::Connected, event::Closed, event::Received, event::Sealed, event::Written,
+                 event::Applied, event::Diverged, event::JournalRead, event::Common,
+                 event::SnapshotMade, event::MinCopies, event::Control, event::Tick>;
 
 // --- Actions: to be done in their order ----------------------------------------------------------
 namespace action {
@@ -103,6 +108,8 @@ struct Lead {
   bool is_override = false;
   Epoch replaced;    ///< Of the register that it took over from.
   Seq heard_commit;  ///< The highest commit seq that it heard of in this life.
+  /// An override, or it may go on with one that left no entry: what others were told may be lost.
+  bool may_lack = false;
 };
 /// Leadership ended: begin a new life from what is on the disk. `why`: the transition's sentence.
 struct Restart {
@@ -145,6 +152,10 @@ struct FetchSnapshot {
 struct Intake {
   bool is_open = true;
 };
+/// Leader: write an entry that says so; once it is committed, the answer is MinCopies.
+struct KeepMinCopies {
+  std::uint32_t copies = 1;
+};
 /// The answer to Control.
 struct Answer {
   bool ok = true;
@@ -163,7 +174,7 @@ struct Note {
 using Action = std::variant<action::SaveVote, action::Send, action::Lead, action::Restart,
                             action::Commit, action::Store, action::ReadJournal, action::FindCommon,
                             action::MakeSnapshot, action::DropSnapshot, action::FetchSnapshot,
-                            action::Intake, action::Answer, action::Note>;
+                            action::Intake, action::KeepMinCopies, action::Answer, action::Note>;
 using Actions = std::vector<Action>;
 
 }  // namespace capstan::ha

@@ -192,6 +192,11 @@ void Machine::Impl::on_message(Peer& from, Epoch, const msg::PeerHello& hello) {
   if (is_late(from, hello.life)) return;
   const bool is_new_life = from.life() != hello.life;
   const bool was_known = from.hello.has_value();
+  if (is_new_life && from.earlier_lives.contains(hello.life)) {
+    note(action::Note::Level::Warn, "peer.doubled",
+         from.voter.name +
+             " speaks in two lives at once: does a copy of its directory run somewhere?");
+  }
   if (is_new_life && was_known) from.earlier_lives.insert_or_assign(from.life(), last().seq);
   from.hello = hello;
   from.life_heard_at = now_;

@@ -77,7 +77,7 @@ struct Config {
   Generation generation;
   std::string version;
   std::uint32_t level = limits::kEntryLevel;  ///< The highest that this program understands.
-  std::uint32_t min_copies = 1;               ///< 2: never solo.
+  std::uint32_t min_copies = 1;               ///< 2: never solo. Until event::MinCopies.
   Timers timers;
   std::uint64_t seed = 1;  ///< Of the jitter.
   Mutant mutant = Mutant::None;

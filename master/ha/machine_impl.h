@@ -178,6 +178,7 @@ struct Machine::Impl {
 
   // --- control.cc
   void on(const event::Control& control);
+  void on(const event::MinCopies& event);
   void fail_over(const event::Control& control);
   void override_old_primary(const event::Control& control);
   void give_up(const std::vector<NodeId>& lost);

@@ -37,7 +37,7 @@ void fields(Io& io, Is<IndexSpan> auto& c) {
 }
 template <class Io>
 void fields(Io& io, Is<cmd::ReignBegan> auto& c) {
-  io(c.node, c.note);
+  io(c.node, c.note, c.jobs_skipped);
 }
 template <class Io>
 void fields(Io& io, Is<cmd::SubmissionOpened> auto& c) {
@@ -184,6 +184,10 @@ void fields(Io& io, Is<cmd::DeletionsSwept> auto& c) {
 template <class Io>
 void fields(Io& io, Is<cmd::RequestsForgotten> auto& c) {
   io(c.upto);
+}
+template <class Io>
+void fields(Io& io, Is<cmd::MinCopiesSet> auto& c) {
+  io(c.copies);
 }
 
 /// Shapes that common/wire writes and reads.

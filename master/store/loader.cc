@@ -205,7 +205,8 @@ Result<LoadedMeta> load_meta(Connection& db) {
   Statement row = TRY(
       db.prepare("SELECT cluster, db_uuid, generation_began_us, generation_random, nonce, clean,"
                  " applied_seq, applied_epoch, applied_at_us, last_seq, last_epoch, journal_chain,"
-                 " journal_bytes, rows_chain, next_job, next_submission, next_worker FROM meta"));
+                 " journal_bytes, rows_chain, next_job, next_submission, next_worker,"
+                 " min_copies FROM meta"));
   if (!TRY(row.next())) return fail(Errc::Corrupt, "the table meta is empty");
   LoadedMeta loaded;
   Meta& meta = loaded.meta;
@@ -227,6 +228,7 @@ Result<LoadedMeta> load_meta(Connection& db) {
   position.next.job = JobId(row.u64());
   position.next.submission = SubmissionId(row.u64());
   position.next.worker = WorkerId(row.u32());
+  position.min_copies = row.u32();
   meta.applied_seq = position.applied;
   meta.last_seq = position.last;
   meta.last_epoch = position.last_epoch;
@@ -241,6 +243,7 @@ Result<LoadedState> load_state(Connection& db, const Position& position) {
   state.next_job = position.next.job;
   state.next_submission = position.next.submission;
   state.next_worker = position.next.worker;
+  state.min_copies = position.min_copies;
   Statement workers =
       TRY(db.prepare(std::string("SELECT ") + kWorkerColumns + " FROM workers ORDER BY id"));
   while (TRY(workers.next())) state.workers.insert(read_worker(workers));

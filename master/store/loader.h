@@ -25,6 +25,7 @@ struct Position {
   std::uint64_t journal_bytes = 0;  ///< Ever written.
   Digest rows_chain;                ///< Over the row changes of every batch, in the tables or not.
   NextIds next;
+  std::uint32_t min_copies = 1;
 };
 
 struct LoadedMeta {

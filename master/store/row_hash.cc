@@ -152,6 +152,8 @@ Digest hash_rows(const Digest& before, const std::vector<Entry>& batch, const Ro
     out.row('S', row.job, row.inputs, row.tasks_upto, row.inputs_upto, row.last);
   }
   if (changes.requests_forgotten != TimePoint{}) out.row('f', changes.requests_forgotten);
+  if (changes.next_job) out.row('n', changes.next_job);
+  if (changes.min_copies != 0) out.row('c', changes.min_copies);
   return chained_digest(before, out.bytes());
 }
 

@@ -189,6 +189,7 @@ template Result<std::vector<JobId>> parse_id_list(std::string_view);
 template Result<std::vector<WorkerId>> parse_id_list(std::string_view);
 
 void NextIds::pass(const RowChanges& changes) {
+  job = std::max(job, changes.next_job);
   if (!changes.jobs.empty()) job = std::max(job, changes.jobs.rbegin()->first.next());
   if (!changes.deleted.empty()) job = std::max(job, changes.deleted.rbegin()->first.next());
   if (!changes.workers.empty()) worker = std::max(worker, changes.workers.rbegin()->first.next());

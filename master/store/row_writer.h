@@ -16,7 +16,7 @@
 namespace capstan::store {
 
 /// The ids that come next. Kept in `meta`, because ids are never used again, also when the rows
-/// that had them are gone.
+/// that had them are gone, or were lost with another master.
 struct NextIds {
   JobId job{1};
   SubmissionId submission{1};

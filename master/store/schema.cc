@@ -31,7 +31,8 @@ CREATE TABLE meta (
   rows_chain BLOB NOT NULL,
   next_job INTEGER NOT NULL,
   next_submission INTEGER NOT NULL,
-  next_worker INTEGER NOT NULL
+  next_worker INTEGER NOT NULL,
+  min_copies INTEGER NOT NULL        -- of a pair: 2 forbids the primary to serve alone
 ) STRICT;
 
 CREATE TABLE jobs (

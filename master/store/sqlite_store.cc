@@ -100,7 +100,7 @@ Result<void> SqliteStore::create(const StoreOptions& options) {
   Result<void> made = transaction([&]() -> Result<void> {
     TRY(migrate(connection_, 0));
     Statement insert = TRY(connection_.prepare(
-        "INSERT INTO meta VALUES (1, ?, ?, ?, ?, ?, 1, 0, 0, 0, 0, 0, ?, 0, ?, 1, 1, 1)"));
+        "INSERT INTO meta VALUES (1, ?, ?, ?, ?, ?, 1, 0, 0, 0, 0, 0, ?, 0, ?, 1, 1, 1, 1)"));
     const std::string cluster = options.cluster.hex();
     const std::string db_uuid = options.db_uuid.hex();
     const Digest none;
@@ -118,7 +118,7 @@ Result<void> SqliteStore::prepare() {
   put_meta_ = TRY(db.prepare(
       "UPDATE meta SET applied_seq = ?, applied_epoch = ?, applied_at_us = ?, last_seq = ?,"
       " last_epoch = ?, journal_chain = ?, journal_bytes = ?, rows_chain = ?, next_job = ?,"
-      " next_submission = ?, next_worker = ?"));
+      " next_submission = ?, next_worker = ?, min_copies = ?"));
   find_request_ = TRY(db.prepare(std::string("SELECT ") + kRequestColumns +
                                  " FROM requests WHERE owner = ? AND request = ?"));
   find_token_ = TRY(db.prepare(std::string("SELECT ") + kTokenColumns +
@@ -148,6 +148,7 @@ Result<void> SqliteStore::transaction(const std::function<Result<void>()>& body)
 
 void SqliteStore::pass_rows(const RowChanges& committed, Seq applied, Position& position) const {
   position.next.pass(committed);
+  if (committed.min_copies != 0) position.min_copies = committed.min_copies;
   CHECK(applied >= position.applied && applied <= position.last);
   if (applied == position.applied) return;
   const auto mark = std::lower_bound(marks_.begin(), marks_.end(), applied,
@@ -223,7 +224,8 @@ Result<void> SqliteStore::write_meta(const Position& p) {
   s.put(p.applied.value).put(p.applied_epoch.value).put(p.applied_at.us);
   s.put(p.last.value).put(p.last_epoch.value).blob(blob_of(p.journal_chain));
   s.put(p.journal_bytes).blob(blob_of(p.rows_chain));
-  return s.put(p.next.job.value).put(p.next.submission.value).put(p.next.worker.value).run();
+  s.put(p.next.job.value).put(p.next.submission.value).put(p.next.worker.value);
+  return s.put(p.min_copies).run();
 }
 
 Result<void> SqliteStore::maintain() {

@@ -15,6 +15,7 @@ class Alone final : public api::Replication {
   void written(const JournalEnd&) override {}
   [[nodiscard]] Seq committed() const override { return {}; }
   [[nodiscard]] std::uint32_t level() const override { return limits::kEntryLevel; }
+  void min_copies_set(std::uint32_t) override {}
 };
 
 }  // namespace capstan::test

@@ -12,10 +12,10 @@ namespace capstan::test {
 
 namespace {
 
-constexpr std::array kActionNames{"SaveVote",     "Send",         "Lead",          "Restart",
-                                  "Commit",       "Store",        "ReadJournal",   "FindCommon",
-                                  "MakeSnapshot", "DropSnapshot", "FetchSnapshot", "Intake",
-                                  "Answer",       "Note"};
+constexpr std::array kActionNames{"SaveVote",      "Send",         "Lead",          "Restart",
+                                  "Commit",        "Store",        "ReadJournal",   "FindCommon",
+                                  "MakeSnapshot",  "DropSnapshot", "FetchSnapshot", "Intake",
+                                  "KeepMinCopies", "Answer",       "Note"};
 static_assert(kActionNames.size() == std::variant_size_v<ha::Action>);
 constexpr Micros kDialPause{100'000};
 constexpr Micros kLateAtMost{3'000'000};
@@ -429,6 +429,9 @@ bool HaWorld::act_on(VirtualNode& node, const ha::Action& action, std::vector<ha
   }
   if (const auto* intake = std::get_if<Intake>(&action)) node.has_intake = intake->is_open;
   if (std::holds_alternative<DropSnapshot>(action)) node.has_hold = false;
+  if (const auto* keep = std::get_if<KeepMinCopies>(&action)) {
+    answers.emplace_back(ha::event::MinCopies{keep->copies});
+  }
   if (const auto* answer = std::get_if<Answer>(&action)) {
     count(answer->reason);
     node.overrides = false;

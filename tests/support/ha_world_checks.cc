@@ -29,6 +29,10 @@ void HaWorld::on_save_vote(VirtualNode& node, const Vote& vote) {
 void HaWorld::on_lead(VirtualNode& node, const ha::action::Lead& lead) {
   const auto [known, is_new] = leaders_.emplace(lead.epoch, node.id());
   if (!is_new) return fail("I1: two reigns in one epoch");
+  const bool left_no_entry = node.database.last().epoch < lead.replaced;
+  if (lead.is_override || (claims_.contains(lead.replaced) && left_no_entry)) {
+    if (!lead.may_lack) return fail("what an override lost may be given a number again");
+  }
   // What only the old primary had is lost, by an operator's word.
   if (lead.is_override || claims_.contains(lead.replaced)) {
     if (overrides_with_lost_) small_quorums_.insert(lead.epoch);

@@ -133,6 +133,7 @@ void MemoryStore::Image::apply_rows(const RowChanges& changes) {
     return each.second.steady_at <= changes.requests_forgotten;
   });
   next.pass(changes);
+  if (changes.min_copies != 0) min_copies = changes.min_copies;
 }
 
 void MemoryStore::Image::sweep(const SweptRow& row) {
@@ -544,6 +545,7 @@ LoadedState MemoryStore::load() const {
   state.next_job = disk_.next.job;
   state.next_submission = disk_.next.submission;
   state.next_worker = disk_.next.worker;
+  state.min_copies = disk_.min_copies;
   state.workers = disk_.workers;
   state.keys = disk_.keys;
   state.submissions = disk_.submissions;

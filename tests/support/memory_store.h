@@ -127,6 +127,7 @@ class MemoryStore final : public store::Store, public store::Tables {
     TimePoint applied_at;
     Digest journal_chain, rows_chain;  ///< At `last`.
     store::NextIds next;
+    std::uint32_t min_copies = 1;
     std::uint64_t nonce = 0;
     bool clean = true;
 

@@ -62,6 +62,8 @@ void MemoryTables::apply(const RowChanges& changes) {
   }
   upsert(jobs, changes.jobs);
   if (!jobs.empty()) next_job_ = std::max(next_job_, jobs.rbegin()->first.next());
+  next_job_ = std::max(next_job_, changes.next_job);
+  if (changes.min_copies != 0) min_copies_ = changes.min_copies;
   upsert(tasks, changes.tasks);
   upsert_or_delete(attempts, changes.attempts);
   upsert(workers, changes.workers);
@@ -102,6 +104,7 @@ LoadedState MemoryTables::loaded(const Queue& queue) const {
   state.last_epoch = queue.last_epoch();
   state.last_at = queue.last_at();
   state.next_job = next_job_;
+  state.min_copies = min_copies_;
   state.deletions = deletions;
   state.next_submission = next_submission_;
   state.next_worker = workers.empty() ? WorkerId(1) : workers.rbegin()->first.next();

@@ -40,6 +40,7 @@ class MemoryTables {
  private:
   void sweep(const SweptRow& row);
   JobId next_job_{1};
+  std::uint32_t min_copies_ = 1;
   SubmissionId next_submission_{1};
 };
 

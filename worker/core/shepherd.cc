@@ -96,7 +96,12 @@ bool Shepherd::tell_if_spooled(const AttemptKey& key) {
   const auto order = spool_order_.find(key);
   if (order == spool_order_.end()) return false;
   const bool is_due = std::find(ended_.begin(), ended_.end(), order->second) != ended_.end();
-  if (!is_due) tell(pair::Ended{{spool_.at(order->second)}});
+  if (is_due) return true;
+  // Its result was acknowledged, and here it is only for its output; but a master that gives it
+  // anew lost that result with another one (an override): it is told once more.
+  pair::SpoolItem& item = spool_.at(order->second);
+  item.acked = false;
+  tell(pair::Ended{{item}});
   return true;
 }
 

@@ -128,6 +128,30 @@ TEST_CASE("the invitation's key is no table's, and stays revoked") {
   CHECK(f.broken == "");
 }
 
+TEST_CASE("behind an override, ids that may have been given are given to nobody") {
+  QueueFixture f;
+  const JobId before = f.submit(a_job());
+  f.apply(cmd::ReignBegan{"b"});
+  CHECK(f.queue.next_job() == before.next());
+  f.apply(cmd::ReignBegan{"b", "in place of epoch 257", 1000});
+  CHECK(f.queue.next_job() == JobId(before.value + 1001));
+  CHECK(f.submit(a_job()) == JobId(before.value + 1001));
+  CHECK(f.queue.find_job(before) != nullptr);
+  CHECK(f.broken == "");
+}
+
+TEST_CASE("how many copies an entry needs is an entry itself") {
+  QueueFixture f;
+  CHECK(f.queue.min_copies() == 1);
+  const auto effects = f.apply(cmd::MinCopiesSet{2});
+  REQUIRE(find_effect<effect::MinCopiesSet>(effects) != nullptr);
+  CHECK(find_effect<effect::MinCopiesSet>(effects)->copies == 2);
+  CHECK(f.queue.min_copies() == 2);
+  CHECK(f.apply(cmd::MinCopiesSet{0}).empty());
+  CHECK(f.queue.min_copies() == 2);
+  CHECK(f.broken == "");
+}
+
 TEST_SUITE_END();
 
 }  // namespace

@@ -63,6 +63,23 @@ TEST_CASE("dropping a submission drops its chunks of this batch too") {
   CHECK(first.inputs_dropped == std::vector{SubmissionId(7)});
 }
 
+TEST_CASE("what is said of the cluster is more than progress, and the later word counts") {
+  RowChanges ids;
+  ids.next_job = JobId(7);
+  CHECK_FALSE(ids.empty());
+  CHECK_FALSE(ids.is_progress());
+  RowChanges copies;
+  copies.min_copies = 2;
+  CHECK_FALSE(copies.is_progress());
+  ids.merge(copies);
+  RowChanges later;
+  later.next_job = JobId(5);
+  later.min_copies = 1;
+  ids.merge(later);
+  CHECK(ids.next_job == JobId(7));
+  CHECK(ids.min_copies == 1);
+}
+
 TEST_CASE("deleting a job drops what this batch wrote of it in jobs and tokens") {
   RowChanges first;
   first.jobs[JobId(3)].tasks = 1;

@@ -185,8 +185,24 @@ TEST_CASE("min_copies 2: nothing is acknowledged alone") {
     CHECK(c.tell(c.primary, {.verb = ClusterVerb::SetMinCopies, .value = 1}).ok);
     CHECK_FALSE(c.tell(c.primary, {.verb = ClusterVerb::SetMinCopies, .value = 3}).ok);
   }
+  SUBCASE("which is the primary's to take") {
+    CHECK_FALSE(c.tell(c.witness, {.verb = ClusterVerb::SetMinCopies, .value = 1}).ok);
+    CHECK_FALSE(c.may_commit_within(seconds(10)));
+    CHECK(c.tell(c.primary, {.verb = ClusterVerb::SetMinCopies, .value = 1}).ok);
+  }
   const std::size_t before = c.world.acknowledged();
   CHECK(c.world.run_until([&] { return c.world.acknowledged() > before; }, seconds(5)));
+}
+
+TEST_CASE("min_copies can be raised while the primary serves alone: then it waits") {
+  Cluster c;
+  c.world.crash(c.standby);
+  CHECK(c.may_commit_within(seconds(10)));
+  CHECK(c.tell(c.primary, {.verb = ClusterVerb::SetMinCopies, .value = 2}).ok);
+  CHECK(c.world.node(c.primary).machine->min_copies() == 2);
+  CHECK_FALSE(c.may_commit_within(seconds(10)));
+  c.world.start(c.standby);
+  CHECK(c.may_commit_within(seconds(20)));
 }
 
 TEST_SUITE_END();

@@ -58,6 +58,7 @@ RowChanges everything() {
   rows.submissions[SubmissionId(6)] = submission;
   rows.inputs[{SubmissionId(6), 0}] = {2, store::encode_inputs({"a", Bytes("\0\n", 2)})};
   rows.inputs[{SubmissionId(6), 2}] = {1, store::encode_inputs({"c"})};
+  rows.min_copies = 2;
   return rows;
 }
 
@@ -87,6 +88,7 @@ void check_loaded(const LoadedState& state) {
   CHECK(state.next_job == JobId(5));
   CHECK(state.next_submission == SubmissionId(7));
   CHECK(state.next_worker == WorkerId(10));
+  CHECK(state.min_copies == 2);
 }
 
 template <class Disk>

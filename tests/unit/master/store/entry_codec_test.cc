@@ -66,7 +66,7 @@ std::vector<Command> every_command() {
   reopened.skipping = true;
   reopened.priority = -3;
   reopened.reason = "why";
-  return {cmd::ReignBegan{"a"},
+  return {cmd::ReignBegan{"a", "lost", 7},
           cmd::SubmissionOpened{kAsked, SubmissionId(2), "token", "digest", a_job().spec()},
           cmd::InputsStaged{kAsked, SubmissionId(2), 3, 4, 5, Bytes("\x01\x00", 2)},
           cmd::JobSubmitted{kAsked, SubmissionId(2), JobId(3), 4, {{JobId(1), JobState::Skipped}}},
@@ -96,7 +96,8 @@ std::vector<Command> every_command() {
           cmd::KeyRevoked{kAsked, "bob", "own"},
           cmd::JobsDeleted{kAsked, {{JobId(2), "ann", "t", SubmissionId(3), 4}}, true, false, "n"},
           cmd::DeletionsSwept{{{JobId(2), TaskIndex(3), UINT64_MAX, true}}},
-          cmd::RequestsForgotten{TimePoint{5}}};
+          cmd::RequestsForgotten{TimePoint{5}},
+          cmd::MinCopiesSet{2}};
 }
 
 }  // namespace

@@ -259,6 +259,26 @@ TEST_SUITE("worker/core/shepherd") {
     CHECK(bench.machine.spooled_count() == 0);
   }
 
+  TEST_CASE("one that is given again although it was acknowledged is told again, and not run") {
+    Bench bench;
+    bench.run(1);
+    bench.launch();
+    bench.gone(1, {.output_bytes = {limits::kTailBytes + 1, 0}});
+    bench.tick();
+    bench.from_agent(pair::Acked{{key_of(1)}});
+    bench.told<pair::Ended>();
+    bench.run(1);
+    bench.tick();
+    CHECK(bench.taken<shepherd::Launch>().empty());
+    const auto again = bench.told<pair::Ended>();
+    REQUIRE(again.size() == 1);
+    REQUIRE(again[0].items.size() == 1);
+    CHECK(again[0].items[0].result.key == key_of(1));
+    CHECK_FALSE(again[0].items[0].acked);  // Or the agent would keep it to itself.
+    bench.from_agent(pair::Acked{{key_of(1)}});
+    CHECK(bench.taken<shepherd::SpoolAcked>().size() == 2);
+  }
+
   TEST_CASE("the spool is synced only when a result has waited for a second") {
     Bench bench;
     bench.run(1);
