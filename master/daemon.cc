@@ -83,6 +83,7 @@ struct Process {
   Result<void> open_database();
   Result<void> open_sockets();
   void admit_all(const Queue& queue);
+  void know_keys();
   void admit(const std::map<std::string, KeyRow>& known);
   Result<void> open_threads();
   Result<void> begin();
@@ -139,6 +140,8 @@ Result<void> Process::open_database() {
   clean = opened.clean;
   is_new = opened.meta.last_seq == Seq{};
   start.is_complete = opened.is_complete;
+  // In the file with the next vote: until then the database is one step ahead of it.
+  if (opened.is_complete) start.vote.nonce = opened.meta.nonce;
   start.is_diverged = is_marked_diverged(dir->path());
   start.nonce = opened.meta.nonce;
   start.ends = opened.ends;
@@ -182,6 +185,11 @@ void Process::admit_all(const Queue& queue) {
       ring.add({Role::Worker, worker.row.name, worker.row.public_key});
   }
   admit(queue.keys());
+}
+
+/// Who does not lead may lack the last keys, or all of them: nobody is turned away for good there.
+void Process::know_keys() {
+  ring.set_complete(dir->is_witness() || node->machine().is_leader());
 }
 
 /// What an admin said of keys: those that are valid, and none that is not.
@@ -256,6 +264,7 @@ Result<void> Process::begin() {
                   keys.get(), backups.get(), *host, clock},
       std::exchange(replica, std::nullopt));
   TRY(node->turn());
+  know_keys();
   if (!dir->is_witness()) TRY(dir->tell_addresses(members));
   http->publish(node->status());
   if (!clean && !is_new) check_after_crash();
@@ -326,6 +335,7 @@ Result<Node::Turned> Process::run() {
     loop.poll(node->next_deadline());
     if (failed) return tl::unexpected(*failed);
     if (TRY(node->turn()) == Node::Turned::Restart) return Node::Turned::Restart;
+    know_keys();
     if (clock.now() < publish_at) continue;
     publish_at = clock.now() + kPublishEvery;
     http->publish(node->status());

@@ -35,6 +35,8 @@ enum ZapFrame : std::size_t {
   kFrames
 };
 constexpr std::size_t kBinaryKeyBytes = 32;
+constexpr const char* kForNow = "300";  ///< The other side dials again.
+constexpr const char* kForGood = "400";
 
 std::string z85(const std::string& binary) {
   char text[41] = {};
@@ -75,6 +77,10 @@ void KeyRing::remove(const std::string& public_key) {
   const std::unique_lock lock(impl_->mutex);
   impl_->keys.erase(public_key);
   ++impl_->version;
+}
+
+void KeyRing::set_complete(bool complete) {
+  impl_->is_complete = complete;
 }
 
 std::optional<Identity> KeyRing::find(const std::string& public_key) const {
@@ -146,7 +152,7 @@ void Authenticator::answer(const Request& request) {
   const bool is_curve = frames.size() == kFrames && frames[kVersion] == "1.0" &&
                         frames[kMechanism] == "CURVE" && frames[kKey].size() == kBinaryKeyBytes;
   if (!is_curve) {
-    if (frames.size() > kRequestId) reply(request, "400", "");
+    if (frames.size() > kRequestId) reply(request, kForGood, "");
     return;
   }
   const std::string key = z85(frames[kKey]);
@@ -157,7 +163,7 @@ void Authenticator::answer(const Request& request) {
   const std::shared_lock ring_lock(ring.mutex);
   if (!ring.keys.contains(key)) {
     ++*domain->second.refused;
-    return reply(request, "400", "");
+    return reply(request, ring.is_complete ? kForGood : kForNow, "");
   }
   if (!rate_.take(key, clock_.now())) {
     // No answer: the connection ends with its handshake time, and its owner tries again later. A

@@ -130,6 +130,7 @@ struct KeyRing::Impl {
   mutable std::shared_mutex mutex;
   std::map<std::string, Identity, std::less<>> keys;  // Guarded by mutex.
   std::atomic<std::uint64_t> version{1};              // Grows with each change.
+  std::atomic<bool> is_complete{true};
 };
 
 /// Answers who may connect to which listener. Its thread outlives every listener; when it ends

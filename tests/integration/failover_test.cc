@@ -120,6 +120,35 @@ TEST_SUITE("integration/failover") {
     CHECK(pair.primary() == Pair::other(first));
   }
 
+  TEST_CASE(
+      "all three lose their power: one leads again, with everything, as often as it happens") {
+    Pair pair;
+    std::vector<std::string> jobs;
+    for (int times = 0; times < 3; ++times) {
+      jobs.push_back(pair.cli().submit({"--array", "1-10"}, {"true"}));
+      for (const char* node : {"a", "b", "w"}) pair.kill(node);
+      for (const char* node : {"a", "b", "w"}) pair.start(node);
+      for (const std::string& job : jobs) CHECK(pair.cli().wait(job) == 0);
+    }
+    pair.wait_in_sync();
+    pair.check_same_rows();
+  }
+
+  TEST_CASE("a primary that served alone leads again when it was started anew") {
+    Pair pair;
+    const std::string first = pair.primary();
+    pair.kill(Pair::other(first));
+    const std::string job = pair.cli().submit({"--array", "1-10"}, {"true"});
+    CHECK(pair.cli().wait(job) == 0);
+    pair.kill(first);
+    pair.start(first);
+    CHECK(eventually([&] { return pair.primary() == first; }));
+    CHECK(pair.cli().wait(job) == 0);
+    pair.start(Pair::other(first));
+    pair.wait_in_sync();
+    pair.check_same_rows();
+  }
+
   TEST_CASE("keys that changed a moment before the primary died are so on the other one") {
     Pair pair;
     const std::string first = pair.primary();
