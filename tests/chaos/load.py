@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What users do meanwhile: arrays, failures that a retry mends, cancellations, retries of their own.
+"""What users do: arrays, failures that a retry mends, cancellations, and retries of their own.
 
 Each submission has a token, so it may be said as often as it takes to be answered. `history` is
 what was acknowledged, for check.py.
