@@ -26,6 +26,7 @@ constexpr const char* kJsonPattern = "{\"at\":\"%Y-%m-%dT%H:%M:%S.%eZ\",%v}";
 struct State {
   std::atomic<Level> level{Level::Info};
   Format format = Format::Text;
+  Observer observer{};
   spdlog::logger logger{"capstan", std::make_shared<spdlog::sinks::stderr_sink_mt>()};
 
   State() { set_format(Format::Text); }
@@ -107,6 +108,7 @@ std::string json_line(std::string_view level, std::string_view event, Fields fie
 }
 
 void write(Level level, std::string_view event, Fields fields) {
+  if (state().observer && !state().observer(level, event, fields)) return;
   if (!is_enabled(level)) return;
   const std::string_view name = kLevelNames[static_cast<std::size_t>(level)];
   const std::string line = state().format == Format::Text ? text_line(name, event, fields)
@@ -135,6 +137,10 @@ Result<Format> parse_format(std::string_view text) {
 void configure(Level level, Format format) {
   state().level = level;
   state().set_format(format);
+}
+
+void observe(Observer observer) {
+  state().observer = std::move(observer);
 }
 
 bool is_enabled(Level level) {

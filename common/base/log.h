@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -46,6 +47,11 @@ using Fields = std::initializer_list<Field>;
 /// Once, at the start of main, before any thread.
 void configure(Level level, Format format);
 bool is_enabled(Level level);
+
+/// For tests: is told of every event, of whatever level, from now on, and says whether it is to be
+/// printed (if its level is); null: nobody is.
+using Observer = std::function<bool(Level, std::string_view event, Fields fields)>;
+void observe(Observer observer);
 
 void debug(std::string_view event, Fields fields = {});
 void info(std::string_view event, Fields fields = {});

@@ -92,6 +92,24 @@ TEST_CASE("lower levels than the configured one are left out") {
   CHECK_FALSE(logged([] { log::error("something.seen"); }).empty());
 }
 
+TEST_CASE("an observer is told of every event, also of those that are left out") {
+  log::configure(log::Level::Error, log::Format::Text);
+  std::string told;
+  log::observe([&](log::Level, std::string_view event, log::Fields fields) {
+    told += std::string(event) + " " + std::to_string(fields.size()) + ";";
+    return event != "disk.failed";
+  });
+  const std::string text = logged([] {
+    log::info("task.assigned", {{"task", 7}});
+    log::debug("loop.turned");
+    log::error("disk.failed");
+  });
+  log::observe(nullptr);
+  log::info("task.ended");
+  CHECK(told == "task.assigned 1;loop.turned 0;disk.failed 0;");
+  CHECK(text.empty());
+}
+
 TEST_CASE("levels and formats by name") {
   CHECK(*log::parse_level("debug") == log::Level::Debug);
   CHECK(*log::parse_level("error") == log::Level::Error);
