@@ -139,12 +139,8 @@ Result<void> Process::open_database() {
                                    "capstan-master init --adopt");
   clean = opened.clean;
   is_new = opened.meta.last_seq == Seq{};
-  start.is_complete = opened.is_complete;
-  // In the file with the next vote: until then the database is one step ahead of it.
-  if (opened.is_complete) start.vote.nonce = opened.meta.nonce;
   start.is_diverged = is_marked_diverged(dir->path());
-  start.nonce = opened.meta.nonce;
-  start.ends = opened.ends;
+  start_with(opened, start);
   if (!dir->cluster()) start.vote.promised = std::max(start.vote.promised, opened.meta.last_epoch);
   replica = TRY(Replica::open(*store, std::move(opened)));
   return {};

@@ -15,6 +15,14 @@
 
 namespace capstan {
 
+void start_with(const store::Opened& opened, ha::Start& start) {
+  start.is_complete = opened.is_complete;
+  // In the file with the next vote: until then the database is one step ahead of it.
+  if (opened.is_complete) start.vote.nonce = opened.meta.nonce;
+  start.nonce = opened.meta.nonce;
+  start.ends = opened.ends;
+}
+
 Node::Impl::Impl(Options o, Doors d, std::optional<Replica> r)
     : options(std::move(o)),
       doors(d),
@@ -76,6 +84,13 @@ Result<void> Node::Impl::act(ha::action::Lead& a) {
   CHECK(replica && !server);
   TRY(replica->commit(replica->last().seq, doors.clock.now()));
   TRY(admit());
+  if (replica->diverged()) {
+    // Too late to stand back: nobody else may lead now. The other one gets these rows.
+    log::error("replica.diverged", {{"seq", replica->diverged()->value},
+                                    {"reason",
+                                     "its rows are not those that the primary before had, and it "
+                                     "leads: keep both databases and report it"}});
+  }
   Server::Doors server_doors{*doors.store, doors.listener, *doors.reads, *doors.logs,  *doors.keys,
                              doors.host,   doors.clock,    *this,        doors.backups};
   committed_seq = replica->last().seq;

@@ -31,6 +31,9 @@
 
 namespace capstan {
 
+/// What the machine of a data node is told of its database, beside its vote.
+void start_with(const store::Opened& opened, ha::Start& start);
+
 /// Where the node's vote is kept.
 class Votes {
  public:

@@ -411,7 +411,8 @@ Result<bool> Server::Impl::write() {
   if (ledger.is_draining() && !was_draining)
     log::error("disk.full", {{"reason", "the ballast is used up: no more submissions"}});
   if (ships) {
-    if (doors.replication.committed() < ledger.shipped_upto()) return false;
+    const bool is_committed = doors.replication.committed() >= ledger.shipped_upto();
+    if (!is_committed && !options.tells_early) return false;
     written = TRY(ledger.settle(doors.store));
   }
   TRY(tell_written(std::move(written)));

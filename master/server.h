@@ -49,7 +49,8 @@ class Server {
     std::uint64_t disk_reserve_bytes = 0;
     api::Retention::Policy retention{};
     std::vector<net::Identity> own_keys{};  ///< That this master made: its admin's, the invitation.
-    QueueMutant mutant = QueueMutant::None;  ///< tests/sim only.
+    QueueMutant mutant = QueueMutant::None;  ///< tests/sim only, as is the next one.
+    bool tells_early = false;                ///< A mistake: before the others have the batch.
   };
   /// All outlive the server. `reads`, `logs`: their completions must not run after its end.
   struct Doors {

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+#include "master/node.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "common/base/log.h"
+#include "tests/support/memory_store.h"
+#include "tests/unit/master/fakes.h"
+
+namespace capstan::test {
+namespace {
+
+/// The only voter: it leads with its first turn.
+struct Single final : Votes, Peers {
+  MemoryStore store;
+  FakeClock clock;
+  FakeListener listener;
+  InlineReads reads{store};
+  FakeLogs logs;
+  FakeKeys keys;
+  api::Host host;
+  Vote saved;
+
+  Result<void> save(const Vote& vote) override {
+    saved = vote;
+    return {};
+  }
+  bool send(NodeId, std::string) override { return false; }
+  [[nodiscard]] std::vector<std::string> addresses_of(NodeId) const override { return {}; }
+
+  /// A batch behind the tables; `tampers`: with other rows than its entries make.
+  void write(bool tampers) {
+    REQUIRE(store.open());
+    RowChanges rows;
+    std::vector<Effect> effects;
+    Queue queue;
+    const store::Batch batch{
+        {.seq = Seq(1),
+         .epoch = Epoch(257),
+         .at = {1},
+         .wall = {1},
+         .level = limits::kEntryLevel,
+         .command = cmd::WorkerEnrolled{
+             .worker = queue.next_worker(), .name = "w1", .public_key = "key of w1"}}};
+    queue.apply(batch.front(), effects, rows);
+    SealedBatch sealed = store.seal(batch, rows);
+    if (tampers) sealed.rows_chain.bytes[0] ^= 1U;
+    REQUIRE(store.append(sealed, batch, {}, Seq{}));
+    store.close();
+  }
+
+  /// The events of the log while it comes to lead.
+  std::string lead() {
+    auto opened = store.open();
+    REQUIRE(opened);
+    ha::Start start;
+    start.life = 1;
+    start_with(*opened, start);
+    auto replica = Replica::open(store, std::move(*opened));
+    REQUIRE(replica);
+    ha::Config config;
+    config.self = 1;
+    config.voters = {{1, "a", false}};
+    std::string events;
+    log::observe([&](log::Level, std::string_view event, log::Fields) {
+      events += std::string(event) + " ";
+      return false;
+    });
+    Node node({config, start, {}},
+              {.store = &store,
+               .listener = listener,
+               .votes = *this,
+               .peers = *this,
+               .reads = &reads,
+               .logs = &logs,
+               .keys = &keys,
+               .host = host,
+               .clock = clock},
+              std::move(*replica));
+    CHECK(node.turn());
+    CHECK(node.server() != nullptr);
+    log::observe(nullptr);
+    return events;
+  }
+};
+
+TEST_SUITE_BEGIN("master/node");
+
+TEST_CASE("a leader whose rows are not those that the primary before had says so") {
+  Single same;
+  same.write(false);
+  CHECK(same.lead().find("replica.diverged") == std::string::npos);
+  Single other;
+  other.write(true);
+  CHECK(other.lead().find("replica.diverged") != std::string::npos);
+}
+
+TEST_CASE("a database that the vote file knows is in the next vote, one that it does not is not") {
+  store::Opened opened;
+  opened.meta.nonce = 7;
+  ha::Start start;
+  start.vote.nonce = 6;
+  start_with(opened, start);
+  CHECK(start.vote.nonce == 7);
+  CHECK(start.is_complete);
+  opened.is_complete = false;
+  opened.meta.nonce = 9;
+  start_with(opened, start);
+  CHECK(start.vote.nonce == 7);
+  CHECK(start.nonce == 9);
+  CHECK_FALSE(start.is_complete);
+}
+
+TEST_SUITE_END();
+
+}  // namespace
+}  // namespace capstan::test
