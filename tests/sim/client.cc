@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/model/limits.h"
 #include "common/wire/codec.h"
 #include "common/wire/version.h"
 
@@ -18,13 +19,28 @@ constexpr std::size_t kInputsPerPart = 3;  // Small, so that submissions have se
 
 }  // namespace
 
-Client::Client(Schedule& schedule, Network& network, const std::string& name, Role role)
+Client::Client(Schedule& schedule, const std::vector<Network*>& masters, const std::string& name,
+               Role role)
     : schedule_(schedule), name_(name) {
-  link_ = &network.add_link({.role = role, .name = name, .public_key = "key-of-" + name},
-                            {.on_frame = [this](std::string_view frame) { on_frame(frame); },
-                             .on_connected = [this] { hello(); },
-                             .on_closed = [this] { session_.close(); }});
+  for (Network* network : masters) add_link(*network, role);
   tick();
+}
+
+void Client::add_link(Network& network, Role role) {
+  Master& master = masters_.emplace_back();
+  master.link = &network.add_link(
+      {.role = role, .name = name_, .public_key = "key-of-" + name_},
+      {.on_frame = [this, &master](std::string_view frame) { on_frame(master, frame); },
+       .on_connected =
+           [this, &master] {
+             end_session(master);
+             hello(master);
+           },
+       .on_closed = [this, &master] { end_session(master); }});
+}
+
+bool Client::is_open() const {
+  return active_ != nullptr && active_->session.is_open();
 }
 
 RequestId Client::fresh_id() {
@@ -47,7 +63,7 @@ void Client::submit(JobSpec spec, std::uint64_t inputs, const std::string& token
     m.parts.back().push_back("input " + std::to_string(i + 1));
   }
   history_.push_back(std::move(m));
-  if (session_.is_open()) send_mutation(history_.back());
+  if (is_open()) send_mutation(history_.back());
 }
 
 void Client::control(msg::Verb verb, JobId job, std::int32_t priority) {
@@ -59,7 +75,7 @@ void Client::control(msg::Verb verb, JobId job, std::int32_t priority) {
                .reason = verb == msg::Verb::Cancel ? "drawn" : "",
                .priority = priority};
   history_.push_back(std::move(m));
-  if (session_.is_open()) send_mutation(history_.back());
+  if (is_open()) send_mutation(history_.back());
 }
 
 void Client::control(msg::WorkerVerb verb, const std::string& worker) {
@@ -67,29 +83,44 @@ void Client::control(msg::WorkerVerb verb, const std::string& worker) {
   m.request = fresh_id();
   m.workers = {.request = m.request, .verb = verb, .names = {worker}, .reason = "simulated"};
   history_.push_back(std::move(m));
-  if (session_.is_open()) send_mutation(history_.back());
+  if (is_open()) send_mutation(history_.back());
 }
 
 void Client::restart() {
   schedule_.trace("client restarted");
-  session_.close();
+  for (Master& master : masters_) master.session.close();
   for (auto& [job, watched] : watched_) watched.open = false;
 }
 
-void Client::hello() {
-  session_.close();
-  send(msg::ClientHello{.protocol = kProtocol, .version = kVersion, .highest_epoch = highest_},
-       false);
+void Client::hello(Master& master) {
+  master.session.close();
+  msg::ClientHello hello{.protocol = kProtocol, .version = kVersion, .highest_epoch = highest_};
+  master.link->send(
+      wire::encode({.session = {}, .n = 0, .epoch = highest_, .body = std::move(hello)}));
 }
 
-void Client::send(msg::Body body, bool in_session) {
-  msg::Message message{.session = {}, .n = 0, .epoch = highest_, .body = std::move(body)};
-  if (in_session) {
-    if (!session_.is_open()) return;
-    message.session = session_.id();
-    message.n = session_.next_out();
+void Client::hello_to_all() {
+  for (Master& master : masters_) {
+    if (master.link->is_connected()) hello(master);
   }
-  link_->send(wire::encode(message));
+}
+
+// One of the others may lead by now.
+void Client::end_session(Master& master) {
+  const bool was_active = active_ == &master && master.session.is_open();
+  master.session.close();
+  if (!was_active) return;
+  for (Master& other : masters_) {
+    if (&other != &master && other.link->is_connected()) hello(other);
+  }
+}
+
+void Client::send(msg::Body body) {
+  if (!is_open()) return;
+  msg::Message message{
+      .session = active_->session.id(), .n = 0, .epoch = highest_, .body = std::move(body)};
+  message.n = active_->session.next_out();
+  active_->link->send(wire::encode(message));
 }
 
 void Client::send_mutation(Mutation& mutation) {
@@ -128,42 +159,63 @@ void Client::resume() {
 }
 
 void Client::tick() {
-  if (session_.is_open()) {
-    send(msg::Heartbeat{.seen = session_.seen()});
+  // With one master its silence is noticed by the next gap.
+  if (!is_alone() && is_open() && schedule_.now() - active_->heard_at > limits::kSuspectAfter)
+    end_session(*active_);
+  if (is_open()) {
+    send(msg::Heartbeat{.seen = active_->session.seen()});
     if (schedule_.rng().chance(30)) resume();
-  } else if (link_->is_connected()) {
-    hello();
+  } else {
+    hello_to_all();
   }
   schedule_.after(schedule_.between(1s, kRetryEvery), [this] { tick(); });
 }
 
-void Client::on_frame(std::string_view frame) {
+void Client::on_frame(Master& master, std::string_view frame) {
   const auto message = wire::decode(frame);
   if (!message) return complain("the master sent what does not decode: " + message.error().message);
+  if (const auto* refused = std::get_if<msg::Refused>(&message->body)) {
+    return on_refused(master, *refused);
+  }
   if (message->epoch < highest_) return;
-  highest_ = message->epoch;
+  master.heard_at = schedule_.now();
   if (std::holds_alternative<msg::NeedHello>(message->body)) {
-    if (session_.is_open() && message->session == session_.id()) hello();
+    if (master.session.is_open() && message->session == master.session.id()) hello(master);
     return;
   }
-  if (std::holds_alternative<msg::Refused>(message->body)) {
-    return complain("refused: " + std::get<msg::Refused>(message->body).reason);
-  }
-  if (std::holds_alternative<msg::Welcome>(message->body)) {
-    if (session_.is_open() && message->session <= session_.id()) return;
-    session_ = wire::SessionEnd(message->session);
-    if (!session_.accept(message->session, message->n)) return complain("a Welcome with n != 1");
-    for (auto& [job, watched] : watched_) watched.open = false;
-    for (Mutation& mutation : history_) {
-      if (!mutation.answered) mutation.said = 0;
-    }
-    return resume();
-  }
-  if (!session_.accept(message->session, message->n)) {
-    if (message->session == session_.id()) hello();
+  if (std::holds_alternative<msg::Welcome>(message->body)) return on_welcome(master, *message);
+  if (!master.session.accept(message->session, message->n)) {
+    if (message->session == master.session.id()) hello(master);
     return;
   }
-  on_message(*message);
+  highest_ = message->epoch;
+  if (&master == active_) on_message(*message);
+}
+
+void Client::on_welcome(Master& master, const msg::Message& message) {
+  highest_ = message.epoch;
+  if (master.session.is_open() && message.session <= master.session.id()) return;
+  for (Master& other : masters_) other.session.close();
+  master.session = wire::SessionEnd(message.session);
+  active_ = &master;
+  if (!master.session.accept(message.session, message.n)) return complain("a Welcome with n != 1");
+  for (auto& [job, watched] : watched_) watched.open = false;
+  for (Mutation& mutation : history_) {
+    if (!mutation.answered) mutation.said = 0;
+  }
+  resume();
+}
+
+// A standby: it may lead in a moment.
+void Client::on_refused(Master& master, const msg::Refused& refused) {
+  if (is_alone() || refused.code != Errc::Unavailable)
+    return complain("refused: " + refused.reason);
+  end_session(master);
+  if (std::exchange(master.is_to_be_asked, true)) return;
+  schedule_.after(limits::kAskStandby, [this, &master] {
+    master.is_to_be_asked = false;
+    if (!is_open() && master.link->is_connected()) hello(master);
+  });
 }
 
 Mutation* Client::find(const RequestId& request) {

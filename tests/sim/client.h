@@ -2,8 +2,8 @@
 //
 // A user at a terminal whose network is as bad as everybody's: submits jobs (single, arrays, inputs
 // in parts, some under a token), steers them, and watches each to its end. It keeps to the rules of
-// docs/protocol.md, retries every mutation under its request id until it is answered, and writes
-// down what it was told: that is what the checkers hold the master to.
+// docs/protocol.md, finds the master that leads, retries every mutation under its request id until
+// it is answered, and writes down what it was told: that is what the checkers hold the masters to.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ struct Mutation {
   bool answered = false;
   bool refused = false;
   unsigned said = 0;  ///< In this session. A copy may be refused, and a later one done.
-  JobId job;  ///< Of an answered submission.
+  JobId job;          ///< Of an answered submission.
   std::uint64_t tasks = 0;
 };
 
@@ -51,7 +51,9 @@ struct Watched {
 
 class Client {
  public:
-  Client(Schedule& schedule, Network& network, const std::string& name, Role role = Role::User);
+  /// One link to each of `masters`.
+  Client(Schedule& schedule, const std::vector<Network*>& masters, const std::string& name,
+         Role role = Role::User);
 
   void submit(JobSpec spec, std::uint64_t inputs, const std::string& token);
   void control(msg::Verb verb, JobId job, std::int32_t priority = 0);
@@ -63,7 +65,6 @@ class Client {
 
   [[nodiscard]] const std::deque<Mutation>& history() const { return history_; }
   [[nodiscard]] const std::map<JobId, Watched>& watched() const { return watched_; }
-  [[nodiscard]] Link& link() { return *link_; }
   /// It asked for that, and may not have heard the answer.
   [[nodiscard]] bool has_deleted(JobId job) const;
   /// Everything was answered, and every watch saw its job's end.
@@ -72,11 +73,24 @@ class Client {
   [[nodiscard]] const std::string& complaint() const { return complaint_; }
 
  private:
-  void hello();
-  void on_frame(std::string_view frame);
+  struct Master {
+    Link* link = nullptr;
+    wire::SessionEnd session;
+    TimePoint heard_at;
+    bool is_to_be_asked = false;  ///< It said "not now".
+  };
+  void add_link(Network& network, Role role);
+  void hello(Master& master);
+  void hello_to_all();
+  void end_session(Master& master);
+  void on_frame(Master& master, std::string_view frame);
+  void on_refused(Master& master, const msg::Refused& refused);
+  void on_welcome(Master& master, const msg::Message& message);
+  [[nodiscard]] bool is_open() const;
+  [[nodiscard]] bool is_alone() const { return masters_.size() == 1; }
   void on_message(const msg::Message& message);
   void on_events(const msg::WatchEvents& events);
-  void send(msg::Body body, bool in_session = true);
+  void send(msg::Body body);
   void send_mutation(Mutation& mutation);
   void resume();
   void tick();
@@ -86,8 +100,8 @@ class Client {
 
   Schedule& schedule_;
   std::string name_;
-  Link* link_ = nullptr;
-  wire::SessionEnd session_;
+  std::deque<Master> masters_;
+  Master* active_ = nullptr;  ///< Whose session is spoken in.
   Epoch highest_;
   std::deque<Mutation> history_;
   std::map<JobId, Watched> watched_;

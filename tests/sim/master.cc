@@ -6,6 +6,8 @@
 
 #include "common/wire/codec.h"
 #include "master/core/invariants.h"
+#include "tests/sim/enrolment.h"
+#include "tests/sim/told.h"
 
 namespace capstan::sim {
 
@@ -28,36 +30,15 @@ Master::Master(Schedule& schedule, Network& network, const std::vector<net::Iden
 
 Master::~Master() = default;
 
-net::Identity Master::worker_identity(std::uint64_t number) {
-  const std::string name = "w" + std::to_string(number);
-  return {.role = Role::Worker, .name = name, .public_key = "key-of-" + name};
-}
-
-// As their enrolment left it: a reign of its own that wrote who the workers are.
+// A reign of its own.
 void Master::enrol(const std::vector<net::Identity>& workers) {
   if (!store_.open(schedule_.rng().next())) return complain("an empty store does not open");
-  Queue queue;
-  store::Batch batch;
-  RowChanges rows;
-  std::vector<Effect> effects;
   const Epoch epoch(++reigns_ * 256 + kNode);
-  const auto stamp = [&](Command command) {
-    Entry entry{.seq = queue.last_seq().next(),
-                .epoch = epoch,
-                .at = {schedule_.wall().us},
-                .wall = schedule_.wall(),
-                .level = limits::kEntryLevel,
-                .command = std::move(command)};
-    queue.apply(entry, effects, rows);
-    batch.push_back(std::move(entry));
-  };
-  stamp(cmd::ReignBegan{.node = "a"});
-  for (const net::Identity& worker : workers) {
-    stamp(cmd::WorkerEnrolled{
-        .worker = queue.next_worker(), .name = worker.name, .public_key = worker.public_key});
-  }
-  const SealedBatch sealed = checked_.seal(batch, rows);
-  if (!checked_.append(sealed, batch, rows, queue.last_seq())) complain("the first write failed");
+  RowChanges rows;
+  const store::Batch batch = enrolment(workers, {epoch, schedule_.wall()}, rows);
+  const Seq last = batch.back().seq;
+  if (!checked_.append(checked_.seal(batch, rows), batch, rows, last))
+    complain("the first write failed");
   store_.close();
 }
 
@@ -164,7 +145,10 @@ bool Master::send(net::PeerId peer, std::string frame) {
     complain("what is sent to a worker does not decode");
     return false;
   }
-  check_starts(*message, peer, worker->second);
+  if (const auto* start = std::get_if<msg::Start>(&message->body); start != nullptr && server_) {
+    const std::string wrong = check_start(server_->queue(), worker->second, *start, doomed_[peer]);
+    if (!wrong.empty()) complain(wrong);
+  }
   if (!network_.send(peer, std::move(frame))) {
     doomed_.erase(peer);  // Its session is over.
     return false;
@@ -175,27 +159,6 @@ bool Master::send(net::PeerId peer, std::string frame) {
 
 void Master::drop(net::PeerId peer) {
   network_.drop(peer);
-}
-
-// I10, I11: what is dispatched is granted to this worker, and neither finished nor cancelled:
-// unless its cancellation, of the same turn, follows.
-void Master::check_starts(const msg::Message& message, net::PeerId peer,
-                          const std::string& worker) {
-  const auto* start = std::get_if<msg::Start>(&message.body);
-  if (start == nullptr || !server_) return;
-  const capstan::Worker* known = server_->queue().find_worker_by_name(worker);
-  for (const msg::Start::One& one : start->tasks) {
-    const AttemptKey key{.job = start->job, .task = one.task, .attempt = start->attempt};
-    const Job* job = server_->queue().find_job(key.job);
-    if (job == nullptr || known == nullptr || !known->granted.contains(key)) {
-      complain("a dispatch of what is not granted: " + to_string(key));
-      return;
-    }
-    if (job->is_waiting()) complain("a job that waits was dispatched: " + to_string(key));
-    const auto live = job->live.find(*job->ordinal_of(key.task));
-    if (live == job->live.end()) complain("a finished task was dispatched: " + to_string(key));
-    if (live != job->live.end() && live->second.cancelling) doomed_[peer].insert(key);
-  }
 }
 
 void Master::note_hello(net::PeerId peer, std::string_view frame) {
@@ -288,40 +251,6 @@ void Master::remove(JobId job, std::function<void(Result<void>)> done) {
 
 bool Master::is_at_rest() const {
   return server_ && server_->queue().jobs().empty() && server_->queue().submissions().empty();
-}
-
-std::optional<JobRow> Master::find_job(JobId job) {
-  auto row = store_.get_job(job);
-  return row ? *row : std::nullopt;
-}
-
-std::string Master::check_tables(const Executions& executions) {
-  store::Tables::JobFilter all;
-  all.limit = 10'000;
-  const auto jobs = store_.list_jobs(all);
-  if (!jobs) return "the tables cannot be read";
-  for (const JobRow& job : *jobs) {
-    if (!is_finished(job.state)) return "job " + std::to_string(job.id.value) + " is not finished";
-    store::Tables::TaskFilter whole;
-    whole.job = job.id;
-    whole.limit = 100'000;
-    const auto page = store_.list_tasks(whole);
-    if (!page) return "the tasks cannot be read";
-    JobCounts counts;
-    for (const auto& [index, row] : page->tasks) {
-      counts.succeeded += row.state == TaskState::Succeeded ? 1 : 0;
-      counts.failed += row.state == TaskState::Failed ? 1 : 0;
-      counts.cancelled += row.state == TaskState::Cancelled ? 1 : 0;
-      counts.skipped += row.state == TaskState::Skipped ? 1 : 0;
-      const AttemptKey winner{.job = job.id, .task = index, .attempt = row.attempt};
-      if (row.state == TaskState::Succeeded && !executions.succeeded.contains(winner)) {
-        return to_string(winner) + " succeeded without an execution that did";
-      }
-    }
-    if (counts != job.counts)
-      return "the counts of job " + std::to_string(job.id.value) + " are wrong";
-  }
-  return "";
 }
 
 std::string Master::describe() const {

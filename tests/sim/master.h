@@ -18,7 +18,6 @@
 #include "tests/sim/checked_store.h"
 #include "tests/sim/network.h"
 #include "tests/sim/schedule.h"
-#include "tests/sim/worker.h"
 #include "tests/support/alone.h"
 #include "tests/support/memory_store.h"
 
@@ -35,8 +34,6 @@ class Master final : private net::Listener,
          QueueMutant mutant);
   ~Master() override;
 
-  static net::Identity worker_identity(std::uint64_t number);
-
   /// kill -9, and a new start after `down`. `in_write`: during its next write.
   void kill(Micros down, bool in_write);
   void start();
@@ -45,9 +42,7 @@ class Master final : private net::Listener,
   [[nodiscard]] const std::string& complaint() const { return complaint_; }
   [[nodiscard]] std::uint64_t entries() const { return checked_.entries(); }
   [[nodiscard]] bool has_lost_a_worker() const { return checked_.has_lost_a_worker(); }
-  [[nodiscard]] std::optional<JobRow> find_job(JobId job);
-  /// What the tables say at the end, against what was really executed. "" when they agree.
-  [[nodiscard]] std::string check_tables(const Executions& executions);
+  [[nodiscard]] store::Tables& tables() { return store_; }
   [[nodiscard]] std::string describe() const;
 
  private:
@@ -66,7 +61,6 @@ class Master final : private net::Listener,
   void die(Micros down);
   void wake(TimePoint when);
   void turn();
-  void check_starts(const msg::Message& message, net::PeerId peer, const std::string& worker);
   void note_hello(net::PeerId peer, std::string_view frame);
   void note_answer(net::PeerId peer, const msg::Message& message);
   void check_killed();

@@ -44,16 +44,21 @@ void Network::set_master(MasterEnd end) {
   master_ = std::move(end);
   listening_ = true;
   ++master_life_;
+  close_all();  // What is left of an earlier life: the new one knows nothing of it.
   for (auto& link : links_) connect_later(*link);
 }
 
-void Network::kill_master() {
+void Network::kill_master(bool silently) {
   listening_ = false;
   ++master_life_;
+  if (!silently) close_all();
+  peers_.clear();
+}
+
+void Network::close_all() {
   for (auto& link : links_) {
     if (link->is_connected()) close(*link, false, true);
   }
-  peers_.clear();
 }
 
 Link& Network::add_link(net::Identity identity, Link::Ends ends) {

@@ -62,8 +62,11 @@ class Network final : public net::Listener {
   explicit Network(Schedule& schedule) : schedule_(schedule) {}
 
   // The master's side.
+  [[nodiscard]] bool has(net::PeerId peer) const { return peers_.contains(peer); }
   void set_master(MasterEnd end);  ///< It listens: links connect soon.
-  void kill_master();              ///< Its process died: every connection closes.
+  /// Its process died: every connection closes. `silently`, with its machine: nobody is told
+  /// before it listens again.
+  void kill_master(bool silently = false);
   bool send(net::PeerId peer, std::string frame) override;
   void drop(net::PeerId peer) override;
 
@@ -84,6 +87,7 @@ class Network final : public net::Listener {
   friend class Link;
   void connect_later(Link& link);
   void close(Link& link, bool tell_master, bool tell_dialer);
+  void close_all();
   void to_master(Link& link, std::string frame);
   void to_dialer(Link& link, std::string frame);
   TimePoint arrival(TimePoint& last);

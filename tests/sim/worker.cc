@@ -23,27 +23,32 @@ const std::array kDurations{Micros(200us), Micros(30ms), Micros(2s), Micros(15s)
 
 }  // namespace
 
-Worker::Worker(Schedule& schedule, Network& network, Executions& executions, Options options)
+Worker::Worker(Schedule& schedule, std::vector<Network*> masters, Executions& executions,
+               Options options)
     : schedule_(schedule),
-      network_(network),
+      masters_(std::move(masters)),
       executions_(executions),
       options_(std::move(options)) {
-  link_ = &network_.add_link(
+  for (std::size_t master = 0; master < masters_.size(); ++master) add_link(master);
+  start();
+}
+
+void Worker::add_link(std::size_t master) {
+  links_.push_back(&masters_[master]->add_link(
       {.role = Role::Worker, .name = options_.name, .public_key = "key-of-" + options_.name},
       {.on_frame =
-           [this](std::string_view frame) {
+           [this, master](std::string_view frame) {
              auto message = wire::decode(frame);
              if (!message) {
                executions_.complain("a worker got what does not decode: " +
                                     message.error().message);
                return;
              }
-             to_agent(agent::Received{.master = 0, .message = std::move(*message)});
+             to_agent(agent::Received{.master = master, .message = std::move(*message)});
            },
-       .on_connected = [this] { to_agent(agent::Connected{.master = 0}); },
-       .on_closed = [this] { to_agent(agent::Closed{.master = 0}); }});
-  network_.stop_dialing(*link_);
-  start();
+       .on_connected = [this, master] { to_agent(agent::Connected{.master = master}); },
+       .on_closed = [this, master] { to_agent(agent::Closed{.master = master}); }}));
+  masters_[master]->stop_dialing(*links_.back());
 }
 
 Instance Worker::fresh_instance() {
@@ -74,9 +79,9 @@ void Worker::start_agent() {
                                                  .containment = "simulated",
                                                  .name = options_.name,
                                                  .environment = {},
-                                                 .masters = 1,
+                                                 .masters = masters_.size(),
                                                  .mutant = options_.mutant});
-  network_.start_dialing(*link_);
+  for (std::size_t i = 0; i < links_.size(); ++i) masters_[i]->start_dialing(*links_[i]);
   to_shepherd(shepherd::AgentUp{});
 }
 
@@ -85,7 +90,7 @@ void Worker::kill_agent() {
   schedule_.trace("agent killed", agent_life_);
   ++agent_life_;
   agent_.reset();
-  network_.stop_dialing(*link_);
+  for (std::size_t i = 0; i < links_.size(); ++i) masters_[i]->stop_dialing(*links_[i]);
   if (!shepherd_) return;
   to_shepherd(shepherd::AgentDown{});
   schedule_.after(schedule_.between(1ms, 300ms), [this, life = shepherd_life_] {
@@ -106,6 +111,12 @@ void Worker::kill_shepherd() {
 void Worker::cut_power() {
   schedule_.trace("power cut");
   spool_ = synced_;
+  kill_shepherd();
+}
+
+void Worker::begin_anew() {
+  spool_.clear();
+  synced_.clear();
   kill_shepherd();
 }
 
@@ -351,7 +362,7 @@ void Worker::do_action(const shepherd::Exit& action) {
 }
 
 void Worker::do_action(const agent::Send& action) {
-  link_->send(wire::encode(action.message));
+  links_[action.master]->send(wire::encode(action.message));
 }
 
 void Worker::do_action(const agent::ReadOutput& action) {

@@ -40,7 +40,9 @@ class Worker {
     unsigned fail_percent = 0;  ///< Of attempts.
     AgentMutant mutant = AgentMutant::None;
   };
-  Worker(Schedule& schedule, Network& network, Executions& executions, Options options);
+  /// One link to each of `masters`.
+  Worker(Schedule& schedule, std::vector<Network*> masters, Executions& executions,
+         Options options);
 
   void kill_agent();               ///< kill -9; its shepherd starts another at once.
   void kill_shepherd();            ///< kill -9: its tasks die with it; started again after a while.
@@ -50,10 +52,10 @@ class Worker {
   void set_disk_full(bool full);
   void fail_no_more();  ///< The faults stop: every attempt from now on succeeds.
   void start();         ///< When nothing of it runs.
+  void begin_anew();    ///< Killed, and nothing of its spool is left.
 
   [[nodiscard]] bool is_up() const { return shepherd_ != nullptr; }
   [[nodiscard]] bool is_idle() const;
-  [[nodiscard]] Link& link() { return *link_; }
   [[nodiscard]] const std::string& name() const { return options_.name; }
   [[nodiscard]] std::string describe() const;
 
@@ -69,6 +71,7 @@ class Worker {
     TimePoint started_at;
   };
 
+  void add_link(std::size_t master);
   void start_agent();
   void to_shepherd(shepherd::Event event);
   void to_agent(agent::Event event);
@@ -108,10 +111,10 @@ class Worker {
   void check_room() const;
 
   Schedule& schedule_;
-  Network& network_;
+  std::vector<Network*> masters_;
   Executions& executions_;
   Options options_;
-  Link* link_ = nullptr;
+  std::vector<Link*> links_;  // Of each master.
   std::unique_ptr<Shepherd> shepherd_;
   std::unique_ptr<Agent> agent_;
   std::uint64_t shepherd_life_ = 0, agent_life_ = 0;

@@ -5,17 +5,14 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "master/core/queue.h"
-#include "tests/sim/client.h"
 #include "tests/sim/master.h"
 #include "tests/sim/network.h"
 #include "tests/sim/schedule.h"
-#include "tests/sim/worker.h"
+#include "tests/sim/workload.h"
 
 namespace capstan::sim {
 
@@ -41,35 +38,24 @@ class World {
 
  private:
   void build();
-  void schedule_work();
-  void schedule_drains();
   void schedule_faults();
   void one_fault();
   void process_fault();
   void network_fault();
-  JobSpec random_spec(std::uint64_t& inputs);
-  void add_waiting(JobSpec& spec, const Client& client);
   bool watch_until(TimePoint until, bool stop_when_settled);
   void calm();
-  void resume_all();
   [[nodiscard]] bool is_settled() const;
   void check();
   void check_end();
-  void check_watches();
   void fail(const std::string& what);
 
   Mutants mutants_;
   Schedule schedule_;
   Network network_;
-  Executions executions_;
-  std::unique_ptr<Master> master_;
-  std::vector<std::unique_ptr<Worker>> workers_;
-  std::vector<std::unique_ptr<Client>> clients_;
-  std::unique_ptr<Client> admin_;
   bool gentle_ = false;  ///< No worker is lost or killed, nothing fails: nothing runs twice.
+  Workload work_;
+  std::unique_ptr<Master> master_;
   bool calm_ = false;
-  std::uint32_t most_cpus_ = 0;  ///< Of one worker: a job asks for no more.
-  std::uint64_t most_mem_ = 0;   ///< Of that worker.
   std::uint64_t faults_ = 0;
   std::string error_;
 };

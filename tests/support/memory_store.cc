@@ -75,11 +75,19 @@ void MemoryStore::close() {
 }
 
 void MemoryStore::crash() {
-  const std::uint64_t kept = rng_.below(unsynced_.size() + 1);
-  for (std::uint64_t i = 0; i < kept; ++i) keep(unsynced_[i]);
+  crash(rng_.below(unsynced_.size() + 1));
+}
+
+void MemoryStore::crash(std::size_t kept) {
+  for (std::size_t i = 0; i < kept; ++i) keep(unsynced_[i]);
   unsynced_.clear();
   fault_ = Fault::None;
   is_open_ = false;
+}
+
+void MemoryStore::sync_first() {
+  keep(unsynced_.front());
+  unsynced_.erase(unsynced_.begin());
 }
 
 void MemoryStore::sync() {

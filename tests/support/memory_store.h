@@ -26,7 +26,7 @@
 
 namespace capstan::test {
 
-class MemoryStore final : public store::Store, public store::Tables {
+class MemoryStore : public store::Store, public store::Tables {
  public:
   /// What the next append or flush comes to.
   enum class Fault : std::uint8_t {
@@ -51,9 +51,14 @@ class MemoryStore final : public store::Store, public store::Tables {
   void close();
   /// A kill or power cut at this moment.
   void crash();
+  /// The same; of what was not synced the first `kept` writes are there.
+  void crash(std::size_t kept);
 
   /// manual_sync: everything up to here is durable now.
   void sync();
+  /// manual_sync: the oldest write is durable now.
+  void sync_first();
+  [[nodiscard]] std::size_t unsynced() const { return unsynced_.size(); }
   /// The last entry that no crash can take any more.
   [[nodiscard]] Seq durable_seq() const { return disk_.last; }
   void fail_next(Fault fault) { fault_ = fault; }
@@ -97,6 +102,27 @@ class MemoryStore final : public store::Store, public store::Tables {
   Result<ExpiredPage> list_expired(const Expiry& expiry) override;
   Result<std::vector<SweepStep>> plan_sweep(const SweepAsk& ask) override;
   Result<TimePoint> find_old_requests(TimePoint before, std::uint32_t limit) override;
+
+  // The whole database, for what happens to files. REQUIRES of all but copy_committed: it is
+  // closed.
+
+ private:
+  struct Image;
+
+ public:
+  using Copy = Image;
+  /// What a snapshot has: the journal ends where the tables are.
+  [[nodiscard]] Copy copy_committed() const;
+  [[nodiscard]] Copy copy() const { return disk_; }
+  void install(Copy copy) { disk_ = std::move(copy); }
+  /// The file is gone: the next open() makes a new one.
+  void lose();
+  void set_nonce(std::uint64_t nonce) { disk_.nonce = nonce; }
+  [[nodiscard]] std::uint64_t nonce() const { return disk_.nonce; }
+  /// Every row is the same.
+  [[nodiscard]] bool has_same_tables(const MemoryStore& other) const;
+  /// Is everything up to this end durable here?
+  [[nodiscard]] bool has_durably(const JournalEnd& end) const;
 
  private:
   /// A transaction.
