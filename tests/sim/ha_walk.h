@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <string>
 
+#include "tests/sim/run.h"
 #include "tests/support/ha_world.h"
 
 namespace capstan::sim {
@@ -22,9 +23,9 @@ struct HaOutcome {
 
 [[nodiscard]] HaOutcome walk_ha(std::uint64_t seed, ha::Mutant mutant, bool trace);
 
-/// The exit code of `capstan-sim --ha`. One seed is run twice and must give the same trace; over
-/// 2,000 or more, each transition and each kind of happening must have been seen.
-int run_ha(std::uint64_t first, std::uint64_t seeds, bool trace);
+/// The exit code of `capstan-sim --ha`. One seed is run twice and must give the same trace; for the
+/// coverage each transition and each kind of happening must have been seen.
+int run_ha(const Run& run);
 /// Of `--ha --mutants`: each must be found within its budget of seeds.
 int run_ha_mutants();
 

@@ -11,6 +11,7 @@
 
 #include "common/base/log.h"
 #include "tests/sim/ha_walk.h"
+#include "tests/sim/pair_walk.h"
 #include "tests/sim/world.h"
 
 namespace {
@@ -104,12 +105,16 @@ int main(int argc, char** argv) {
   namespace po = boost::program_options;
   std::uint64_t seed = 1;
   std::uint64_t seeds = 1;
+  std::uint64_t budget = 100;
   po::options_description options("capstan-sim: the system on a virtual clock, network and disk");
   options.add_options()("help", "this text")("seed", po::value(&seed), "the first seed")(
       "seeds", po::value(&seeds), "how many; one is run twice and must give the same trace")(
       "trace", "print what happens")("log", "print the master's log as well")(
       "mutants", "switch on each deliberate mistake; each must be found within --seeds")(
-      "ha", "the failover machines alone; its mutants have budgets of their own");
+      "pair", "two masters and a witness; its mutants have budgets of their own")(
+      "ha", "the failover machines alone; its mutants too")(
+      "coverage", "of --pair and --ha: fail when something never happened")(
+      "budget", po::value(&budget), "of --pair --mutants: percent of each budget");
   po::variables_map given;
   try {
     po::store(po::parse_command_line(argc, argv, options), given);
@@ -127,13 +132,19 @@ int main(int argc, char** argv) {
   const bool verbose = given.count("log") != 0;
   capstan::log::configure(verbose ? capstan::log::Level::Debug : capstan::log::Level::Error,
                           capstan::log::Format::Text);
-  if (given.count("ha") != 0) {
-    return given.count("mutants") != 0
-               ? capstan::sim::run_ha_mutants()
-               : capstan::sim::run_ha(seed, seeds, given.count("trace") != 0);
+  const bool has_mutants = given.count("mutants") != 0;
+  const bool has_trace = given.count("trace") != 0;
+  const bool has_coverage = given.count("coverage") != 0;
+  if (given.count("pair") != 0) {
+    return has_mutants ? capstan::sim::run_pair_mutants(budget)
+                       : capstan::sim::run_pair({seed, seeds, has_trace, has_coverage});
   }
-  if (given.count("mutants") != 0) return run_mutants(seeds);
-  if (seeds == 1) return run_one(seed, given.count("trace") != 0);
+  if (given.count("ha") != 0) {
+    return has_mutants ? capstan::sim::run_ha_mutants()
+                       : capstan::sim::run_ha({seed, seeds, has_trace, has_coverage});
+  }
+  if (has_mutants) return run_mutants(seeds);
+  if (seeds == 1) return run_one(seed, has_trace);
   Totals totals;
   const std::uint64_t failed = walk(seed, seeds, {}, totals);
   if (failed != 0) {
