@@ -40,19 +40,27 @@ TEST_SUITE("integration/init") {
     CHECK(read_file(dir / "c/a/master.key") == key);
     CHECK(run({.argv = init({"--help"})}).code == 0);
     CHECK(run({.argv = init({})}).code == 2);
-    const Finished bad = run({.argv = init({"--masters", "a=node1:7741,b=node1:7741", dir / "d"})});
-    CHECK(bad.code == 2);
-    CHECK(contains(bad.err, "given twice"));
-    CHECK(lines_of(bad.err).size() == 1);
-    CHECK_FALSE(exists(dir / "d"));
+    const auto is_refused = [&](const Args& bad, const std::string& why) {
+      const Finished refused = run({.argv = bad});
+      CHECK(refused.code == 2);
+      CHECK(contains(refused.err, why));
+      CHECK(lines_of(refused.err).size() == 1);
+      CHECK_FALSE(exists(dir / "d"));
+    };
+    is_refused(
+        init({"--masters", "a=node1:7741,b=node1:7741", "--witness", "w=node3:7741", dir / "d"}),
+        "given twice");
+    is_refused(init({"--masters", "a=node1:7741,b=node2:7741", dir / "d"}),
+               "--witness w=HOST:PORT");
   }
 
   TEST_CASE("a single master that is adopted goes on as the first node, under every old key") {
     Cluster cluster;
     const std::string done = cluster.cli().submit({}, {"echo", "before"});
     REQUIRE(cluster.cli().wait(done) == 0);
-    const Args args = init({"--masters", "a=" + at(cluster.port()) + ",b=" + at(free_port()),
-                            "--adopt", cluster.master_dir(), cluster.dir() / "c"});
+    const Args args =
+        init({"--masters", "a=" + at(cluster.port()) + ",b=" + at(free_port()), "--witness",
+              "w=" + at(free_port()), "--adopt", cluster.master_dir(), cluster.dir() / "c"});
     const Finished running = run({.argv = args});
     CHECK(running.code == 3);
     CHECK(contains(running.err, "its master runs"));
@@ -61,13 +69,18 @@ TEST_SUITE("integration/init") {
     cluster.kill_master();
     const Finished made = run({.argv = args});
     REQUIRE(made.code == 0);
-    CHECK(contains(made.err, "nobody takes over by itself"));
+    CHECK(contains(made.err, "on one machine"));
     Child old({.argv = cluster.master_command()});
     CHECK(old.wait().code == 2);
     CHECK(contains(old.err(), "start that one"));
 
-    Child master({.argv = {program("capstan-master"), "--dir", cluster.dir() / "c/a", "--http",
-                           "127.0.0.1:0"}});
+    const auto node = [&](const std::string& name) {
+      return Child::Options{.argv = {program("capstan-master"), "--dir",
+                                     cluster.dir() / "c/" + name, "--http", "127.0.0.1:0"}};
+    };
+    Child master(node("a"));
+    Child standby(node("b"));
+    Child witness(node("w"));
     master.wait_for("ready on 127.0.0.1:" + std::to_string(cluster.port()));
     CHECK(cluster.cli().ok({"logs", done}) == "before\n");  // With the old access file.
     const Cli fresh(cluster.dir() / "c/admin.access", cluster.dir().path());
