@@ -30,6 +30,7 @@ Node::Impl::Impl(Options o, Doors d, std::optional<Replica> r)
       replica(std::move(r)),
       fetch(d.snapshots) {
   for (const Voter& voter : options.ha.voters) ids[voter.name] = voter.id;
+  open_relay();
 }
 
 bool Node::Impl::is_alone() const {
@@ -91,7 +92,8 @@ Result<void> Node::Impl::act(ha::action::Lead& a) {
                                      "its rows are not those that the primary before had, and it "
                                      "leads: keep both databases and report it"}});
   }
-  Server::Doors server_doors{*doors.store, doors.listener, *doors.reads, *doors.logs,  *doors.keys,
+  api::Logs& logs = relay ? *relay : *doors.logs;
+  Server::Doors server_doors{*doors.store, doors.listener, *doors.reads, logs,         *doors.keys,
                              doors.host,   doors.clock,    *this,        doors.backups};
   committed_seq = replica->last().seq;
   if (a.is_override) {
@@ -126,6 +128,7 @@ Result<void> Node::Impl::act(ha::action::Commit& a) {
     if (doors.snapshots != nullptr) doors.snapshots->mark_diverged();
     feed_later(ha::event::Diverged{*replica->diverged()});
   }
+  for (const JobId job : replica->take_deleted()) unwanted.push_back(job);
   return admit();
 }
 
@@ -257,6 +260,12 @@ void Node::Impl::on_peer_frame(const net::Identity& identity, std::string_view f
   if (const auto* ask = std::get_if<msg::SnapshotAsk>(&message->body)) return give(from, *ask);
   if (auto* data = std::get_if<msg::SnapshotData>(&message->body))
     return keep(take(from, std::move(*data)));
+  if (auto* piece = std::get_if<msg::LogRelay>(&message->body))
+    return take_output(from, message->epoch, std::move(*piece));
+  if (const auto* answer = std::get_if<msg::LogRelayed>(&message->body)) {
+    if (relay) relay->on_relayed(*answer);
+    return;
+  }
   feed_later(ha::event::Received{from, std::move(*message)});
 }
 
@@ -301,6 +310,7 @@ Result<Node::Turned> Node::turn() {
     TRY(s.doors.store->maintain());
   }
   if (s.server && !s.restarting) TRY(s.server->turn());
+  s.tend_output();
   if (s.failed) return tl::unexpected(*s.failed);
   return s.restarting ? Turned::Restart : Turned::Again;
 }
@@ -323,6 +333,7 @@ TimePoint Node::next_deadline() const {
   if (!s.events.empty() || s.restarting) return s.doors.clock.now();
   TimePoint next = s.machine.next_deadline();
   if (s.server) next = std::min(next, s.server->next_deadline());
+  if (s.relay) next = std::min(next, s.relay->next_deadline());
   if (s.replica) next = std::min(next, s.replica->bring_up_due());
   return next;
 }

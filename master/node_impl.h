@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // The inside of Node (node.h), for its sources: node.cc does the machine's actions and hands frames
-// on, node_snapshot.cc gives and fetches snapshots, node_cluster.cc answers people.
+// on, node_snapshot.cc gives and fetches snapshots, node_output.cc has output on both masters,
+// node_cluster.cc answers people.
 #pragma once
 
 #include <deque>
@@ -12,6 +13,7 @@
 #include <string_view>
 
 #include "master/node.h"
+#include "master/output_relay.h"
 
 namespace capstan {
 
@@ -44,7 +46,10 @@ struct Node::Impl final : api::Replication {
   };
   std::optional<Asker> asker;  ///< Of the Control that the machine has.
   Fetch fetch;
-  std::optional<Uuid> given;  ///< The snapshot that we made.
+  std::optional<Uuid> given;         ///< The snapshot that we made.
+  std::optional<OutputRelay> relay;  ///< None: a witness, or alone.
+  std::deque<JobId> unwanted;        ///< Jobs that the leader deleted: their packs go.
+  bool is_forgetting = false;
 
   Impl(Options o, Doors d, std::optional<Replica> r);
 
@@ -93,6 +98,13 @@ struct Node::Impl final : api::Replication {
   void give(NodeId to, const msg::SnapshotAsk& ask);
   [[nodiscard]] Result<void> take(NodeId from, msg::SnapshotData data);
   void ask_on();
+
+  // node_output.cc
+  [[nodiscard]] NodeId other_master() const;
+  void open_relay();
+  void tend_output();
+  void take_output(NodeId from, Epoch epoch, msg::LogRelay piece);
+  void forget_output();
 
   // node_cluster.cc
   [[nodiscard]] static bool is_about_cluster(std::string_view frame);

@@ -66,6 +66,24 @@ void LogDoor::remove(JobId job, std::function<void(Result<void>)> done) {
   if (!taken) done(fail(Errc::Unavailable, "too much output is waiting to be written"));
 }
 
+void LogDoor::list(std::optional<StreamId> after,
+                   std::function<void(Result<std::vector<Extent>>)> done) {
+  std::optional<store::LogStreamId> behind;
+  if (after) behind = store::LogStreamId{after->key, after->stream};
+  const bool taken =
+      writer_->post_list(behind, [this, done](const Result<std::vector<store::LogStream>>& listed) {
+        Result<std::vector<Extent>> all{};
+        if (listed) {
+          for (const store::LogStream& one : *listed)
+            all->push_back({{one.id.key, one.id.stream}, one.upto, one.last});
+        } else {
+          all = tl::unexpected(listed.error());
+        }
+        complete([done, all = std::move(all)] { done(all); });
+      });
+  if (!taken) done(fail(Errc::Unavailable, "too much output is waiting to be written"));
+}
+
 void LogDoor::complete(std::function<void()> completion) {
   bool first = false;
   {

@@ -19,6 +19,7 @@ Replica::Replica(store::Store& store, store::Opened opened, QueueMutant mutant)
       rows_chain_(opened.rows_chain),
       applied_(opened.meta.applied_seq) {
   queue_.set_mutant(mutant);
+  for (const auto& [job, submission] : queue_.deletions()) deleted_.push_back(job);
 }
 
 Result<Replica> Replica::open(store::Store& store, store::Opened opened, QueueMutant mutant) {
@@ -88,6 +89,7 @@ Result<void> Replica::apply(Pending batch) {
       keys_.push_back(std::move(effect));
     }
   }
+  for (const auto& [job, row] : rows.deleted) deleted_.push_back(job);
   check_rows(batch, rows);
   // It moves rows that must be there.
   if (!rows.archived.empty() || deferred_.tasks.size() >= limits::kDeferredRows) TRY(bring_up());

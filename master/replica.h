@@ -54,6 +54,8 @@ class Replica {
   [[nodiscard]] const store::Meta& meta() const { return meta_; }
   /// KeyAdded and KeyRemoved of what was applied since the last call.
   [[nodiscard]] std::vector<Effect> take_keys() { return std::exchange(keys_, {}); }
+  /// Jobs that were deleted since the last call.
+  [[nodiscard]] std::vector<JobId> take_deleted() { return std::exchange(deleted_, {}); }
   /// The batch whose rows are not those that the leader had: never to be led from here.
   [[nodiscard]] std::optional<Seq> diverged() const { return diverged_; }
 
@@ -80,6 +82,7 @@ class Replica {
   Seq applied_;
   TimePoint due_ = TimePoint::never();
   std::vector<Effect> keys_;
+  std::vector<JobId> deleted_;
   std::optional<Seq> diverged_;
 };
 

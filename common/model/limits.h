@@ -171,6 +171,10 @@ inline constexpr auto kTakeOverWait = 3s;         ///< A planned switch-over tha
 inline constexpr auto kSnapshotHold = 10min;      ///< For a peer that is gone.
 inline constexpr std::size_t kAppendWindow = 16;  ///< Batches on their way to a peer: 8 MiB.
 inline constexpr std::size_t kPeerEnds = 4096;    ///< Of a Behind: some 120 KiB.
+/// Pieces of output on their way to a peer: 512 KiB, 4 ms of a Gbit/s. A commit waits for no more.
+inline constexpr std::size_t kRelayWindow = 8;
+/// Unanswered for so long, a piece is sent again.
+inline constexpr auto kRelayResend = 2s;
 
 // --- Clients -------------------------------------------------------------------------------------
 inline constexpr auto kClientTimeout = 30s;

@@ -67,11 +67,11 @@ auto fields(Shape, Is<msg::Reseed> auto& m) {
   return all(m.reg);
 }
 auto fields(Shape, Is<msg::LogRelay> auto& m) {
-  return all(m.life, m.number, m.key, stream(m.stream), m.offset,
+  return all(m.life, m.number, m.key, stream(m.stream), m.prev, m.offset,
              bin(m.data, limits::kLogChunkBytes), m.last);
 }
 auto fields(Shape, Is<msg::LogRelayed> auto& m) {
-  return all(m.number, m.ok);
+  return all(m.number, m.ok, m.upto, m.last);
 }
 auto fields(Shape, Is<msg::AskCluster> auto& m) {
   return all(m.query);

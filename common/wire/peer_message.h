@@ -120,19 +120,25 @@ struct Reseed {
   Register reg;
 };
 
-/// Output of tasks that is to be on every in-sync master before its worker may forget it.
+/// Output of tasks that is to be on every in-sync master before its worker may forget it. Behind
+/// what the receiver must have of the stream already; without data and not `last` it only asks.
 struct LogRelay {
-  std::uint64_t life = 0;
+  std::uint64_t life = 0;    ///< The receiver's.
   std::uint64_t number = 0;  ///< Of this relay, in this life of the sender.
   AttemptKey key;
   Stream stream = Stream::Stdout;
-  std::uint64_t offset = 0;
+  std::uint64_t prev = 0;    ///< What the leader has before `offset` ends here.
+  std::uint64_t offset = 0;  ///< Above `prev`: what is between was dropped.
   Bytes data;
-  bool last = false;
+  bool last = false;  ///< Nothing follows on this stream.
 };
+/// `ok`: this is what the sender has of the stream, durably; below `prev` it stored nothing.
+/// Otherwise: not now, say it again.
 struct LogRelayed {
   std::uint64_t number = 0;
   bool ok = true;
+  std::uint64_t upto = 0;
+  bool last = false;
 };
 
 // --- Between a person and a node, whether it leads or not: without a session

@@ -8,7 +8,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "common/base/bytes.h"
 #include "common/base/error.h"
@@ -61,6 +63,22 @@ class Logs {
 
   /// Everything of a job is gone, behind what was appended before. No error when there was nothing.
   virtual void remove(JobId job, std::function<void(Result<void>)> done) = 0;
+
+  struct StreamId {
+    AttemptKey key;
+    Stream stream = Stream::Stdout;
+  };
+  struct Extent {
+    StreamId id;
+    std::uint64_t upto = 0;  ///< Of the stream, as far as it was delivered.
+    bool last = false;
+  };
+  /// Streams of which something is there, ascending, behind `after` (none: from the first on): some
+  /// of them; none: there are no more.
+  virtual void list(std::optional<StreamId> /*after*/,
+                    std::function<void(Result<std::vector<Extent>>)> done) {
+    done(std::vector<Extent>{});
+  }
 };
 
 /// The keys that the authenticator knows.

@@ -125,6 +125,7 @@ class Machine {
   [[nodiscard]] bool is_solo() const;
   struct PeerView {
     NodeId id = 0;
+    std::uint64_t life = 0;     ///< 0: not heard yet.
     bool is_connected = false;  ///< Our connection to it.
     std::optional<TimePoint> heard_at{};
     Seq seq;  ///< Of its journal, as far as known.

@@ -58,6 +58,7 @@ std::vector<Machine::PeerView> Machine::peers() const {
     Seq seq = peer.hello ? peer.hello->last.seq : Seq{};
     if (is_leader()) seq = std::max(seq, peer.matched);
     views.push_back({.id = peer.id(),
+                     .life = peer.life(),
                      .is_connected = peer.is_connected,
                      .heard_at = peer.heard_at,
                      .seq = seq,

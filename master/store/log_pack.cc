@@ -7,9 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <filesystem>
 #include <optional>
 #include <set>
 #include <string_view>
+#include <system_error>
 
 #include "common/model/limits.h"
 #include "master/store/crc32c.h"
@@ -310,6 +313,40 @@ Result<LogSlice> LogPacks::read(const LogAsk& ask) {
   slice.total = index.upto;
   slice.end = index.last && slice.offset + slice.data.size() >= index.upto;
   return slice;
+}
+
+std::optional<JobId> LogPacks::next_job(JobId from) const {
+  std::optional<JobId> next;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(dir_, error), end; !error && it != end;
+       it.increment(error)) {
+    if (it->path().extension() != ".pack") continue;
+    const std::string name = it->path().stem().string();
+    std::uint64_t number = 0;
+    const auto read = std::from_chars(name.data(), name.data() + name.size(), number);
+    if (read.ec != std::errc() || read.ptr != name.data() + name.size()) continue;
+    const JobId job(number);
+    if (job >= from && (!next || job < *next)) next = job;
+  }
+  return next;
+}
+
+Result<std::vector<LogStream>> LogPacks::list(const std::optional<LogStreamId>& after,
+                                              std::size_t max) {
+  std::vector<LogStream> found;
+  std::optional<JobId> job = next_job(after ? after->key.job : JobId{});
+  for (; job && found.empty(); job = next_job(JobId(job->value + 1))) {
+    Pack* pack = TRY(use(*job, false));
+    if (pack == nullptr) continue;
+    auto stream = pack->streams.begin();
+    if (after && after->key.job == *job)
+      stream = pack->streams.upper_bound({after->key.task, after->key.attempt, after->stream});
+    for (; stream != pack->streams.end() && found.size() < max; ++stream) {
+      const auto& [task, attempt, which] = stream->first;
+      found.push_back({{{*job, task, attempt}, which}, stream->second.upto, stream->second.last});
+    }
+  }
+  return found;
 }
 
 Result<void> LogPacks::remove(JobId job) {

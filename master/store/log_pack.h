@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -36,6 +37,16 @@ struct LogSlice {
   std::uint64_t total = 0;  ///< Of the stream, as far as it was delivered.
 };
 
+struct LogStreamId {
+  AttemptKey key;
+  Stream stream = Stream::Stdout;
+};
+struct LogStream {
+  LogStreamId id;
+  std::uint64_t upto = 0;
+  bool last = false;
+};
+
 class LogPacks {
  public:
   /// Makes `dir` when it is first written to.
@@ -48,6 +59,9 @@ class LogPacks {
   Result<LogSlice> read(const LogAsk& ask);
   /// The job's output is gone. No error when there was none.
   Result<void> remove(JobId job);
+  /// Streams behind `after`, ascending by job, task, attempt, stream; at least one while there are
+  /// any, of one job when that has some.
+  Result<std::vector<LogStream>> list(const std::optional<LogStreamId>& after, std::size_t max);
 
  private:
   struct Extent {
@@ -72,6 +86,8 @@ class LogPacks {
   };
 
   [[nodiscard]] std::string path_of(JobId job) const;
+  /// The first job from `from` on that has a pack.
+  [[nodiscard]] std::optional<JobId> next_job(JobId from) const;
   /// The pack with its index; nullptr when there is no file and none is to be made.
   Result<Pack*> use(JobId job, bool create);
   Result<void> load(JobId job, Pack& pack);

@@ -9,6 +9,7 @@ namespace {
 // Two chunks of 64 KiB for each of 500 workers are 64 MB: a worker that finds the queue full waits.
 constexpr std::size_t kQueueBytes = 16 << 20;
 constexpr std::size_t kQueueOrders = 4096;
+constexpr std::size_t kListed = 256;
 
 }  // namespace
 
@@ -34,6 +35,10 @@ bool LogWriter::post_read(LogAsk ask, Answered done) {
 
 bool LogWriter::post_remove(JobId job, Stored done) {
   return enqueue(Remove{job, std::move(done)}, 0);
+}
+
+bool LogWriter::post_list(std::optional<LogStreamId> after, Listed done) {
+  return enqueue(List{after, std::move(done)}, 0);
 }
 
 bool LogWriter::enqueue(Order order, std::size_t bytes) {
@@ -72,6 +77,7 @@ void LogWriter::carry_out(std::vector<Order> orders) {
     store(chunks, done);
     if (auto* read = std::get_if<Read>(&order)) read->done(packs_.read(read->ask));
     if (auto* remove = std::get_if<Remove>(&order)) remove->done(packs_.remove(remove->job));
+    if (auto* list = std::get_if<List>(&order)) list->done(packs_.list(list->after, kListed));
   }
   store(chunks, done);
 }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <variant>
@@ -22,6 +23,7 @@ class LogWriter {
  public:
   using Stored = std::function<void(Result<void>)>;
   using Answered = std::function<void(Result<LogSlice>)>;
+  using Listed = std::function<void(Result<std::vector<LogStream>>)>;
 
   explicit LogWriter(std::string dir);
   /// What was posted is done first.
@@ -34,6 +36,7 @@ class LogWriter {
   bool post(msg::LogChunk chunk, Stored done);
   bool post_read(LogAsk ask, Answered done);
   bool post_remove(JobId job, Stored done);
+  bool post_list(std::optional<LogStreamId> after, Listed done);
 
  private:
   struct Append {
@@ -48,7 +51,11 @@ class LogWriter {
     JobId job;
     Stored done;
   };
-  using Order = std::variant<Append, Read, Remove>;
+  struct List {
+    std::optional<LogStreamId> after;
+    Listed done;
+  };
+  using Order = std::variant<Append, Read, Remove, List>;
 
   bool enqueue(Order order, std::size_t bytes);
   void run();

@@ -270,9 +270,13 @@ void Cluster::wait_workers_up(std::size_t count) const {
 
 // --- DevCluster ----------------------------------------------------------------------------------
 
-DevCluster::DevCluster(int workers, int cpus) : cli_("", dir_.path()) {
-  child_ = cli_.start({"dev", "--workers", std::to_string(workers), "--cpus", std::to_string(cpus),
-                       "--dir", dir_ / "dev"});
+DevCluster::DevCluster(int workers, int cpus, const Args& more, Args env) : cli_("", dir_.path()) {
+  Args args = {"dev",   "--workers", std::to_string(workers), "--cpus", std::to_string(cpus),
+               "--dir", dir_ / "dev"};
+  args.insert(args.end(), more.begin(), more.end());
+  Child::Options options = cli_.options(args);
+  options.env.insert(options.env.end(), env.begin(), env.end());
+  child_ = std::make_unique<Child>(std::move(options));
   const std::string printed = child_->wait_for("export CAPSTAN_ACCESS=");
   for (const std::string& line : lines_of(printed)) {
     const std::size_t at = line.find("export CAPSTAN_ACCESS=");
@@ -284,6 +288,23 @@ DevCluster::DevCluster(int workers, int cpus) : cli_("", dir_.path()) {
     cli_.set_access(path);
   }
   REQUIRE(eventually([&] { return cli_.workers_in("up") == static_cast<std::size_t>(workers); }));
+}
+
+Json DevCluster::view() const {
+  const Finished seen = cli_.run({"cluster", "--json"});
+  return seen.code == 0 ? Json::parse(seen.out, nullptr, false) : Json();
+}
+
+std::string DevCluster::primary() const {
+  const Json seen = view();
+  return seen.is_object() && seen["primary"].is_string() ? std::string(seen["primary"]) : "";
+}
+
+void DevCluster::wait_in_sync() const {
+  REQUIRE(eventually([&] {
+    const Json seen = view();
+    return seen.is_object() && seen.value("in_sync", false);
+  }));
 }
 
 Args DevCluster::with_dev(const Args& args) {

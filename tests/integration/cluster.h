@@ -152,7 +152,13 @@ class Cluster {
 /// `capstan dev`, w1 … wN.
 class DevCluster {
  public:
-  DevCluster(int workers, int cpus);
+  DevCluster(int workers, int cpus) : DevCluster(workers, cpus, {}, {}) {}
+  /// Two masters, a and b, and their witness w. `env`: NAME=VALUE, of all nodes.
+  struct Pair {
+    Args env = {};
+  };
+  DevCluster(int workers, int cpus, Pair pair)
+      : DevCluster(workers, cpus, {"--masters", "2"}, std::move(pair.env)) {}
   [[nodiscard]] const Cli& cli() const { return cli_; }
   [[nodiscard]] const TempDir& dir() const { return dir_; }
   [[nodiscard]] Child& child() { return *child_; }
@@ -160,7 +166,20 @@ class DevCluster {
   std::string dev(const Args& args) const { return cli_.ok(with_dev(args)); }
   [[nodiscard]] Database database() const { return Database(dir_ / "dev/master/capstan.db"); }
 
+  // Of a pair.
+  [[nodiscard]] Json view() const;
+  /// "": nobody says so.
+  [[nodiscard]] std::string primary() const;
+  void wait_in_sync() const;
+  [[nodiscard]] static std::string other(const std::string& node) {
+    return node == "a" ? "b" : "a";
+  }
+  [[nodiscard]] std::string node_dir(const std::string& node) const {
+    return dir_ / "dev/master/" + node;
+  }
+
  private:
+  DevCluster(int workers, int cpus, const Args& more, Args env);
   static Args with_dev(const Args& args);
   TempDir dir_;
   Cli cli_;

@@ -173,6 +173,16 @@ class FakeLogs final : public api::Logs {
     removed.push_back(job);
     done({});
   }
+  void list(std::optional<StreamId> after,
+            std::function<void(Result<std::vector<Extent>>)> done) override {
+    std::vector<Extent> all;
+    auto it = after ? streams.upper_bound({after->key, after->stream}) : streams.begin();
+    for (; it != streams.end() && all.size() < 2; ++it) {
+      const auto& [key, kept] = *it;
+      all.push_back({{key.first, key.second}, kept.data.size(), kept.last});
+    }
+    done(std::move(all));
+  }
   std::vector<JobId> removed;
   std::map<StreamKey, Kept> streams;
   bool hold = false;

@@ -40,6 +40,32 @@ void overwrite(const std::string& path, std::uint64_t at, const std::string& byt
 }  // namespace
 
 TEST_SUITE("master/store/log_pack") {
+  TEST_CASE("streams are listed job by job, with how far they are") {
+    const TempDir dir;
+    LogPacks first(dir.file("logs"));
+    CHECK(first.list(std::nullopt, 10).value().empty());
+    msg::LogChunk err = a_chunk(0, "oops", true);
+    err.stream = Stream::Stderr;
+    msg::LogChunk second_task = a_chunk(0, "two");
+    second_task.key = a_key(17, 43, 1);
+    msg::LogChunk later_job = a_chunk(0, "other");
+    later_job.key = a_key(118, 1, 1);
+    REQUIRE(first.append({a_chunk(0, "hello"), err, second_task, later_job}).has_value());
+    LogPacks packs(dir.file("logs"));  // As after a restart.
+    std::vector<std::string> seen;
+    std::optional<store::LogStreamId> after;
+    for (auto some = packs.list(after, 2).value(); !some.empty();
+         some = packs.list(after, 2).value()) {
+      CHECK(some.size() <= 2);
+      for (const store::LogStream& one : some)
+        seen.push_back(to_string(one.id.key) + (one.id.stream == Stream::Stderr ? " err " : " ") +
+                       std::to_string(one.upto) + (one.last ? " last" : ""));
+      after = some.back().id;
+    }
+    CHECK(seen ==
+          std::vector<std::string>{"17.42.1 5", "17.42.1 err 4 last", "17.43.1 3", "118.1.1 5"});
+  }
+
   TEST_CASE("output is read back by offset, before and after a restart") {
     const TempDir dir;
     LogPacks first(dir.file("logs"));
@@ -249,7 +275,6 @@ TEST_SUITE("master/store/log_pack") {
     CHECK(posted < 10'000);
     CHECK(taken == posted);
   }
-
 
   TEST_CASE("packs of many empty streams are put away as well") {
     const TempDir dir;
