@@ -20,6 +20,7 @@
 #include "common/net/event_loop.h"
 #include "common/net/zmq_transport.h"
 #include "common/wire/version.h"
+#include "master/alarms.h"
 #include "master/api/read_thread.h"
 #include "master/backup_door.h"
 #include "master/node.h"
@@ -40,6 +41,7 @@ constexpr Micros kPublishEvery = std::chrono::milliseconds(200);
 /// One life: what is opened in this order, and closed in the other one.
 struct Process {
   const DaemonOptions& options;
+  std::optional<Alarms>& alarms;  ///< Of all lives.
   SystemClock clock;
   net::EventLoop loop;
   std::optional<StateDir> dir;
@@ -69,7 +71,7 @@ struct Process {
   TimePoint note_at;
   net::ListenerCounters refusals;  // As they were logged last.
 
-  explicit Process(const DaemonOptions& o) : options(o) {}
+  Process(const DaemonOptions& o, std::optional<Alarms>& a) : options(o), alarms(a) {}
   ~Process() {
     // Their threads first: no completion may come when the server is gone.
     reads.reset();
@@ -92,6 +94,8 @@ struct Process {
   void say_ready() const;
   void check_after_crash();
   void note_refusals();
+  void publish();
+  [[nodiscard]] TimePoint next_deadline() const;
   Result<Node::Turned> run();
 };
 
@@ -104,6 +108,7 @@ Result<void> Process::open_store() {
     stopping = true;
   }));
   dir = TRY(StateDir::open(options.dir));
+  if (!alarms) alarms.emplace(options.on_alarm, dir->server().name);
   if (dir->cluster() && !options.advertise.empty())
     return fail(Errc::Invalid, "--advertise: what others dial is in " + dir->path() + "/cluster");
   vote = TRY(VoteDoor::open(dir->vote_file()));
@@ -324,25 +329,35 @@ void Process::note_refusals() {
                              {"messages", now.dropped_messages}});
 }
 
+void Process::publish() {
+  publish_at = clock.now() + kPublishEvery;
+  web::StatusSnapshot status = node->status();
+  alarms->update(status.alarms, clock.now());
+  http->publish(std::move(status));
+  note_refusals();
+}
+
+TimePoint Process::next_deadline() const {
+  return std::min(node->next_deadline(), std::max(alarms->next_deadline(), publish_at));
+}
+
 Result<Node::Turned> Process::run() {
   while (!stopping) {
     const bool is_behind = node->inbox_size() >= limits::kInboxFrames;
     listener->set_frames_per_poll(is_behind ? 1 : limits::kFramesPerPoll);
-    loop.poll(node->next_deadline());
+    loop.poll(next_deadline());
     if (failed) return tl::unexpected(*failed);
     if (TRY(node->turn()) == Node::Turned::Restart) return Node::Turned::Restart;
     know_keys();
     if (clock.now() < publish_at) continue;
-    publish_at = clock.now() + kPublishEvery;
-    http->publish(node->status());
-    note_refusals();
+    publish();
   }
   return Node::Turned::Again;
 }
 
 /// From the disk to the end, or to where another life begins.
-Result<Node::Turned> live(const DaemonOptions& options) {
-  Process process(options);
+Result<Node::Turned> live(const DaemonOptions& options, std::optional<Alarms>& alarms) {
+  Process process(options, alarms);
   TRY(process.open_store());
   TRY(process.open_sockets());
   TRY(process.open_threads());
@@ -365,7 +380,8 @@ Result<Node::Turned> live(const DaemonOptions& options) {
 }  // namespace
 
 Result<void> run_master(const DaemonOptions& options) {
-  while (TRY(live(options)) == Node::Turned::Restart) {}
+  std::optional<Alarms> alarms;
+  while (TRY(live(options, alarms)) == Node::Turned::Restart) {}
   return {};
 }
 

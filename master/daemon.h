@@ -25,6 +25,7 @@ struct DaemonOptions {
   std::uint64_t retain_jobs = 0;
   std::uint64_t retain_bytes = 0;
   std::uint64_t disk_reserve_bytes = 0;  ///< 0: as server.h says.
+  std::string on_alarm;                  ///< For /bin/sh -c; "": none.
 };
 
 /// Returns when it was told to end. Errors: Invalid (an option or the directory), Locked (another

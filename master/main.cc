@@ -89,6 +89,10 @@ config::po::options_description describe(CommandLine& line) {
       config::parsed("disk-reserve", &daemon.disk_reserve_bytes, parse_size)->value_name("SIZE"),
       "With less than this free on its disk the master takes no submissions (default: 5 % of it, "
       "at most 1 GiB).")(
+      "on-alarm", po::value(&daemon.on_alarm)->value_name("CMD"),
+      "Run CMD with /bin/sh when an alarm is raised and when it is cleared, one at a time, for at "
+      "most a minute each. CAPSTAN_ALARM has its name, CAPSTAN_ALARM_STATE raised or cleared, "
+      "CAPSTAN_ALARM_TEXT a sentence, CAPSTAN_NODE this node's name.")(
       "restore", po::value(&line.restore)->value_name("FILE"),
       "Make DIR, which must be missing or empty, of a backup, and leave (capstan restore).")(
       "check-backup", po::value(&line.check_backup)->value_name("FILE"),

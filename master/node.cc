@@ -311,6 +311,7 @@ Result<Node::Turned> Node::turn() {
   }
   if (s.server && !s.restarting) TRY(s.server->turn());
   s.tend_output();
+  s.backups.expire(s.doors.clock.now());
   if (s.failed) return tl::unexpected(*s.failed);
   return s.restarting ? Turned::Restart : Turned::Again;
 }
@@ -364,9 +365,19 @@ web::StatusSnapshot Node::status() const {
     snapshot.epoch = s.machine.epoch();
     if (s.replica) snapshot.seq = s.replica->last().seq;
   }
-  for (std::string& alarm : s.machine.alarms(s.doors.clock.now()))
-    snapshot.alarms.push_back(std::move(alarm));
+  snapshot.alarms = s.all_alarms();
   return snapshot;
+}
+
+std::vector<Alarm> Node::Impl::all_alarms() const {
+  if (server) return server->alarms();
+  std::vector<Alarm> all = alarms();
+  if (!replica) return all;
+  const api::Host::Disk disk = doors.host.disk();
+  if (disk.free_bytes < disk_reserve(options.server.disk_reserve_bytes, disk))
+    all.push_back({"disk", "the disk of " + voter(options.ha.self).name +
+                               " is nearly full: " + disk_figures(disk)});
+  return all;
 }
 
 }  // namespace capstan

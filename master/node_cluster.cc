@@ -97,7 +97,7 @@ msg::ClusterView Node::Impl::view(std::uint64_t query) const {
     if (peer == peers.end()) continue;
     add(each, peer->is_connected, peer->seq, peer->heard_at ? now - *peer->heard_at : Micros(-1));
   }
-  view.alarms = machine.alarms(now);
+  view.alarms = texts_of(all_alarms());
   if (server) tell_risk(view);
   return view;
 }

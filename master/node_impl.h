@@ -50,6 +50,7 @@ struct Node::Impl final : api::Replication {
   std::optional<OutputRelay> relay;  ///< None: a witness, or alone.
   std::deque<JobId> unwanted;        ///< Jobs that the leader deleted: their packs go.
   bool is_forgetting = false;
+  api::BackupsApi backups;  ///< Of the standby; the Server has its own.
 
   Impl(Options o, Doors d, std::optional<Replica> r);
 
@@ -87,7 +88,11 @@ struct Node::Impl final : api::Replication {
   [[nodiscard]] Seq committed() const override { return committed_seq; }
   [[nodiscard]] std::uint32_t level() const override { return machine.level(); }
   void min_copies_set(std::uint32_t copies) override;
+  [[nodiscard]] std::vector<Alarm> alarms() const override {
+    return machine.alarms(doors.clock.now());
+  }
 
+  [[nodiscard]] std::vector<Alarm> all_alarms() const;
   void on_peer_frame(const net::Identity& identity, std::string_view frame);
   void refuse_follower(net::PeerId peer, std::string_view frame);
   [[nodiscard]] std::string not_primary() const;

@@ -85,6 +85,14 @@ std::string role_reason(Role role, const msg::Body& body) {
 
 }  // namespace
 
+std::uint64_t disk_reserve(std::uint64_t asked, const api::Host::Disk& disk) {
+  return asked > 0 ? asked : std::min<std::uint64_t>(kDiskReserveBytes, disk.total_bytes / 20);
+}
+
+std::string disk_figures(const api::Host::Disk& disk) {
+  return size_text(disk.free_bytes) + " free of " + size_text(disk.total_bytes);
+}
+
 struct Server::Impl {
   struct Frame {
     net::PeerId peer;
@@ -164,7 +172,7 @@ struct Server::Impl {
   void check_disk();
   void note_suspects();
   void sweep();
-  [[nodiscard]] std::vector<std::string> alarms() const;
+  [[nodiscard]] std::vector<Alarm> alarms() const;
   [[nodiscard]] msg::StatusReply own_status(std::uint64_t query) const;
 };
 
@@ -496,12 +504,8 @@ void Server::Impl::keep_time() {
 
 void Server::Impl::check_disk() {
   const api::Host::Disk disk = doors.host.disk();
-  const std::uint64_t reserve =
-      options.disk_reserve_bytes > 0
-          ? options.disk_reserve_bytes
-          : std::min<std::uint64_t>(kDiskReserveBytes, disk.total_bytes / 20);
-  const std::string figures =
-      size_text(disk.free_bytes) + " free of " + size_text(disk.total_bytes);
+  const std::uint64_t reserve = disk_reserve(options.disk_reserve_bytes, disk);
+  const std::string figures = disk_figures(disk);
   // Leaving needs clearly more than entering: or it would go to and fro.
   const std::uint64_t enough = reserve + std::max<std::uint64_t>(reserve / 4, kDiskStepBytes);
   if (disk.free_bytes < reserve || (ledger.is_draining() && disk.free_bytes < enough)) {
@@ -542,9 +546,9 @@ void Server::Impl::sweep() {
   }
 }
 
-std::vector<std::string> Server::Impl::alarms() const {
-  std::vector<std::string> alarms;
-  if (ledger.is_draining()) alarms.push_back(ledger.drain_reason());
+std::vector<Alarm> Server::Impl::alarms() const {
+  std::vector<Alarm> alarms = doors.replication.alarms();
+  if (ledger.is_draining()) alarms.push_back({"disk", ledger.drain_reason()});
   return alarms;
 }
 
@@ -562,7 +566,7 @@ msg::StatusReply Server::Impl::own_status(std::uint64_t query) const {
   reply.memory_bytes = doors.host.memory_bytes();
   reply.database_bytes = doors.store.database_bytes();
   reply.disk_free_bytes = doors.host.disk().free_bytes;
-  reply.alarms = alarms();
+  reply.alarms = texts_of(alarms());
   return reply;
 }
 
@@ -613,6 +617,9 @@ Epoch Server::epoch() const {
 }
 Seq Server::committed() const {
   return impl_->ledger.durable();
+}
+std::vector<Alarm> Server::alarms() const {
+  return impl_->alarms();
 }
 bool Server::is_draining() const {
   return impl_->ledger.is_draining();

@@ -20,6 +20,7 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/model/alarm.h"
 #include "common/model/limits.h"
 #include "common/model/member.h"
 #include "common/net/transport.h"
@@ -33,6 +34,11 @@
 
 namespace capstan {
 
+/// With less than this free a disk is nearly full. `asked`: 0: the smaller of 5 % and 1 GiB.
+[[nodiscard]] std::uint64_t disk_reserve(std::uint64_t asked, const api::Host::Disk& disk);
+/// "1.2 GiB free of 40 GiB"
+[[nodiscard]] std::string disk_figures(const api::Host::Disk& disk);
+
 class Server {
  public:
   struct Options {
@@ -44,8 +50,8 @@ class Server {
     Micros heartbeat_every{limits::kHeartbeatEvery};
     planner::Limits silence{Micros(limits::kSuspectAfter), Micros(limits::kLostAfter),
                             Micros(limits::kClosedGrace)};
-    /// Free disk below which submissions are refused: what runs has results to be written. 0: the
-    /// smaller of 5 % and 1 GiB.
+    /// Free disk below which submissions are refused: what runs has results to be written. 0: see
+    /// disk_reserve().
     std::uint64_t disk_reserve_bytes = 0;
     api::Retention::Policy retention{};
     std::vector<net::Identity> own_keys{};  ///< That this master made: its admin's, the invitation.
@@ -101,6 +107,8 @@ class Server {
   /// Submissions are refused because the disk is (nearly) full.
   [[nodiscard]] bool is_draining() const;
   [[nodiscard]] web::StatusSnapshot status() const;
+  /// Its own and those of the other masters.
+  [[nodiscard]] std::vector<Alarm> alarms() const;
 
  private:
   struct Impl;

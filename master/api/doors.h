@@ -15,6 +15,7 @@
 #include "common/base/bytes.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/model/alarm.h"
 #include "common/model/journal.h"
 #include "common/model/task.h"
 #include "common/net/transport.h"
@@ -124,6 +125,8 @@ class Replication {
   [[nodiscard]] virtual std::uint32_t level() const = 0;
   /// It is committed: from now on an entry needs so many copies.
   virtual void min_copies_set(std::uint32_t copies) = 0;
+  /// What a person must know of them.
+  [[nodiscard]] virtual std::vector<Alarm> alarms() const { return {}; }
 };
 
 /// What the process knows of itself and its peers, for people. Each has a plain default.

@@ -31,6 +31,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/model/alarm.h"
 #include "common/model/journal.h"
 #include "common/model/limits.h"
 #include "common/model/member.h"
@@ -133,8 +134,8 @@ class Machine {
     bool is_streaming = false;  ///< Not waiting for a snapshot.
   };
   [[nodiscard]] std::vector<PeerView> peers() const;
-  /// Things that a person must know now, a sentence each: solo, witness gone, lag, divergence …
-  [[nodiscard]] std::vector<std::string> alarms(TimePoint now) const;
+  /// Things that a person must know now: solo, witness gone, lag, divergence …
+  [[nodiscard]] std::vector<Alarm> alarms(TimePoint now) const;
 
  private:
   struct Impl;

@@ -47,6 +47,7 @@ struct Peer {
   std::deque<Seq> in_flight{};  ///< Ends of what is on its way.
   bool is_streaming = false;    ///< It answered: `sent` can be trusted.
   bool needs_snapshot = false;  ///< Until its next life.
+  bool is_diverged = false;     ///< That is why.
   bool is_making = false;       ///< The shell was asked for a snapshot.
   std::optional<msg::SnapshotOffer> offer{};
   TimePoint offer_at{};      ///< When to offer, or to ask for a snapshot, next.
@@ -175,6 +176,8 @@ struct Machine::Impl {
 
   // --- views.cc
   std::uint32_t level_of_all() const;
+  std::vector<Alarm> own_alarms() const;
+  std::optional<Alarm> alarm_of(const Peer& peer, TimePoint now) const;
 
   // --- control.cc
   void on(const event::Control& control);

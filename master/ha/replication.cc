@@ -83,6 +83,7 @@ void Machine::Impl::forget_stream(Peer& peer) {
   peer.in_flight.clear();
   peer.is_streaming = false;
   peer.needs_snapshot = false;
+  peer.is_diverged = false;
   peer.progress_at = now_;
   peer.steady_since = now_;
 }
@@ -133,6 +134,7 @@ void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::Appended& app
   }
   if (appended.is_diverged) {
     if (from.needs_snapshot) return;
+    from.is_diverged = true;
     note(action::Note::Level::Error, "peer.diverged",
          from.voter.name + " has other rows than this node at the same entry: a snapshot");
     return need_snapshot(from);
@@ -162,6 +164,7 @@ void Machine::Impl::on(const event::Common& event) {
   if (role_ != Role::Leader || peer == nullptr || peer->needs_snapshot) return;
   if (!event.end) {
     if (!event.is_trimmed) {
+      peer->is_diverged = true;
       note(action::Note::Level::Warn, "peer.diverged",
            peer->voter.name + " has other entries in its tables than this node: a snapshot");
     }

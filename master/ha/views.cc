@@ -68,32 +68,57 @@ std::vector<Machine::PeerView> Machine::peers() const {
   return views;
 }
 
-std::vector<std::string> Machine::alarms(TimePoint now) const {
-  const Impl& in = *impl_;
-  std::vector<std::string> alarms;
-  if (in.abstains_) alarms.emplace_back("this node's votes were lost: it waits for a reseed");
-  if (!in.abstains_ && in.vote_.fresh) {
-    alarms.emplace_back("this node votes for the first time when all voters were heard");
+/// Of this node itself.
+std::vector<Alarm> Machine::Impl::own_alarms() const {
+  std::vector<Alarm> alarms;
+  if (abstains_)
+    alarms.push_back({"votes-lost", "this node's votes were lost: it waits for a reseed"});
+  else if (vote_.fresh)
+    alarms.push_back(
+        {"votes-fresh", "this node votes for the first time when all voters were heard"});
+  if (is_diverged_)
+    alarms.push_back({"diverged", "this node's rows are not the primary's: it gets a snapshot"});
+  else if (!is_complete_)
+    alarms.push_back({"incomplete", "this node may lack what was acknowledged: catching up"});
+  if (leader_ == 0) alarms.push_back({"no-primary", "nobody leads, as far as this node knows"});
+  return alarms;
+}
+
+/// The worst that is to be said of another node.
+std::optional<Alarm> Machine::Impl::alarm_of(const Peer& peer, TimePoint now) const {
+  const std::string& name = peer.voter.name;
+  if (peer.is_foreign)
+    return Alarm{"foreign", name + " is of another cluster, generation or protocol"};
+  if (!peer.heard_at || now - *peer.heard_at >= config_.timers.election_min) {
+    if (!peer.is_data())
+      return Alarm{"witness-gone",
+                   "the witness " + name + " is not heard: no failover is possible"};
+    return Alarm{"master-gone", name + " is not heard"};
   }
-  if (!is_complete()) alarms.emplace_back("this node may lack what was acknowledged: catching up");
+  if (peer.abstains())
+    return Alarm{"votes-lost", name + " lost its votes: capstan cluster reseed " + name};
+  if (role_ != Role::Leader || !peer.is_data()) return std::nullopt;
+  if (peer.needs_snapshot && peer.is_diverged)
+    return Alarm{"diverged", name + " had other rows: it gets a snapshot"};
+  if (peer.needs_snapshot) return Alarm{"lag", name + " is behind: it gets a snapshot"};
+  if (contains(confirmed_.isr, peer.id())) return std::nullopt;
+  if (peer.matched == last().seq)
+    return Alarm{"lag", name + " has caught up, and counts when it was steady for a while"};
+  return Alarm{"lag", name + " is behind by " +
+                          std::to_string(last().seq.value - peer.matched.value) +
+                          " entries: catching up"};
+}
+
+std::vector<Alarm> Machine::alarms(TimePoint now) const {
+  const Impl& in = *impl_;
+  std::vector<Alarm> alarms = in.own_alarms();
   for (const Peer& peer : in.peers_) {
-    const std::string& name = peer.voter.name;
-    const bool is_heard = peer.heard_at && now - *peer.heard_at < in.config_.timers.election_min;
-    if (peer.is_foreign) {
-      alarms.push_back(name + " is of another cluster, generation or protocol");
-    } else if (!is_heard) {
-      alarms.push_back(peer.voter.is_witness
-                           ? "the witness " + name + " is not heard: no failover is possible"
-                           : name + " is not heard");
-    } else if (peer.abstains()) {
-      alarms.push_back(name + " lost its votes: capstan cluster reseed " + name);
-    } else if (is_leader() && peer.needs_snapshot) {
-      alarms.push_back(name + " gets a snapshot");
-    }
+    if (auto alarm = in.alarm_of(peer, now)) alarms.push_back(std::move(*alarm));
   }
   if (in.data_nodes() > 1 && is_solo()) {
-    alarms.push_back(in.min_copies_ > 1 ? "no second copy: nothing is acknowledged (min_copies)"
-                                        : "serving alone: there is no second copy");
+    alarms.push_back({"solo", in.min_copies_ > 1
+                                  ? "no second copy: nothing is acknowledged (min_copies)"
+                                  : "serving alone: there is no second copy"});
   }
   return alarms;
 }

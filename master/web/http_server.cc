@@ -42,7 +42,7 @@ Answer readyz(const StatusSnapshot* status, TimePoint now) {
   if (!status->primary) return {503, "not the primary\n"};
   if (!status->store_ok) {
     std::string text = "the store is not well\n";
-    for (const std::string& alarm : status->alarms) text += alarm + "\n";
+    for (const Alarm& alarm : status->alarms) text += alarm.text + "\n";
     return {503, text};
   }
   return {200, "ready: primary in epoch " + std::to_string(status->epoch.value) + "\n"};

@@ -9,6 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/model/alarm.h"
 #include "common/model/job.h"
 
 namespace capstan::web {
@@ -24,7 +25,7 @@ struct StatusSnapshot {
   std::uint32_t cpus = 0, cpus_running = 0;
   std::uint64_t jobs_live = 0;
   JobCounts tasks;  ///< Of live jobs.
-  std::vector<std::string> alarms;
+  std::vector<Alarm> alarms;
 };
 
 }  // namespace capstan::web

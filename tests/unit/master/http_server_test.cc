@@ -49,7 +49,7 @@ TEST_CASE("healthy while the loop turns, ready while it serves and its store is 
   CHECK(web::readyz(&status, soon).status == 200);
   CHECK(web::readyz(&status, late).status == 503);
   status.store_ok = false;
-  status.alarms = {"the disk is full"};
+  status.alarms = {{"disk", "the disk is full"}};
   CHECK(web::healthz(&status, soon).status == 200);
   CHECK(web::readyz(&status, soon).status == 503);
   CHECK(web::readyz(&status, soon).text.find("the disk is full") != std::string::npos);
