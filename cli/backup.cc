@@ -10,10 +10,13 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <system_error>
 #include <vector>
 
 #include "cli/access_lookup.h"
+#include "cli/cluster_asker.h"
 #include "cli/output.h"
 #include "cli/text.h"
 #include "common/base/blake2b.h"
@@ -112,7 +115,9 @@ class BackupVerb final : public Verb {
     page_.synopsis = {"capstan backup [OPTIONS] FILE"};
     page_.description =
         "Copies the master's database, as it is at one moment, to FILE while the master goes on, "
-        "and opens it again before it counts. It needs an admin's key. Keep FILE secret: it has "
+        "and opens it again before it counts. Of two masters the standby is asked, when it is in "
+        "sync; else, or when it cannot, the primary. It needs an admin's key. Keep FILE secret: it "
+        "has "
         "the keys of the cluster. The output of tasks beyond its last 4 KiB (the master's logs/) "
         "is not in it.";
     // clang-format off
@@ -122,7 +127,7 @@ class BackupVerb final : public Verb {
         ("quiet,q", po::bool_switch(&quiet_),
          "Print nothing.")
         ("json", po::bool_switch(&json_),
-         "Print {\"bytes\":12345}.");
+         "Print {\"bytes\":12345,\"node\":\"b\"}.");
     // clang-format on
     set_examples("  capstan backup /mnt/other/capstan-$(date +%F).backup\n");
     set_exits(std::string(kPlainExits));
@@ -133,29 +138,68 @@ class BackupVerb final : public Verb {
     if (!force_ && ::access(file.c_str(), F_OK) == 0)
       return usage_error(printable(file) + " exists: name another file, or say --force");
     net::EventLoop loop;
-    const auto client = TRY(connect(loop, *this));
-    PartFile part(file);
-    TRY(part.open());
-    const std::uint64_t bytes = TRY(receive(*client, part));
-    TRY(part.keep());
+    std::optional<Taken> taken = TRY(take_from_standby(loop, file));
+    if (!taken) taken = TRY(take_from_primary(loop, file));
     Output out(STDOUT_FILENO);
     if (json_)
-      out.write(fmt::format("{{\"bytes\":{}}}\n", bytes));
+      out.write(fmt::format("{{\"bytes\":{},\"node\":\"{}\"}}\n", taken->bytes, taken->node));
     else if (!quiet_)
-      out.write(fmt::format("{}: {}, verified\n", printable(file), size_text(bytes)));
+      out.write(fmt::format("{}: {}, of {}, verified\n", printable(file), size_text(taken->bytes),
+                            taken->node));
     TRY(out.flush());
     return kExitOk;
   }
 
  private:
-  static Outcome<std::uint64_t> receive(Client& client, PartFile& part) {
+  struct Taken {
+    std::uint64_t bytes = 0;
+    std::string node;
+  };
+  /// Whoever is asked, and how to wait for it.
+  struct Source {
+    std::function<Outcome<msg::BackupData>(const msg::ReadBackup&)> ask;
+    std::function<Outcome<void>(Micros)> pause;
+  };
+
+  /// None: there is no standby that has everything, or it could not.
+  Outcome<std::optional<Taken>> take_from_standby(net::EventLoop& loop, const std::string& file) {
+    net::Access access = TRY(load_access(common()));
+    if (access.masters.size() < 2) return std::optional<Taken>();
+    auto asker = TRY(ClusterAsker::open(loop, {std::move(access), common().timeout}));
+    const auto seen = asker->look();
+    if (!seen) return std::optional<Taken>();  // The primary's way says what is wrong.
+    const std::string node = standby_in_sync(*seen);
+    if (node.empty()) return std::optional<Taken>();
+    const Source source{[&](const msg::ReadBackup& read) { return asker->read_backup(node, read); },
+                        [&](Micros span) { return asker->pause(span); }};
+    const Outcome<std::uint64_t> bytes = receive(source, file);
+    if (bytes) return std::optional<Taken>(Taken{*bytes, node});
+    fmt::print(stderr, "capstan backup: not of the standby {}: {}; asking the primary\n",
+               printable(node), bytes.error().message);
+    return std::optional<Taken>();
+  }
+
+  Outcome<Taken> take_from_primary(net::EventLoop& loop, const std::string& file) {
+    const auto client = TRY(connect(loop, *this));
+    const std::string node = TRY(client->ask<msg::StatusReply>(msg::GetStatus{})).master;
+    const Source source{
+        [&](const msg::ReadBackup& read) { return client->ask<msg::BackupData>(read); },
+        [&](Micros span) -> Outcome<void> {
+          TRY(client->run_until([] { return false; }, client->now() + span));
+          return {};
+        }};
+    return Taken{TRY(receive(source, file)), node};
+  }
+
+  static Outcome<std::uint64_t> receive(const Source& source, const std::string& file) {
+    PartFile part(file);
+    TRY(part.open());
     msg::ReadBackup read;
-    read.backup = TRY(client.ask<msg::BackupData>(read)).backup;
+    read.backup = TRY(source.ask(read)).backup;
     while (true) {
-      const auto data = TRY(client.ask<msg::BackupData>(read));
+      const auto data = TRY(source.ask(read));
       if (data.total == 0) {  // It is still being copied there.
-        const TimePoint again = client.now() + kAskAgain;
-        TRY(client.run_until([] { return false; }, again));
+        TRY(source.pause(kAskAgain));
         continue;
       }
       if (data.offset != read.offset || (data.data.empty() && read.offset < data.total))
@@ -164,6 +208,7 @@ class BackupVerb final : public Verb {
       read.offset += data.data.size();
       if (read.offset < data.total) continue;
       TRY(part.verify(data.digest));
+      TRY(part.keep());
       return read.offset;
     }
   }

@@ -42,6 +42,17 @@ SeenCluster merged(const std::vector<SeenCluster>& seen) {
   return all;
 }
 
+std::string standby_in_sync(const std::vector<SeenCluster>& seen) {
+  if (seen.empty()) return "";
+  const SeenCluster all = merged(seen);
+  if (!all.is_of_primary() || !all.view.in_sync) return "";
+  for (const SeenCluster& each : seen) {
+    if (each.view.name != all.view.name && each.view.primary == all.view.name)
+      return each.view.name;
+  }
+  return "";
+}
+
 ClusterAsker::ClusterAsker(net::EventLoop& loop, Options options)
     : loop_(loop), options_(std::move(options)) {}
 
@@ -98,6 +109,10 @@ void ClusterAsker::on_frame(Link& link, std::string_view frame) {
     if (view->query == query_) link.seen = SeenCluster{message->epoch, std::move(*view)};
   } else if (auto* done = std::get_if<msg::ClusterDone>(&message->body)) {
     if (done->query == query_) done_ = std::move(*done);
+  } else if (auto* piece = std::get_if<msg::BackupData>(&message->body)) {
+    if (piece->query == query_) piece_ = std::move(*piece);
+  } else if (auto* denied = std::get_if<msg::Denied>(&message->body)) {
+    if (denied->query == query_) piece_ = fail(denied->code, denied->reason);
   }
 }
 
@@ -151,19 +166,23 @@ Outcome<std::vector<SeenCluster>> ClusterAsker::look(Micros others) {
   return seen;
 }
 
+Outcome<ClusterAsker::Link*> ClusterAsker::find(const std::string& node) const {
+  for (const auto& link : links_) {
+    if (link->seen && link->seen->view.name == node) return link.get();
+  }
+  return fail_with(kExitUnavailable, node + " does not answer");
+}
+
 Outcome<void> ClusterAsker::control(const std::string& node, msg::ClusterControl order) {
-  const auto link = std::find_if(links_.begin(), links_.end(), [&](const auto& each) {
-    return each->seen && each->seen->view.name == node;
-  });
-  if (link == links_.end()) return fail_with(kExitUnavailable, node + " does not answer");
+  Link* const link = TRY(find(node));
   order.query = ++query_;
   done_.reset();
   const TimePoint deadline = clock_.now() + options_.timeout;
   const bool hands_over =
       order.verb == msg::ClusterVerb::FailOver || order.verb == msg::ClusterVerb::FailOverWithLoss;
-  const auto is_over = [&] { return done_ || (hands_over && !(*link)->is_connected); };
+  const auto is_over = [&] { return done_ || (hands_over && !link->is_connected); };
   do {
-    say(**link, order);
+    say(*link, order);
     // Said again it would be asked of a node that does not lead any more.
     TRY(run_until(is_over, hands_over ? deadline : std::min(deadline, clock_.now() + kAgain)));
   } while (!is_over() && clock_.now() < deadline);
@@ -175,6 +194,23 @@ Outcome<void> ClusterAsker::control(const std::string& node, msg::ClusterControl
   }
   if (done_->ok) return {};
   return fail_with(exit_code_of(done_->code), done_->reason);
+}
+
+Outcome<msg::BackupData> ClusterAsker::read_backup(const std::string& node, msg::ReadBackup read) {
+  Link* const link = TRY(find(node));
+  read.query = ++query_;
+  piece_.reset();
+  say(*link, read);
+  const auto is_over = [&] { return piece_ || !link->is_connected; };
+  TRY(run_until(is_over, clock_.now() + options_.timeout));
+  if (!piece_) return fail_with(kExitUnavailable, node + " does not answer any more");
+  if (!*piece_) return fail_with(exit_code_of(piece_->error().code), piece_->error().message);
+  return std::move(**piece_);
+}
+
+Outcome<void> ClusterAsker::pause(Micros span) {
+  TRY(run_until([] { return false; }, clock_.now() + span));
+  return {};
 }
 
 }  // namespace capstan::cli

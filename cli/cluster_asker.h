@@ -35,6 +35,9 @@ struct SeenCluster {
 /// REQUIRES: `seen` is not empty.
 SeenCluster merged(const std::vector<SeenCluster>& seen);
 
+/// The standby, when it answered and its primary says that it has everything; else "".
+std::string standby_in_sync(const std::vector<SeenCluster>& seen);
+
 class ClusterAsker {
  public:
   struct Options {
@@ -54,11 +57,16 @@ class ClusterAsker {
   /// Has `node` do it, which is one that answered look(). A refusal is exit 3, "not now" 75. Who
   /// hands over begins anew, perhaps before its answer has left: then it counts as begun.
   Outcome<void> control(const std::string& node, msg::ClusterControl order);
+  /// Asks a standby, which is one that answered look(), for a backup or a piece of one.
+  Outcome<msg::BackupData> read_backup(const std::string& node, msg::ReadBackup read);
+  /// Lets the loop run for so long.
+  Outcome<void> pause(Micros span);
 
  private:
   struct Link;
   ClusterAsker(net::EventLoop& loop, Options options);
   Outcome<void> dial(Link& link);
+  Outcome<Link*> find(const std::string& node) const;
   void say(Link& link, msg::Body body);
   void on_frame(Link& link, std::string_view frame);
   /// False: the deadline came first.
@@ -72,6 +80,7 @@ class ClusterAsker {
   std::vector<std::unique_ptr<Link>> links_;
   std::uint64_t query_ = 0;
   std::optional<msg::ClusterDone> done_;
+  std::optional<Result<msg::BackupData>> piece_;
   std::string refused_;  ///< Why the last one did not take our key.
 };
 

@@ -201,6 +201,7 @@ void warn_of_adopted(const InitOptions& options, const Adopted& old,
   bool is_found = false;
   std::string before;
   for (const Member& master : old.server.masters) {
+    if (master.public_key != old.server.keys.public_key) continue;  // Another one of a pair.
     for (const std::string& address : master.addresses) {
       is_found = is_found || std::find(now.begin(), now.end(), address) != now.end();
       before += (before.empty() ? "" : ", ") + address;

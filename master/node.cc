@@ -28,7 +28,8 @@ Node::Impl::Impl(Options o, Doors d, std::optional<Replica> r)
       doors(d),
       machine(options.ha, options.start),
       replica(std::move(r)),
-      fetch(d.snapshots) {
+      fetch(d.snapshots),
+      backups(d.backups) {
   for (const Voter& voter : options.ha.voters) ids[voter.name] = voter.id;
   open_relay();
 }

@@ -16,9 +16,10 @@ enum class NodeRole : std::uint32_t { Standby = 0, Primary = 1, Witness = 2 };
 
 }  // namespace
 
-bool Node::Impl::is_about_cluster(std::string_view frame) {
+/// Or a standby's to answer; a primary is asked for backups in a session, like for everything else.
+bool Node::Impl::is_about_cluster(std::string_view frame) const {
   const std::string_view name = wire::type_name_of(frame);
-  return name == "AskCluster" || name == "ClusterControl";
+  return name == "AskCluster" || name == "ClusterControl" || (name == "ReadBackup" && replica);
 }
 
 void Node::Impl::on_cluster_frame(net::PeerId peer, const net::Identity& identity,
@@ -27,6 +28,11 @@ void Node::Impl::on_cluster_frame(net::PeerId peer, const net::Identity& identit
   if (!message || (identity.role != Role::Admin && identity.role != Role::User)) return;
   if (const auto* ask = std::get_if<msg::AskCluster>(&message->body))
     return reply(peer, view(ask->query));
+  if (const auto* read = std::get_if<msg::ReadBackup>(&message->body)) {
+    if (identity.role == Role::Admin) return give_backup(peer, *read);
+    return reply(peer, msg::Denied{RequestId{}, read->query, Errc::NotAllowed,
+                                   "only an admin's key may do this"});
+  }
   const auto* ask = std::get_if<msg::ClusterControl>(&message->body);
   if (ask == nullptr) return;
   if (identity.role != Role::Admin) {
@@ -59,6 +65,13 @@ void Node::Impl::control(net::PeerId peer, const msg::ClusterControl& ask) {
   }
   asker = Asker{peer, ask.query};
   feed_later(event);
+}
+
+/// As far as this node knows what is committed; all of it is in the copy.
+void Node::Impl::give_backup(net::PeerId peer, const msg::ReadBackup& ask) {
+  if (!ask.backup.is_set()) keep(replica->bring_up());
+  backups.on_read(ask, doors.clock.now(),
+                  [this, peer](msg::Body body) { reply(peer, std::move(body)); });
 }
 
 msg::ClusterView Node::Impl::view(std::uint64_t query) const {

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "master/api/backups.h"
 #include "master/node.h"
 #include "master/output_relay.h"
 
@@ -112,11 +113,12 @@ struct Node::Impl final : api::Replication {
   void forget_output();
 
   // node_cluster.cc
-  [[nodiscard]] static bool is_about_cluster(std::string_view frame);
+  [[nodiscard]] bool is_about_cluster(std::string_view frame) const;
   void on_cluster_frame(net::PeerId peer, const net::Identity& identity, std::string_view frame);
   [[nodiscard]] msg::ClusterView view(std::uint64_t query) const;
   void tell_risk(msg::ClusterView& view) const;
   void control(net::PeerId peer, const msg::ClusterControl& ask);
+  void give_backup(net::PeerId peer, const msg::ReadBackup& ask);
 };
 
 }  // namespace capstan

@@ -144,7 +144,7 @@ struct Server::Impl {
         watches(ledger, sessions, current_reads),
         logs(api::LogsApi::Parts{ledger, sessions, d.logs, reads, watches}),
         retention(api::Retention::Parts{ledger, current_reads, d.logs, d.store, options.retention}),
-        backups(api::BackupsApi::Parts{ledger, sessions, d.backups}),
+        backups(d.backups),
         began_at(ledger.at()),
         turned_at(ledger.at()),
         beat_at(ledger.at()),
@@ -189,6 +189,8 @@ struct InSession {
   api::LogsApi& logs;
   api::Retention& retention;
   api::BackupsApi& backups;
+  api::Sessions& sessions;
+  TimePoint now;
   api::Session& session;
   msg::StatusReply status;
 
@@ -219,7 +221,12 @@ struct InSession {
   Done operator()(msg::ListTasks& m) { return reads.on_list_tasks(session, m), Done{}; }
   Done operator()(msg::ListWorkers& m) { return reads.on_list_workers(session, m), Done{}; }
   Done operator()(msg::ListEvents& m) { return reads.on_list_events(session, m), Done{}; }
-  Done operator()(msg::ReadBackup& m) { return backups.on_read(session, m), Done{}; }
+  Done operator()(msg::ReadBackup& m) {
+    const auto reply = [to = &sessions, id = session.id](msg::Body body) {
+      if (api::Session* asker = to->find(id)) to->send(*asker, std::move(body));
+    };
+    return backups.on_read(m, now, reply), Done{};
+  }
   Done operator()(msg::ListAttempts& m) { return reads.on_list_attempts(session, m), Done{}; }
   Done operator()(msg::Why& m) { return reads.on_why(session, m), Done{}; }
   Done operator()(msg::WorkerControl& m) { return clients.on_worker_control(session, m); }
@@ -304,7 +311,8 @@ Result<void> Server::Impl::dispatch(Frame& frame) {
   if (!rule.in_session) return dispatch_hello(frame);
   api::Session* session = sessions.accept(frame.peer, frame.message);
   if (session == nullptr) return {};
-  InSession handler{workers, clients, reads, watches, logs, retention, backups, *session, {}};
+  InSession handler{workers, clients,  reads,       watches,  logs, retention,
+                    backups, sessions, ledger.at(), *session, {}};
   if (std::holds_alternative<msg::GetStatus>(frame.message.body)) handler.status = own_status(0);
   return std::visit(handler, frame.message.body);
 }
@@ -496,7 +504,7 @@ void Server::Impl::keep_time() {
     sessions.beat();
     sessions.expire_clients(ledger.at() - options.silence.lost_after);
     check_disk();
-    backups.expire();
+    backups.expire(ledger.at());
     beat_at = ledger.at() + options.heartbeat_every;
   }
   note_suspects();

@@ -12,36 +12,37 @@ namespace {
 constexpr Micros kKeptUnasked = std::chrono::minutes(2);
 constexpr std::size_t kReading = 16;  ///< Pieces on their way.
 
-}  // namespace
-
-void BackupsApi::deny(const Session& session, std::uint64_t query, const Error& error) {
-  ledger_.hold(session.id, msg::Denied{RequestId{}, query, error.code, error.message});
+msg::Denied denial(std::uint64_t query, const Error& error) {
+  return {RequestId{}, query, error.code, error.message};
 }
 
-void BackupsApi::on_read(const Session& session, const msg::ReadBackup& question) {
+}  // namespace
+
+void BackupsApi::on_read(const msg::ReadBackup& question, TimePoint now, const Reply& reply) {
+  const std::uint64_t query = question.query;
   if (backups_ == nullptr)
-    return deny(session, question.query, {Errc::NotFound, "this master makes no backups"});
-  if (!question.backup.is_set()) return begin(session, question.query);
+    return reply(denial(query, {Errc::NotFound, "this master makes no backups"}));
+  if (!question.backup.is_set()) return begin(query, now, reply);
   if (!copy_ || copy_->id != question.backup)
-    return deny(session, question.query,
-                {Errc::NotFound, "this copy is not there any more: begin the backup again"});
-  copy_->asked_at = ledger_.at();
+    return reply(
+        denial(query, {Errc::NotFound, "this copy is not there any more: begin the backup again"}));
+  copy_->asked_at = now;
   if (copy_->failed) {
-    deny(session, question.query, *copy_->failed);
+    reply(denial(query, *copy_->failed));
     backups_->drop(copy_->id);
     copy_.reset();
     return;
   }
-  if (copy_->ready) return read(session, question);
-  ledger_.hold(session.id, msg::BackupData{question.query, copy_->id, 0, "", 0, ""});
+  if (copy_->ready) return read(question, reply);
+  reply(msg::BackupData{query, copy_->id, 0, "", 0, ""});
 }
 
-void BackupsApi::begin(const Session& session, std::uint64_t query) {
+void BackupsApi::begin(std::uint64_t query, TimePoint now, const Reply& reply) {
   if (copy_)
-    return deny(session, query,
-                {Errc::Unavailable, "another backup is being read; try again when it is done"});
+    return reply(denial(
+        query, {Errc::Unavailable, "another backup is being read; try again when it is done"}));
   copy_.emplace();
-  copy_->asked_at = ledger_.at();
+  copy_->asked_at = now;
   copy_->id = backups_->make([this](const Uuid& id, const Result<Backups::Made>& made) {
     if (!copy_ || copy_->id != id) return backups_->drop(id);
     if (!made) {
@@ -54,30 +55,25 @@ void BackupsApi::begin(const Session& session, std::uint64_t query) {
     copy_->digest = made->digest;
     log::info("backup.made", {{"bytes", made->bytes}});
   });
-  ledger_.hold(session.id, msg::BackupData{query, copy_->id, 0, "", 0, ""});
+  reply(msg::BackupData{query, copy_->id, 0, "", 0, ""});
 }
 
-void BackupsApi::read(const Session& session, const msg::ReadBackup& question) {
+void BackupsApi::read(const msg::ReadBackup& question, const Reply& reply) {
   if (copy_->reading >= kReading)
-    return deny(session, question.query,
-                {Errc::Unavailable, "too many questions at once; wait for answers"});
+    return reply(denial(question.query,
+                        {Errc::Unavailable, "too many questions at once; wait for answers"}));
   ++copy_->reading;
-  backups_->read(
-      question.backup, question.offset, [this, question, asker = session.id](Result<Bytes> data) {
-        if (!copy_ || copy_->id != question.backup) return;
-        --copy_->reading;
-        Session* to = sessions_.find(asker);
-        if (to == nullptr) return;
-        if (!data)
-          return sessions_.send(*to, msg::Denied{RequestId{}, question.query, data.error().code,
-                                                 data.error().message});
-        sessions_.send(*to, msg::BackupData{question.query, copy_->id, question.offset,
-                                            std::move(*data), copy_->bytes, copy_->digest});
-      });
+  backups_->read(question.backup, question.offset, [this, question, reply](Result<Bytes> data) {
+    if (!copy_ || copy_->id != question.backup) return;
+    --copy_->reading;
+    if (!data) return reply(denial(question.query, data.error()));
+    reply(msg::BackupData{question.query, copy_->id, question.offset, std::move(*data),
+                          copy_->bytes, copy_->digest});
+  });
 }
 
-void BackupsApi::expire() {
-  if (!copy_ || copy_->reading > 0 || ledger_.at() < copy_->asked_at + kKeptUnasked) return;
+void BackupsApi::expire(TimePoint now) {
+  if (!copy_ || copy_->reading > 0 || now < copy_->asked_at + kKeptUnasked) return;
   if (!copy_->ready && !copy_->failed) return;  // Its end tells.
   backups_->drop(copy_->id);
   copy_.reset();

@@ -2,10 +2,11 @@
 //
 // Backups as an admin reads them: the first question has a copy made, beside the loop; the others
 // read it piece by piece. One copy at a time: it is as large as the database. It is dropped when
-// nobody asked for a while. Loop thread only.
+// nobody asked for a while. The primary and the standby have one each. Loop thread only.
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -13,24 +14,19 @@
 #include "common/base/ids.h"
 #include "common/wire/message.h"
 #include "master/api/doors.h"
-#include "master/api/ledger.h"
-#include "master/api/session.h"
 
 namespace capstan::api {
 
 class BackupsApi {
  public:
-  struct Parts {
-    Ledger& ledger;
-    Sessions& sessions;
-    Backups* backups;  ///< None: this master makes none.
-  };
-  explicit BackupsApi(Parts parts)
-      : ledger_(parts.ledger), sessions_(parts.sessions), backups_(parts.backups) {}
+  /// None: this master makes none.
+  explicit BackupsApi(Backups* backups) : backups_(backups) {}
 
-  void on_read(const Session& session, const msg::ReadBackup& question);
+  /// BackupData or Denied, to whoever asked: called once, perhaps later. Nobody may be there then.
+  using Reply = std::function<void(msg::Body)>;
+  void on_read(const msg::ReadBackup& question, TimePoint now, const Reply& reply);
   /// Now and then: drops what nobody asks for.
-  void expire();
+  void expire(TimePoint now);
 
  private:
   struct Copy {
@@ -43,12 +39,9 @@ class BackupsApi {
     std::optional<Error> failed;
   };
 
-  void begin(const Session& session, std::uint64_t query);
-  void read(const Session& session, const msg::ReadBackup& question);
-  void deny(const Session& session, std::uint64_t query, const Error& error);
+  void begin(std::uint64_t query, TimePoint now, const Reply& reply);
+  void read(const msg::ReadBackup& question, const Reply& reply);
 
-  Ledger& ledger_;
-  Sessions& sessions_;
   Backups* backups_;
   std::optional<Copy> copy_;
 };
