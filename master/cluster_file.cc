@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -165,6 +167,23 @@ bool is_node_name(std::string_view name) {
   };
   return !name.empty() && name.size() <= kNodeNameBytes && name.front() != '-' &&
          std::all_of(name.begin(), name.end(), fits);
+}
+
+std::vector<std::string> shared_machines(const std::vector<Member>& nodes) {
+  std::map<std::string, std::string> names;  // By host.
+  std::set<std::string> shared;
+  for (const Member& node : nodes) {
+    const std::string host =
+        net::parse_address(node.addresses.front()).value_or(net::HostPort{}).host;
+    std::string& here = names[host];
+    if (!here.empty()) shared.insert(host);
+    here += (here.empty() ? "" : " and ") + node.name;
+  }
+  std::vector<std::string> sentences;
+  for (const std::string& host : shared)
+    sentences.push_back(names[host] + " are on one machine (" + host +
+                        "): when it fails, nobody takes over");
+  return sentences;
 }
 
 Result<std::string> default_listen(const std::string& dir, const std::string& otherwise) {

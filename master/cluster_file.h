@@ -56,6 +56,10 @@ Result<void> write_cluster_file(const std::string& dir, const ClusterFile& file)
 /// Fits a directory's name and a word of the file: letters, digits, '-', '_'; at most 32.
 bool is_node_name(std::string_view name);
 
+/// Machines that have more than one of these nodes, by the hosts of their first addresses: a
+/// sentence each.
+std::vector<std::string> shared_machines(const std::vector<Member>& nodes);
+
 /// Where a node listens when nobody says: its first own address; every one of the machine when that
 /// is a name, which may be known here by a loopback address. Without a cluster's file `otherwise`.
 Result<std::string> default_listen(const std::string& dir, const std::string& otherwise);

@@ -92,6 +92,7 @@ struct Process {
   [[nodiscard]] ha::Config ha_config() const;
   [[nodiscard]] Server::Options server_options() const;
   void say_ready() const;
+  void warn_of_shared_machines() const;
   void check_after_crash();
   void note_refusals();
   void publish();
@@ -284,6 +285,14 @@ void Process::check_after_crash() {
   });
 }
 
+void Process::warn_of_shared_machines() const {
+  if (!dir->cluster()) return;
+  std::vector<Member> nodes;
+  for (const ClusterNode& each : dir->cluster()->nodes) nodes.push_back(each.member);
+  for (const std::string& sentence : shared_machines(nodes))
+    log::warn("cluster.shares_machine", {{"reason", sentence}});
+}
+
 void Process::say_ready() const {
   const std::string at = listener->bound_address();
   const net::HostPort bound = net::parse_address(at).value_or(net::HostPort{});
@@ -362,6 +371,7 @@ Result<Node::Turned> live(const DaemonOptions& options, std::optional<Alarms>& a
   TRY(process.open_sockets());
   TRY(process.open_threads());
   TRY(process.begin());
+  process.warn_of_shared_machines();
   process.say_ready();
   const Result<Node::Turned> ended = process.run();
   if (!ended) {

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <map>
 #include <optional>
 #include <set>
 #include <system_error>
@@ -102,22 +101,6 @@ Result<void> require_free(const std::string& dir) {
                                       " is not empty, and init never changes what is there: name "
                                       "a directory that does not exist yet");
   return {};
-}
-
-/// Machines that are named for more than one node.
-void warn_of_shared_machines(const InitOptions& options, std::vector<std::string>& warnings) {
-  std::map<std::string, std::string> names;  // By host.
-  std::set<std::string> shared;
-  for (const NodePlace& node : all_places(options)) {
-    const std::string host =
-        net::parse_address(node.addresses.front()).value_or(net::HostPort{}).host;
-    std::string& here = names[host];
-    if (!here.empty()) shared.insert(host);
-    here += (here.empty() ? "" : " and ") + node.name;
-  }
-  for (const std::string& host : shared)
-    warnings.push_back(names[host] + " are on one machine (" + host +
-                       "): when it fails, nobody takes over");
 }
 
 // --- A single master that is adopted -------------------------------------------------------------
@@ -367,7 +350,10 @@ Result<std::vector<std::string>> init_cluster(const InitOptions& asked) {
             {},      {},
             {}};
   std::vector<std::string> warnings;
-  warn_of_shared_machines(options, warnings);
+  std::vector<Member> members;
+  for (const NodePlace& place : all_places(options))
+    members.push_back({place.name, place.addresses, ""});
+  for (std::string& warning : shared_machines(members)) warnings.push_back(std::move(warning));
   if (!options.adopt.empty()) {
     options.adopt = TRY(whole_path(options.adopt));
     plan.old = TRY(take_over(options.adopt));

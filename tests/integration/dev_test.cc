@@ -78,6 +78,22 @@ TEST_SUITE("integration/dev") {
     CHECK(cluster.database().number("SELECT count(*) FROM all_attempts") == 1);
   }
 
+  TEST_CASE("two masters: the one that leads is killed, the other leads, both again in sync") {
+    DevCluster cluster(1, 1, DevCluster::Pair{});
+    const std::string nodes = cluster.dev({"ps"});
+    for (const std::string node : {"a ", "b ", "w ", "w1 ", "w1.agent "})
+      CHECK(contains(nodes, node));
+    CHECK_FALSE(contains(nodes, "master"));
+    cluster.wait_in_sync();
+    const std::string first = cluster.primary();
+    cluster.dev({"kill", first});
+    CHECK(eventually([&] { return cluster.primary() == DevCluster::other(first); }));
+    CHECK(cluster.cli().run({"run", "--quiet", "--", "echo", "on"}).out == "on\n");
+    cluster.dev({"start", first});
+    cluster.wait_in_sync();
+    CHECK(cluster.primary() == DevCluster::other(first));
+  }
+
   TEST_CASE("stop and continue") {
     DevCluster cluster(1, 1);
     cluster.dev({"stop", "master"});

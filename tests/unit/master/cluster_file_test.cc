@@ -101,6 +101,16 @@ TEST_SUITE("master/cluster_file") {
     CHECK(default_listen(dir.path(), "127.0.0.1:7741").value() == "127.0.0.1:7741");
   }
 
+  TEST_CASE("nodes that share a machine are named") {
+    const auto on = [](const char* name, const char* address) {
+      return Member{name, {address}, ""};
+    };
+    CHECK(shared_machines({on("a", "n1:7741"), on("b", "n2:7741"), on("w", "n3:7741")}).empty());
+    const auto shared = shared_machines({on("a", "n1:1"), on("b", "n2:1"), on("w", "n1:2")});
+    REQUIRE(shared.size() == 1);
+    CHECK(shared[0] == "a and w are on one machine (n1): when it fails, nobody takes over");
+  }
+
   TEST_CASE("names fit a directory and a word") {
     for (const char* good : {"a", "node-7", "B_2"}) CHECK(is_node_name(good));
     for (const char* bad : {"", ".", "a/b", "a b", "-x", "caf\xc3\xa9"}) {
