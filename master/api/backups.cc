@@ -38,6 +38,10 @@ void BackupsApi::on_read(const msg::ReadBackup& question, TimePoint now, const R
 }
 
 void BackupsApi::begin(std::uint64_t query, TimePoint now, const Reply& reply) {
+  if (copy_ && copy_->was_read && copy_->reading == 0) {
+    backups_->drop(copy_->id);
+    copy_.reset();
+  }
   if (copy_)
     return reply(denial(
         query, {Errc::Unavailable, "another backup is being read; try again when it is done"}));
@@ -66,6 +70,7 @@ void BackupsApi::read(const msg::ReadBackup& question, const Reply& reply) {
   backups_->read(question.backup, question.offset, [this, question, reply](Result<Bytes> data) {
     if (!copy_ || copy_->id != question.backup) return;
     --copy_->reading;
+    if (data && question.offset + data->size() == copy_->bytes) copy_->was_read = true;
     if (!data) return reply(denial(question.query, data.error()));
     reply(msg::BackupData{question.query, copy_->id, question.offset, std::move(*data),
                           copy_->bytes, copy_->digest});

@@ -32,6 +32,7 @@ class BackupsApi {
   struct Copy {
     Uuid id;
     bool ready = false;
+    bool was_read = false;  ///< To its end: it is kept only should that have been lost.
     std::uint64_t bytes = 0;
     Bytes digest;
     TimePoint asked_at;

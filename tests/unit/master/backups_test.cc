@@ -69,17 +69,30 @@ TEST_CASE("a copy is made, read piece by piece, and dropped when nobody asks") {
     CHECK(piece.offset == all.size());
     CHECK(piece.digest == Bytes(32, 'd'));
     all += piece.data;
+    if (all.size() == 10) break;
+    admin.send(msg::ReadBackup{4, {}, 0});
+    bench.turn();
+    CHECK(admin.expect<msg::Denied>().code == Errc::Unavailable);  // One at a time.
   }
   CHECK(all == "0123456789");
-  admin.send(msg::ReadBackup{4, {}, 0});
-  bench.turn();
-  CHECK(admin.expect<msg::Denied>().code == Errc::Unavailable);  // One at a time.
   bench.pass(Micros(3min));
   CHECK(bench.backups.dropped == std::vector{begun.backup});
   Peer later = bench.client("root", Role::Admin);
   later.send(msg::ReadBackup{5, begun.backup, 0});
   bench.turn();
   CHECK(later.expect<msg::Denied>().code == Errc::NotFound);
+}
+
+TEST_CASE("one that was read to its end makes room for the next one") {
+  BackupBench bench;
+  Peer admin = bench.client("root", Role::Admin);
+  const msg::BackupData first = bench.ask(admin, {1, {}, 0});
+  bench.backups.finish(api::Backups::Made{10, Bytes(32, 'd')});
+  for (const std::uint64_t offset : {0, 4, 8}) (void)bench.ask(admin, {2, first.backup, offset});
+  const msg::BackupData next = bench.ask(admin, {3, {}, 0});
+  CHECK(next.backup.is_set());
+  CHECK(next.backup != first.backup);
+  CHECK(bench.backups.dropped == std::vector{first.backup});
 }
 
 TEST_CASE("a copy that fails is told") {
