@@ -71,6 +71,19 @@ struct Pair {
 }  // namespace
 
 TEST_SUITE("cli/cluster") {
+  TEST_CASE(
+      "a standby is trusted with a backup only when its primary says that it has everything") {
+    auto primary = seen_by("a", "a", Epoch(257));
+    const auto standby = seen_by("b", "a", Epoch(257));
+    CHECK(standby_in_sync({primary, standby}).empty());
+    primary.view.in_sync = true;
+    CHECK(standby_in_sync({standby, primary}) == "b");
+    CHECK(standby_in_sync({primary}).empty());  // It did not answer.
+    CHECK(standby_in_sync({standby}).empty());
+    CHECK(standby_in_sync({primary, seen_by("b", "", Epoch(257))}).empty());
+    CHECK(standby_in_sync({}).empty());
+  }
+
   TEST_CASE("the primary's view is taken, and of two the one of the higher epoch") {
     const auto standby = seen_by("b", "a", Epoch(257));
     CHECK(merged({standby, seen_by("a", "a", Epoch(257))}).view.name == "a");
