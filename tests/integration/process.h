@@ -127,7 +127,7 @@ bool is_alive(pid_t pid);
 std::vector<pid_t> children_of(pid_t pid);
 /// The words that a process was started with, each with a NUL behind it; "" when it is gone.
 std::string command_line_of(pid_t pid);
-std::uint64_t rss_bytes(pid_t pid);
+std::uint64_t rss_bytes(pid_t pid);  ///< 0 with a sanitizer, which keeps what was freed.
 int free_port();
 
 std::string read_file(const std::string& path);
