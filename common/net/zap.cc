@@ -35,8 +35,6 @@ enum ZapFrame : std::size_t {
   kFrames
 };
 constexpr std::size_t kBinaryKeyBytes = 32;
-constexpr const char* kForNow = "300";  ///< The other side dials again.
-constexpr const char* kForGood = "400";
 
 std::string z85(const std::string& binary) {
   char text[41] = {};
@@ -152,7 +150,7 @@ void Authenticator::answer(const Request& request) {
   const bool is_curve = frames.size() == kFrames && frames[kVersion] == "1.0" &&
                         frames[kMechanism] == "CURVE" && frames[kKey].size() == kBinaryKeyBytes;
   if (!is_curve) {
-    if (frames.size() > kRequestId) reply(request, kForGood, "");
+    if (frames.size() > kRequestId) reply(request, "400", "");
     return;
   }
   const std::string key = z85(frames[kKey]);
@@ -163,7 +161,8 @@ void Authenticator::answer(const Request& request) {
   const std::shared_lock ring_lock(ring.mutex);
   if (!ring.keys.contains(key)) {
     ++*domain->second.refused;
-    return reply(request, ring.is_complete ? kForGood : kForNow, "");
+    // No answer, when it may be told later: as below.
+    return ring.is_complete ? reply(request, "400", "") : void();
   }
   if (!rate_.take(key, clock_.now())) {
     // No answer: the connection ends with its handshake time, and its owner tries again later. A

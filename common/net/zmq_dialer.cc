@@ -220,8 +220,6 @@ void ZmqDialer::Impl::on_event(const Monitor::Event& event) {
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
       if (event.value == kRefusedForGood) {
         refuse("master " + where() + " refuses this key: it is not, or not any more, a member");
-      } else {
-        handshake_began.reset();  // For now: no sign of another key.
       }
       break;
     case ZMQ_EVENT_DISCONNECTED:

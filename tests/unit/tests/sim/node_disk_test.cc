@@ -45,7 +45,7 @@ TEST_CASE("of what was not synced a crash leaves the write under way, or nothing
     Fixture f;
     for (std::uint64_t i = 0; i < seed; ++i) f.schedule.rng().next();
     f.append();
-    f.disk.save(Vote{.promised = Epoch(513)});
+    f.disk.save(Vote{.promised = Epoch(513), .reg = {}});
     CHECK(f.disk.crash_now());
     CHECK(!f.disk.vote());  // It comes behind the write of the database.
     (f.disk.durable_seq() == Seq{} ? was_lost : was_kept) = true;
