@@ -44,8 +44,8 @@ class KeyRing {
   void add(const Identity& identity);
   void remove(const std::string& public_key);
   [[nodiscard]] std::optional<Identity> find(const std::string& public_key) const;
-  /// False: who is not in it may only not be known here yet, gets no answer and dials again. True at
-  /// first: refused for good.
+  /// False: who is not in it may only not be known here yet, gets no answer and dials again. True
+  /// at first: refused for good.
   void set_complete(bool complete);
   struct Impl;
   [[nodiscard]] const Impl& impl() const { return *impl_; }
