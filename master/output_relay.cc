@@ -125,6 +125,9 @@ void OutputRelay::on_read(const Key& key, const Result<Part>& part) {
     later_.emplace_back(doors_.clock.now() + kAgain, key);
     return;
   }
+  if (!part)
+    log::error("output.not_relayed",
+               {{"attempt", to_string(key.first)}, {"reason", part.error().message}});
   // Removed meanwhile, or damaged: nobody gets it from us either.
   if (!part || (part->data.empty() && part->total < track.want)) return finish(key);
   msg::LogRelay piece;
