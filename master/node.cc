@@ -17,7 +17,7 @@ namespace capstan {
 
 void start_with(const store::Opened& opened, ha::Start& start) {
   start.is_complete = opened.is_complete;
-  // In the file with the next vote: until then the database is one step ahead of it.
+  // In the file with the machine's first step: until then the database is one step ahead of it.
   if (opened.is_complete) start.vote.nonce = opened.meta.nonce;
   start.nonce = opened.meta.nonce;
   start.ends = opened.ends;

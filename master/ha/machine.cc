@@ -75,6 +75,9 @@ void Machine::Impl::begin() {
   has_begun_ = true;
   wait_for_leader();
   if (is_alone()) return ask(Cause::Sole);
+  // Rule 8: the nonce of this start is in the vote file before anything is said. Until it is, a
+  // copy of the database that an earlier start had passes for this one.
+  if (is_complete_ && !is_witness() && may_vote()) save_vote();
   // R1: when the register names this node alone, nobody else may lead, and waiting is for nothing.
   if (vote_.reg.isr == std::vector<NodeId>{config_.self}) {
     election_at_ = now_ + config_.timers.election_after_closed;

@@ -3,6 +3,7 @@
 // What goes wrong in a simulated cluster, and what an operator does about it.
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "tests/sim/pair_world.h"
 
@@ -159,7 +160,13 @@ void PairWorld::lose_database(bool rolls_back) {
   if (suspects_.contains(other.id()) || !has_votes(other) || !has_everything(other)) return;
   if (other.snapshots().is_diverged()) return;
   const auto copy = copies_.find(which.id());
-  if (rolls_back && (copy == copies_.end() || copy->second.second == which.disk().nonce())) return;
+  // One of this start, or of the last that the vote file knows, cannot be told from the database.
+  which.disk().settle();
+  const std::optional<Vote>& vote = which.disk().vote();
+  const auto is_known = [&](std::uint64_t nonce) {
+    return nonce == which.disk().nonce() || (vote && nonce == vote->nonce);
+  };
+  if (rolls_back && (copy == copies_.end() || is_known(copy->second.second))) return;
   which.kill(schedule_.rng().chance(50));
   which.snapshots().lose();
   if (rolls_back) {

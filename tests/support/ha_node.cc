@@ -76,15 +76,16 @@ void VirtualNode::start(std::uint64_t life) {
   const bool is_complete =
       is_witness ||
       (has_vote && (database.nonce == vote.nonce || database.nonce == next_nonce(vote.nonce)));
+  Vote told = vote;  // In the file when the machine saves it.
   if (is_complete) {
-    database.nonce = next_nonce(database.nonce);
-    vote.nonce = database.nonce;
+    database.nonce = next_nonce(vote.nonce);
+    told.nonce = database.nonce;
   } else {
     // Not derived: a copy that is put back a second time would get what the first one got, and
     // pass for the database that became whole since.
     database.nonce = mix64(database.nonce ^ life);
   }
-  ha::Start start{.vote = vote,
+  ha::Start start{.vote = told,
                   .life = life,
                   .has_vote = has_vote,
                   .is_complete = is_complete,

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include <doctest/doctest.h>
 
+#include <cstdint>
+#include <optional>
 #include <set>
+#include <variant>
 
 #include "common/wire/version.h"
 #include "tests/unit/master/ha/cluster.h"
@@ -125,6 +128,37 @@ TEST_CASE("what makes no sense changes nothing") {
   CHECK(machine.step(ha::event::Connected{9}, now).empty());
   CHECK(machine.step(ha::event::Closed{9}, now).empty());
   CHECK_FALSE(machine.is_leader());
+}
+
+TEST_CASE("the nonce of a start is in the vote file before anything else is done") {
+  ha::Config config;
+  config.self = 1;
+  config.voters = {{1, "a", false}, {2, "b", false}, {3, "w", true}};
+  ha::Start start;
+  start.life = 7;
+  start.vote.nonce = start.nonce = 5;
+  start.vote.fresh = false;
+  const auto saved = [&]() -> std::optional<std::uint64_t> {
+    ha::Machine machine(config, start);
+    const ha::Actions actions = machine.step(ha::event::Tick{}, TimePoint{});
+    if (actions.empty()) return std::nullopt;
+    REQUIRE(std::holds_alternative<ha::action::SaveVote>(actions.front()));
+    return std::get<ha::action::SaveVote>(actions.front()).vote.nonce;
+  };
+  CHECK(saved() == 5);
+  SUBCASE("but not that of a database which is not the one that it had") {
+    start.is_complete = false;
+  }
+  SUBCASE("but there is no file when the votes are lost") {
+    start.has_vote = false;
+  }
+  SUBCASE("but who never voted has nothing acknowledged yet") {
+    start.vote.fresh = true;
+  }
+  SUBCASE("but a witness has no database") {
+    config.self = 3;
+  }
+  CHECK_FALSE(saved().has_value());
 }
 
 TEST_CASE("a hello of an earlier life that comes late holds nothing up for good") {
