@@ -127,6 +127,11 @@ bool is_alive(pid_t pid);
 std::vector<pid_t> children_of(pid_t pid);
 /// The words that a process was started with, each with a NUL behind it; "" when it is gone.
 std::string command_line_of(pid_t pid);
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kThreadsAreChecked = true;
+#else
+inline constexpr bool kThreadsAreChecked = false;
+#endif
 std::uint64_t rss_bytes(pid_t pid);  ///< 0 with a sanitizer, which keeps what was freed.
 int free_port();
 
