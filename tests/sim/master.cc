@@ -217,9 +217,7 @@ void Master::post(api::Reads::Question question) {
 
 void Master::append(api::Logs::Chunk chunk, std::function<void(Result<void>)> done) {
   schedule_.after(schedule_.between(Micros(10), kReadMax), [this, chunk, done, life = life_] {
-    Delivered& delivered = delivered_[{chunk.key, chunk.stream}];
-    delivered.upto = std::max<std::uint64_t>(delivered.upto, chunk.offset + chunk.data.size());
-    delivered.complete |= chunk.last;
+    packs_.append(chunk);
     if (life_ != life) return;
     done({});
     wake(schedule_.now());
@@ -228,21 +226,12 @@ void Master::append(api::Logs::Chunk chunk, std::function<void(Result<void>)> do
 
 void Master::read(const AttemptKey& key, Stream stream, std::uint64_t offset,
                   std::function<void(Result<api::Logs::Part>)> done) {
-  const Delivered& delivered = delivered_[{key, stream}];
-  api::Logs::Part part;
-  part.offset = offset;
-  part.total = delivered.upto;
-  if (offset < delivered.upto) {
-    part.data =
-        Bytes(std::min<std::uint64_t>(delivered.upto - offset, limits::kLogChunkBytes), 'x');
-  }
-  part.end = delivered.complete && offset + part.data.size() >= delivered.upto;
-  done(std::move(part));
+  done(packs_.read(key, stream, offset));
 }
 
 void Master::remove(JobId job, std::function<void(Result<void>)> done) {
   schedule_.after(schedule_.between(Micros(10), kReadMax), [this, job, done, life = life_] {
-    std::erase_if(delivered_, [&](const auto& each) { return each.first.first.job == job; });
+    packs_.remove(job);
     if (life_ != life) return;
     done({});
     wake(schedule_.now());

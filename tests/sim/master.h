@@ -17,6 +17,7 @@
 #include "master/server.h"
 #include "tests/sim/checked_store.h"
 #include "tests/sim/network.h"
+#include "tests/sim/output_packs.h"
 #include "tests/sim/schedule.h"
 #include "tests/support/alone.h"
 #include "tests/support/memory_store.h"
@@ -82,11 +83,7 @@ class Master final : private net::Listener,
   };
   std::map<net::PeerId, Hello> hellos_;
   std::map<net::PeerId, std::set<AttemptKey>> doomed_;  // Started and cancelled in one turn.
-  struct Delivered {
-    std::uint64_t upto = 0;
-    bool complete = false;
-  };
-  std::map<std::pair<AttemptKey, Stream>, Delivered> delivered_;
+  OutputPacks packs_;
   std::uint64_t life_ = 0;
   std::uint32_t reigns_ = 0;
   TimePoint turns_ = TimePoint::never();

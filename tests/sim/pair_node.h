@@ -21,6 +21,7 @@
 #include "tests/sim/network.h"
 #include "tests/sim/node_disk.h"
 #include "tests/sim/node_snapshots.h"
+#include "tests/sim/output_packs.h"
 #include "tests/sim/schedule.h"
 #include "tests/sim/truth.h"
 
@@ -130,11 +131,7 @@ class PairNode final : private net::Listener,
   std::unique_ptr<Node> node_;
   std::map<net::PeerId, net::Identity> who_;
   std::vector<std::function<void()>> inbox_;
-  struct Delivered {
-    std::uint64_t upto = 0;
-    bool complete = false;
-  };
-  std::map<std::pair<AttemptKey, Stream>, Delivered> delivered_;
+  OutputPacks packs_;
   std::uint64_t life_ = 0;
   bool write_fails_ = false;
   bool differs_ = false;

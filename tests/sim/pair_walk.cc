@@ -130,6 +130,29 @@ bool is_deterministic(std::uint64_t seed, const PairOutcome& outcome) {
   return PairWorld(seed, {}, false).run().trace_hash == outcome.trace_hash;
 }
 
+/// In a process of its own: the product's own invariants may be the first to notice.
+bool is_found(const NamedMutant& mutant, std::uint64_t budget) {
+  std::fflush(stdout);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    for (std::uint64_t seed = 1; seed <= budget; ++seed) {
+      const std::string error = PairWorld(seed, mutant.mutants, false).run().error;
+      if (error.empty()) continue;
+      std::printf("found   %-58s seed %llu: %s\n", mutant.name, ull{seed}, error.c_str());
+      std::fflush(stdout);
+      std::_Exit(0);
+    }
+    std::_Exit(1);
+  }
+  int status = 0;
+  if (child < 0 || ::waitpid(child, &status, 0) != child) return false;
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) {
+    std::printf("found   %-58s a CHECK of the product, above\n", mutant.name);
+    return true;
+  }
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 }  // namespace
 
 int run_pair(const Run& run) {
@@ -156,33 +179,6 @@ int run_pair(const Run& run) {
       static_cast<double>(longest.count()) / 1e6);
   return !run.coverage || report_coverage(sum.hits, expected_of_many()) ? 0 : 1;
 }
-
-namespace {
-
-/// In a process of its own: the product's own invariants may be the first to notice.
-bool is_found(const NamedMutant& mutant, std::uint64_t budget) {
-  std::fflush(stdout);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    for (std::uint64_t seed = 1; seed <= budget; ++seed) {
-      const std::string error = PairWorld(seed, mutant.mutants, false).run().error;
-      if (error.empty()) continue;
-      std::printf("found   %-58s seed %llu: %s\n", mutant.name, ull{seed}, error.c_str());
-      std::fflush(stdout);
-      std::_Exit(0);
-    }
-    std::_Exit(1);
-  }
-  int status = 0;
-  if (child < 0 || ::waitpid(child, &status, 0) != child) return false;
-  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) {
-    std::printf("found   %-58s a CHECK of the product, above\n", mutant.name);
-    return true;
-  }
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-}  // namespace
 
 int run_pair_mutants(std::uint64_t percent) {
   int missed = 0;

@@ -165,13 +165,13 @@ PairOutcome PairWorld::run() {
   }
   const Micros settled_after = schedule_.now() - calm_at;
   if (error_.empty()) check_end();
-  return {.error = error_,
-          .trace_hash = schedule_.trace_hash(),
-          .entries = truth_.entries(),
-          .executions = work_.executions(),
-          .faults = faults_,
-          .settled_after = settled_after,
-          .hits = hits_};
+  return {{.error = error_,
+           .trace_hash = schedule_.trace_hash(),
+           .entries = truth_.entries(),
+           .executions = work_.executions(),
+           .faults = faults_,
+           .settled_after = settled_after},
+          hits_};
 }
 
 }  // namespace capstan::sim

@@ -33,13 +33,7 @@ struct PairMutants {
   bool tells_early = false;  ///< Server::Options::tells_early.
 };
 
-struct PairOutcome {
-  std::string error;  ///< "" when every promise held.
-  std::uint64_t trace_hash = 0;
-  std::uint64_t entries = 0;
-  std::uint64_t executions = 0;
-  std::uint64_t faults = 0;
-  Micros settled_after{0};  ///< From the end of the faults.
+struct PairOutcome : Outcome {
   Hits hits;
 };
 

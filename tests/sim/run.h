@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "common/base/clock.h"
+
 namespace capstan::sim {
 
 struct Run {
@@ -16,6 +18,16 @@ struct Run {
   std::uint64_t seeds = 1;
   bool trace = false;
   bool coverage = false;  ///< Says what happened how often, and fails when something never did.
+};
+
+/// Of one seed.
+struct Outcome {
+  std::string error;  ///< "" when every promise held.
+  std::uint64_t trace_hash = 0;
+  std::uint64_t entries = 0;
+  std::uint64_t executions = 0;
+  std::uint64_t faults = 0;
+  Micros settled_after{0};  ///< From the end of the faults.
 };
 
 /// How often each thing happened.

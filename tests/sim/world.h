@@ -11,6 +11,7 @@
 #include "master/core/queue.h"
 #include "tests/sim/master.h"
 #include "tests/sim/network.h"
+#include "tests/sim/run.h"
 #include "tests/sim/schedule.h"
 #include "tests/sim/workload.h"
 
@@ -20,15 +21,6 @@ namespace capstan::sim {
 struct Mutants {
   QueueMutant queue = QueueMutant::None;
   AgentMutant agent = AgentMutant::None;
-};
-
-struct Outcome {
-  std::string error;  ///< "" when every promise held.
-  std::uint64_t trace_hash = 0;
-  std::uint64_t entries = 0;
-  std::uint64_t executions = 0;
-  std::uint64_t faults = 0;
-  Micros settled_after{0};  ///< From the end of the faults.
 };
 
 class World {

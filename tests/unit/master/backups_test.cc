@@ -5,18 +5,13 @@
 #include <utility>
 #include <vector>
 
-#include "common/base/log.h"
+#include "tests/support/quiet.h"
 #include "tests/unit/master/server_fixture.h"
 
 namespace capstan::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-struct Quiet {
-  Quiet() { log::configure(log::Level::Error, log::Format::Text); }
-};
-const Quiet kQuiet;
 
 class FakeBackups final : public api::Backups {
  public:

@@ -8,19 +8,14 @@
 #include <deque>
 #include <string>
 
-#include "common/base/log.h"
 #include "tests/support/builders.h"
+#include "tests/support/quiet.h"
 #include "tests/unit/master/fakes.h"
 
 namespace capstan::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-struct Quiet {
-  Quiet() { log::configure(log::Level::Error, log::Format::Text); }
-};
-const Quiet kQuiet;
 
 struct Wire {
   FakeLogs ours, theirs;

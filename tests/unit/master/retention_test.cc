@@ -2,17 +2,13 @@
 //
 // Deleting: by the user, by the policy, and what it takes along.
 #include "common/base/log.h"
+#include "tests/support/quiet.h"
 #include "tests/unit/master/server_fixture.h"
 
 namespace capstan::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-struct Quiet {
-  Quiet() { log::configure(log::Level::Error, log::Format::Text); }
-};
-const Quiet kQuiet;
 
 Selector job_selector(std::uint64_t job) {
   return {Selector::Kind::Job, JobId(job), {}};

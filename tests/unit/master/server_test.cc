@@ -3,18 +3,13 @@
 // The master's core loop from the outside: what leaves, and when.
 #include "master/server.h"
 
-#include "common/base/log.h"
+#include "tests/support/quiet.h"
 #include "tests/unit/master/server_fixture.h"
 
 namespace capstan::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-struct Quiet {
-  Quiet() { log::configure(log::Level::Error, log::Format::Text); }
-};
-const Quiet kQuiet;
 
 Selector job_selector(std::uint64_t job) {
   return {Selector::Kind::Job, JobId(job), {}};
