@@ -96,8 +96,8 @@ def equal_databases(machines, within):
         raise Broken(f"the databases differ in {', '.join(differing)}") from None
 
 
-def one_leader_an_epoch(machines):
-    """The journals agree on who wrote what: one batch for each place, one leader for each epoch."""
+def equal_journals(machines):
+    """The journals have the same batch, of the same epoch, at each place."""
     batches = {}
     for node in MASTERS:
         connection = sqlite3.connect(f"file:{machines.database(node)}?mode=ro", uri=True)

@@ -18,7 +18,6 @@ class Submission:
     def __init__(self, token, tasks, nap):
         self.token, self.tasks, self.nap = token, tasks, nap
         self.job = None  # Acknowledged under this number.
-        self.cancelled = False  # Acknowledged.
 
 
 class Client(threading.Thread):
@@ -47,7 +46,6 @@ class Client(threading.Thread):
         if submission.job and self.random.random() < 0.15:
             code, _, said = self.machines.capstan("cancel", submission.job, "--timeout",
                                                   ATTEMPT_LIMIT)
-            submission.cancelled = code == 0
             if code not in (0, *AGAIN) and "finished already" not in said:
                 raise RuntimeError(f"cancel {submission.job} ended with {code}: {said}")
 

@@ -29,9 +29,6 @@ class Link:
         self.delay = 0.0  # Seconds.
         self.loss = 0.0  # 0 … 1.
 
-    def is_plain(self):
-        return not self.cut and self.delay == 0.0 and self.loss == 0.0
-
 
 class Switch:
     """Namespaces for `names`, 10.77.0.1 and up, and a thread that carries their packets."""
