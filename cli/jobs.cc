@@ -23,10 +23,6 @@ namespace {
 constexpr std::size_t kNameColumns = 28;
 constexpr std::uint32_t kJobsShown = 50;
 
-Table::Cell number(std::uint64_t value) {
-  return {std::to_string(value), Colour::None};
-}
-
 /// How long it ran, or has been waiting to.
 std::string job_span_text(const msg::JobView& job) {
   if (job.started_at.us == 0) return "-";
@@ -131,12 +127,12 @@ class JobsVerb final : public Verb {
   void add(const msg::JobView& job, Table& table, Output& out) const {
     if (json_) return out.write(json::line(job) + "\n");
     table.add(
-        {number(job.id.value),
+        {Table::number(job.id.value),
          {shortened(printable(job.name), kNameColumns)},
          {printable(job.owner)},
          {std::string(to_string(job.state)), colour_of(job.state)},
-         number(job.tasks),
-         number(job.counts.finished()),
+         Table::number(job.tasks),
+         Table::number(job.counts.finished()),
          {std::to_string(job.counts.failed), job.counts.failed != 0 ? Colour::Red : Colour::None},
          {local_time_text(job.submitted_at)},
          {job_span_text(job)}});

@@ -18,10 +18,6 @@ namespace {
 
 constexpr std::size_t kReasonColumns = 60;
 
-Table::Cell number(std::uint64_t value) {
-  return {std::to_string(value), Colour::None};
-}
-
 class TasksVerb final : public Verb {
  public:
   TasksVerb() : Verb("tasks", "list a job's tasks", {"ID", 1, 1}) {
@@ -84,7 +80,7 @@ class TasksVerb final : public Verb {
     if (!task.ended && !task.reason.empty()) {
       reason += (reason.empty() ? "" : ": ") + printable(task.reason);
     }
-    table.add({number(task.task.value),
+    table.add({Table::number(task.task.value),
                {std::string(to_string(task.state)), colour_of(task.state)},
                {task.attempt.value == 0 ? "-" : std::to_string(task.attempt.value)},
                {task.worker.empty() ? "-" : printable(task.worker)},
@@ -142,9 +138,9 @@ class WorkersVerb final : public Verb {
       const bool heard = worker.last_heard_ago.count() >= 0;
       table.add({{printable(worker.name)},
                  {std::string(to_string(worker.state)), colour_of(worker.state)},
-                 number(worker.cpus),
-                 number(worker.running),
-                 number(worker.queued),
+                 Table::number(worker.cpus),
+                 Table::number(worker.running),
+                 Table::number(worker.queued),
                  {memory_text(worker)},
                  {heard ? span_text(worker.last_heard_ago) + " ago" : "-"},
                  {printable(worker.version)},

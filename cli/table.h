@@ -4,6 +4,7 @@
 // never narrower than the page before. Pure.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ class Table {
     std::string text;  ///< Printable UTF-8.
     Colour colour = Colour::None;
   };
+  [[nodiscard]] static Cell number(std::uint64_t value) { return {std::to_string(value), {}}; }
   explicit Table(std::vector<Column> columns, bool with_colour);
 
   void add(std::vector<Cell> row);

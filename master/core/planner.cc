@@ -12,8 +12,6 @@
 namespace capstan::planner {
 namespace {
 
-constexpr std::size_t kTasksPerCommand = 1000;  // A few KiB: well below a batch.
-
 std::string seconds_text(Micros span) {
   return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(span).count()) + " s";
 }

@@ -9,7 +9,6 @@
 namespace capstan::planner {
 namespace {
 
-constexpr std::size_t kTasksPerCommand = 1000;  // A few KiB: well below a batch.
 /// Tasks of a job that one call passes over because they should go elsewhere; those behind them go
 /// wherever there is room, so that the cost of a call is bounded.
 constexpr std::uint32_t kHeldBack = 64;

@@ -12,6 +12,7 @@
 // queue alone, and what it lacks only shrinks, since the worker gets nothing meanwhile.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -26,6 +27,8 @@
 #include "master/core/queue.h"
 
 namespace capstan::planner {
+
+inline constexpr std::size_t kTasksPerCommand = 1000;  ///< A few KiB: well below a batch.
 
 class Placement {
  public:

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "master/core/job.h"
+#include "master/store/job_walk.h"
 
 namespace capstan::test {
 namespace {
@@ -34,13 +35,6 @@ std::vector<TaskIndex> indices_of(const JobRow& job) {
     }
   }
   return all;
-}
-
-/// As docs/storage.md says of tasks without a row.
-TaskState untouched_state(const JobRow& job) {
-  if (job.cancelling) return TaskState::Cancelled;
-  if (job.skipping) return TaskState::Skipped;
-  return job.awaits_begin || !job.waits_for.empty() ? TaskState::Waiting : TaskState::Ready;
 }
 
 }  // namespace
@@ -152,7 +146,7 @@ cmd::JobReopened MemoryTables::reopened(JobId id) const {
   for (const TaskIndex index : indices_of(row)) {
     const auto task = tasks.find({id, index});
     const bool has_row = task != tasks.end();
-    cmd::JobReopened::Run run{1, untouched_state(row), AttemptNo(), has_row};
+    cmd::JobReopened::Run run{1, store::untouched_state(row), AttemptNo(), has_row};
     if (has_row) {
       run.state = task->second.state;
       run.attempts = task->second.attempts;
@@ -192,7 +186,7 @@ std::string MemoryTables::broken() const {
       ++with_rows;
       ++count_of(counts, it->second.state);
     }
-    count_of(counts, untouched_state(job)) += job.tasks - with_rows;
+    count_of(counts, store::untouched_state(job)) += job.tasks - with_rows;
     if (!(counts == job.counts)) return "job " + std::to_string(id.value) + ": counts and rows";
   }
   for (const auto& [key, row] : tasks) {
