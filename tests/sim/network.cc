@@ -75,6 +75,7 @@ void Network::stop_dialing(Link& link) {
 
 void Network::start_dialing(Link& link) {
   link.dialing_ = true;
+  link.closing_ = false;
   ++link.life_;
   connect_later(link);
 }
@@ -84,7 +85,7 @@ void Network::connect_later(Link& link) {
   const std::uint64_t master_life = master_life_;
   schedule_.after(schedule_.between(kDelayMin, kRedialMax), [this, &link, life, master_life] {
     if (link.life_ != life || master_life_ != master_life) return;
-    if (!link.dialing_ || link.blocked_ || !listening_ || link.is_connected()) return;
+    if (!link.dialing_ || link.blocked_ || link.closing_ || !listening_ || link.is_connected()) return;
     link.peer_ = net::PeerId(next_peer_++);
     link.last_to_master_ = link.last_to_dialer_ = schedule_.now();
     peers_[link.peer_] = &link;
@@ -106,8 +107,10 @@ void Network::close(Link& link, bool tell_master, bool tell_dialer) {
   }
   if (tell_dialer && link.dialing_) {
     const std::uint64_t life = link.life_;
+    link.closing_ = true;
     schedule_.after(schedule_.between(Micros(0), 5ms), [this, &link, life] {
       if (link.life_ != life) return;
+      link.closing_ = false;
       link.ends_.on_closed();
       schedule_.after(kRedialMin, [this, &link] { connect_later(link); });
     });

@@ -47,6 +47,7 @@ class Link final : public net::Dialer {
   net::PeerId peer_;             // Of the connection that is up; 0: none.
   bool dialing_ = true;          // Its process lives.
   bool blocked_ = false;         // No connection comes up.
+  bool closing_ = false;         // It was closed, and does not know yet.
   bool mute_to_master_ = false;  // One-way losses.
   bool mute_to_dialer_ = false;
   TimePoint last_to_master_, last_to_dialer_;
