@@ -58,7 +58,8 @@ class Cluster:
         self.null = null
         self.cpus = cpus
         self.master_dir = os.path.join(self.dir, "master")
-        self.env = dict(os.environ, CAPSTAN_ACCESS=os.path.join(self.master_dir, "admin.access"))
+        self.access_dir = self.master_dir
+        self.env = dict(os.environ, CAPSTAN_ACCESS=os.path.join(self.access_dir, "admin.access"))
         self.start_seconds = 0.0
         self.master = self.start_master()
         for number in range(workers):
@@ -76,13 +77,18 @@ class Cluster:
 
     def add_worker(self, name, cpus):
         argv = [f"{self.bin}/capstan-worker", "--dir", f"{self.dir}/{name}", "--name", name,
-                "--cpus", str(cpus), "--access", f"{self.master_dir}/worker.access"]
+                "--cpus", str(cpus), "--access", f"{self.access_dir}/worker.access"]
         if self.null:
             argv.append("--null-exec")
         self.workers.append(self._start(name, argv, b"worker.ready"))
 
+    def command(self, _machine, argv):
+        """`argv` on that machine: there is only this one."""
+        return argv
+
     def _start(self, name, argv, until):
         """Waits for the line that says that it is ready."""
+        argv = self.command(name, argv)
         log_path = f"{self.dir}/{name}.log"
         with open(log_path, "ab") as log:
             seen = log.tell()
@@ -102,8 +108,8 @@ class Cluster:
     def capstan(self, *argv, stdin=subprocess.DEVNULL, check=True):
         """Runs the command line: (its output, seconds, its processor time)."""
         began = time.monotonic()
-        process = subprocess.Popen([f"{self.bin}/capstan", *argv], env=self.env, stdin=stdin,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(self.command("c", [f"{self.bin}/capstan", *argv]), env=self.env,
+                                   stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         with process.stdout, process.stderr:
             out = process.stdout.read()
             err = process.stderr.read()
@@ -137,11 +143,14 @@ class Cluster:
         self.master.send_signal(signal.SIGTERM)
         self.master.wait(GIVE_UP)
 
-    def stop(self, keep=False):
+    def stop_workers(self):
         for process in self.workers:
             process.send_signal(signal.SIGTERM)
         for process in self.workers:
             process.wait(GIVE_UP)
+
+    def stop(self, keep=False):
+        self.stop_workers()
         if self.master.poll() is None:
             self.stop_master()
         if not keep:

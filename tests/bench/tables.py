@@ -4,7 +4,7 @@
 MIB = 1 << 20
 
 
-def _table(heads, rows):
+def table(heads, rows):
     cells = [heads, *[[str(cell) for cell in row] for row in rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
 
@@ -19,16 +19,16 @@ def _mib(size):
     return f"{size / MIB:.1f} MiB"
 
 
-def _ms(seconds):
+def ms(seconds):
     return f"{seconds * 1e3:.0f} ms"
 
 
 def head(measured):
     where = measured["machine"]
-    found = ", ".join(f"{name} {number}" for name, number in measured["peers"].items())
+    found = "".join(f"{name} {number}, " for name, number in measured["peers"].items())
     return (f"{where['cpus']} x {where['cpu']}, {where['memory'] / (1 << 30):.0f} GiB, "
             f"{where['system']}, Linux {where['kernel']}, {where['disk']} "
-            f"(fdatasync {measured['fsync_us']:.0f} us)\n{found}; "
+            f"(fdatasync {measured['fsync_us']:.0f} us)\n{found}"
             f"medians of {measured['runs']}"
             f"{', --quick' if measured['quick'] else ''}. Capstan: encrypted, fsync before each "
             "acknowledgement, a row for each task.")
@@ -42,7 +42,7 @@ def real_tasks(figure):
              row["note"]] for row in figure["rows"]]
     return (f"  {figure['tasks']:,} x /bin/true, real, 1 worker of 2 cpus "
             "(aim: 0.90 of the limit, 1.20 x xargs, ahead of all)\n" +
-            _table(["", "tasks/s", "of the limit", "x xargs", "keeps"], rows))
+            table(["", "tasks/s", "of the limit", "x xargs", "keeps"], rows))
 
 
 def scheduler_alone(figure):
@@ -56,20 +56,20 @@ def scheduler_alone(figure):
                      _mib(row["master_resident"])])
     return ("  null tasks, fsync, encrypted, sums checked in SQL "
             "(aim: 200,000 tasks/s, 5 us of processor time a task)\n" +
-            _table(["workers", "tasks", "tasks/s", "best", "us a task", "master", "shepherds",
-                    "agents", "client", "master's memory"], rows))
+            table(["workers", "tasks", "tasks/s", "best", "us a task", "master", "shepherds",
+                   "agents", "client", "master's memory"], rows))
 
 
 def large_jobs(figure):
-    rows = [[f"{row['tasks']:,}", _ms(row["submit_seconds"]), _mib(row["empty"]),
+    rows = [[f"{row['tasks']:,}", ms(row["submit_seconds"]), _mib(row["empty"]),
              _mib(row["queued"]), _mib(row["after_all_ran"]), _mib(row["half_done"]),
-             _mib(row["half_done_restarted"]), _ms(row["restart_seconds"])]
+             _mib(row["half_done_restarted"]), ms(row["restart_seconds"])]
             for row in figure["arrays"]]
     inputs = figure["inputs"]
     return ("  arrays; `half done`: in random order, 5 % failed "
             "(aim: 1,000,000 in 50 ms, 64 MiB; 10,000,000 no worse than linear)\n" +
-            _table(["tasks", "submit", "master empty", "queued", "all ran", "half done",
-                    "half done, restarted", "restart"], rows) +
+            table(["tasks", "submit", "master empty", "queued", "all ran", "half done",
+                   "half done, restarted", "restart"], rows) +
             f"\n  {inputs['inputs']:,} inputs of {inputs['bytes']} bytes: "
             f"{inputs['submit_seconds']:.2f} s, master +{_mib(inputs['grew'])}, at its peak "
             f"+{_mib(inputs['peak_grew'])} (aim for 1,000,000: 5 s, 64 MiB)")
@@ -80,19 +80,19 @@ def latency(figure):
              *[f"{figure['process'][p]:.1f} ms" for p in ("p50_ms", "p99_ms")]],
             ["submit to result, one connected client (aim: p50 3 ms)",
              *[f"{figure['client'][p]:.1f} ms" for p in ("p50_ms", "p99_ms")]]]
-    return _table(["real, 1 worker of 2 cpus", "p50", "p99"], rows)
+    return table(["real, 1 worker of 2 cpus", "p50", "p99"], rows)
 
 
 def history(figure):
     rows = [["start, warm", f"{figure['start_seconds']:.2f} s", "2 s"],
             ["memory", _mib(figure["resident"]), f"{_mib(figure['empty_resident'] + 16 * MIB)}"],
-            ["jobs", _ms(figure["jobs_seconds"]), "100 ms"],
-            ["tasks ID --state failed", _ms(figure["failed_seconds"]), "100 ms"],
-            ["status", _ms(figure["status_seconds"]), "100 ms"],
+            ["jobs", ms(figure["jobs_seconds"]), "100 ms"],
+            ["tasks ID --state failed", ms(figure["failed_seconds"]), "100 ms"],
+            ["status", ms(figure["status_seconds"]), "100 ms"],
             ["null tasks/s, of an empty one's",
              f"{figure['tasks_per_second'] / figure['empty_tasks_per_second']:.2f}", "0.90"]]
     return (f"  {figure['finished']:,} finished tasks, {figure['database'] / (1 << 30):.2f} GiB\n" +
-            _table(["", "", "aim"], rows))
+            table(["", "", "aim"], rows))
 
 
 def pictures(figure):
@@ -100,14 +100,14 @@ def pictures(figure):
     rows = [[name, f"{seconds:.2f} s", f"{seconds / took['xargs']:.3f}"]
             for name, seconds in took.items()]
     return (f"  {figure['pictures']} thumbnails by vipsthumbnail, {figure['batch']} a process, two "
-            "at a time (aim: 1.05 of xargs' time)\n" + _table(["", "", "of xargs"], rows))
+            "at a time (aim: 1.05 of xargs' time)\n" + table(["", "", "of xargs"], rows))
 
 
 def idle(figure):
     rows = [[name, _mib(group["resident"]), _mib(group["proportional"]),
              f"{group['core_percent']:.2f} %"] for name, group in figure.items()]
     return ("  (aim: worker 15 MiB and 0.1 % of a core, master 30 MiB)\n" +
-            _table(["", "resident", "without what is shared", "of a core"], rows))
+            table(["", "resident", "without what is shared", "of a core"], rows))
 
 
 FIGURES = {1: real_tasks, 2: scheduler_alone, 3: large_jobs, 4: latency, 5: history, 6: pictures,
