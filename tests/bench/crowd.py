@@ -11,7 +11,7 @@ import threading
 import time
 
 from cluster import BenchError
-from failovers import WINDOW
+from failovers import SETTLE, WINDOW
 from pair import MASTERS, Loopback, Pair, Prober
 
 TOGETHER = 120  # Seconds for all of them to connect: only says when something is broken.
@@ -65,18 +65,19 @@ def _busiest(moments):
     return max(collections.Counter(int(when / SLOT) for when in moments).values())
 
 
-def _one_round(pair, crowd, prober):
+def _one_round(pair, workers, prober):
+    time.sleep(SETTLE)
     leader = pair.wait_in_sync()["primary"]
     other = MASTERS[1 - MASTERS.index(leader)]
     prober.wait_for_answer(time.monotonic())
     struck = time.monotonic()
     pair.kill_node(leader)
-    prober.wait_for_answer(struck + WINDOW)
+    prober.wait_for_answer(time.monotonic() + WINDOW)
     gap = prober.longest_gap(struck, time.monotonic())
-    sessions = crowd.wait_for_all("session", MASTERS.index(other), struck)
+    sessions = workers.wait_for_all("session", MASTERS.index(other), struck)
     started = time.monotonic()
     pair.start(leader)
-    links = crowd.wait_for_all("link", MASTERS.index(leader), started)
+    links = workers.wait_for_all("link", MASTERS.index(leader), started)
     pair.wait_in_sync()
     back = prober.longest_gap(started, time.monotonic())
     return {"gap": gap, "back": back,
@@ -84,26 +85,26 @@ def _one_round(pair, crowd, prober):
             "links": {"spread": links[-1] - links[0], "busiest": _busiest(links)}}
 
 
-def _with_workers(settings, workers):
+def _with_workers(settings, count):
     with Pair(settings, Loopback(), workers=0) as pair:
         began = time.monotonic()
-        with Crowd(pair, workers) as crowd:
-            crowd.wait_for_all("session", MASTERS.index(pair.primary()), began)
+        with Crowd(pair, count) as workers:
+            workers.wait_for_all("session", MASTERS.index(pair.primary()), began)
             together = time.monotonic() - began
             for number in range(len(MASTERS)):
-                crowd.wait_for_all("link", number, began)
+                workers.wait_for_all("link", number, began)
             with Prober(pair) as prober:
-                rounds = [_one_round(pair, crowd, prober) for _ in range(settings.rounds)]
+                rounds = [_one_round(pair, workers, prober) for _ in range(settings.rounds)]
     gaps = [one["gap"] for one in rounds]
-    row = {"workers": workers, "together": together, "median": statistics.median(gaps),
+    row = {"workers": count, "together": together, "median": statistics.median(gaps),
            "worst": max(gaps), "back": max(one["back"] for one in rounds), "all": rounds}
     for what, key in (("sessions", "last"), ("links", "spread")):
         row[what] = {name: statistics.median(one[what][name] for one in rounds)
                      for name in (key, "busiest")}
-    print(f"  {workers:,} workers: median {row['median']:.2f} s, worst {row['worst']:.2f} s",
+    print(f"  {count:,} workers: median {row['median']:.2f} s, worst {row['worst']:.2f} s",
           flush=True)
     return row
 
 
 def crowd(settings):
-    return {"rows": [_with_workers(settings, workers) for workers in (1, settings.crowd)]}
+    return {"rows": [_with_workers(settings, count) for count in (1, settings.crowd)]}

@@ -15,6 +15,9 @@ from figures import run_null_job
 from pair import MASTERS, PORT, Prober, apart
 
 WINDOW = 1.0  # Seconds behind a fault: what it does may take a moment to show.
+# Before a fault: libzmq dials a master that is back within 2 to 5 seconds.
+SETTLE = 6.0
+UNDER_LOAD = 30.0  # To be in sync again while the client goes on: ten of them are steadiness.
 ROUND_TRIPS_MS = (0.2, 20, 80)
 # The switch itself takes about that long, and cannot wait for less than a millisecond.
 NO_DELAY_MS = 1
@@ -80,8 +83,20 @@ def _say(text):
     print(f"  {text}", flush=True)
 
 
+def _whole_again(pair, prober):
+    """-> were they in sync again while the client went on? Else it pauses for that."""
+    try:
+        pair.wait_in_sync(UNDER_LOAD)
+        return True
+    except BenchError:
+        with prober.paused():
+            pair.wait_in_sync()
+        return False
+
+
 def strike_once(pair, prober, fault):
-    """-> seconds without an answer: at the fault, and from then on until both are in sync."""
+    """-> seconds without an answer at the fault, and from then on until both are in sync."""
+    time.sleep(SETTLE)
     before = pair.wait_in_sync()
     leader = before["primary"]
     other = MASTERS[1 - MASTERS.index(leader)]
@@ -96,10 +111,10 @@ def strike_once(pair, prober, fault):
     if (seen["epoch"] != before["epoch"]) != fault.moves:
         raise BenchError(f"{fault.name}: epoch {before['epoch']}, then {seen['epoch']}")
     fault.mend(pair, node)
-    pair.wait_in_sync()
+    under_load = _whole_again(pair, prober)
     prober.wait_for_answer(time.monotonic())
-    return {"fault": prober.longest_gap(struck, over),
-            "back": prober.longest_gap(over, time.monotonic())}
+    return {"fault": prober.longest_gap(struck, over), "under_load": under_load,
+            "back": prober.longest_gap(over, time.monotonic()) if under_load else 0.0}
 
 
 def rounds_of(pair, prober, fault, rounds):
@@ -107,7 +122,7 @@ def rounds_of(pair, prober, fault, rounds):
     gaps = [one["fault"] for one in took]
     row = {"name": fault.name, "rounds": rounds, "median": statistics.median(gaps),
            "worst": max(gaps), "aims": fault.aims, "back": max(one["back"] for one in took),
-           "all": took}
+           "under_load": sum(one["under_load"] for one in took), "all": took}
     _say(f"{fault.name}: median {row['median']:.2f} s, worst {row['worst']:.2f} s")
     return row
 
@@ -167,8 +182,8 @@ def at_distance(settings, milliseconds):
         _move_apart(pair, milliseconds)
         pair.wait_in_sync()
         row = {"wanted_ms": milliseconds, "round_trip": _round_trip(pair)}
-        row["tasks_per_second"] = statistics.median(
-            run_null_job(pair, settings.tasks_apart)["tasks_per_second"] for _ in range(3))
+        jobs = [run_null_job(pair, settings.tasks_apart, check=False) for _ in range(3)]
+        row["tasks_per_second"] = statistics.median(job["tasks_per_second"] for job in jobs)
         with Prober(pair) as prober:
             began = time.monotonic()
             prober.wait_for_answer(began + 5)

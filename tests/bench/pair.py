@@ -214,6 +214,13 @@ class Prober:
             raise BenchError(f"the client gave up, or had no answer for {within} s: "
                              f"{log.read()[-500:]}")
 
+    @contextlib.contextmanager
+    def paused(self):
+        """No load for a while."""
+        self.process.send_signal(signal.SIGSTOP)
+        yield
+        self.process.send_signal(signal.SIGCONT)
+
     def longest_gap(self, since, until):
         """Seconds without an answer: between two neighbours, of which one is in that time."""
         ends = [ended for ended, _, _ in self.answers]

@@ -19,6 +19,11 @@ def _fault_row(row):
             f"{median} / {worst} s", met, _seconds(row["back"])]
 
 
+def _rejoined(faults):
+    """How often a node that was away got in sync while the client went on."""
+    return f"{sum(each['under_load'] for each in faults)} of {sum(e['rounds'] for e in faults)}"
+
+
 def failovers(figure):
     rows = [_fault_row(row) for row in figure["rows"]]
     return (f"  seconds without an answer, one real task after another "
@@ -54,8 +59,8 @@ def crowd(figure):
     rows = []
     for row in figure["rows"]:
         rows.append([f"{row['workers']:,}", _seconds(row["median"]), _seconds(row["worst"]),
-                     _seconds(row["sessions"]["last"]), row["sessions"]["busiest"],
-                     _seconds(row["links"]["spread"]), row["links"]["busiest"]])
+                     _seconds(row["sessions"]["last"]), f"{row['sessions']['busiest']:.0f}",
+                     _seconds(row["links"]["spread"]), f"{row['links']['busiest']:.0f}"])
     return ("  primary killed (-9), started again; seconds without an answer "
             "(aim: no growth but the reconnects, which are spread)\n" +
             table(["workers", "median", "worst", "last one's session", "most in 0.1 s",
@@ -69,12 +74,14 @@ def distances(figure):
         rows.append([f"{row['wanted_ms']} ms ({row['round_trip'] * 1e3:.2f})",
                      f"{row['submit'] * 1e3:.1f} ms", f"{row['result'] * 1e3:.1f} ms",
                      f"{row['tasks_per_second']:,.0f}", _seconds(killed), _seconds(cut_off),
-                     _seconds(planned), f"{row['false_failovers']} in {row['calm_seconds']} s",
+                     _seconds(planned), _rejoined(row["faults"]),
+                     f"{row['false_failovers']} in {row['calm_seconds']} s",
                      _seconds(row["calm_gap"])])
     return ("  null tasks, 1 worker of 2 cpus; client, worker and witness near both masters "
             "(aim: no false failover)\n" +
             table(["between the masters", "submit", "to the result", "tasks/s", "killed",
-                   "cut off", "planned", "false failovers", "longest pause then"], rows))
+                   "cut off", "planned", "in sync again under load", "false failovers",
+                   "longest pause then"], rows))
 
 
 FIGURES = {1: failovers, 2: in_sync, 3: catch_up, 4: crowd, 5: distances}
