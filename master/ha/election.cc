@@ -119,7 +119,7 @@ void Machine::Impl::stand(Cause cause) {
   candidacy_ = next_epoch();
   leader_ = 0;
   vote_.promised = candidacy_;
-  vote_.fresh = abstains_;  // An override's, which failed: its votes are as lost as before.
+  vote_.fresh = !may_vote();  // An override's, should it fail: its votes are as lost as before.
   save_vote();
   best_ = vote_.reg;
   pending_.reset();

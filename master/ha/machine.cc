@@ -30,7 +30,9 @@ Machine::Impl::Impl(Config config, Start start)
       vote_(std::move(start.vote)),
       life_(start.life),
       nonce_(start.nonce),
-      abstains_(!start.has_vote),
+      // Fresh, and with a claim of its own: an override that did not come through, before or after
+      // its votes were lost.
+      abstains_(!start.has_vote || (vote_.fresh && vote_.reg.leader != 0)),
       is_complete_(start.is_complete),
       is_diverged_(start.is_diverged),
       ends_(std::move(start.ends)),

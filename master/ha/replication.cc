@@ -120,8 +120,11 @@ void Machine::Impl::on(const event::JournalRead& event) {
 }
 
 void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::Appended& appended) {
-  if (role_ != Role::Leader || epoch != epoch_ || !from.is_data()) return;
-  if (!counts(from, appended.life) || appended.upto > last().seq) return;
+  if (role_ != Role::Leader || epoch != epoch_) return;
+  // Whoever abstains answers no append, and nobody begins to abstain within a life: a hello that
+  // says so was said before, and came late.
+  if (from.hello && appended.life == from.life()) from.hello->abstains = from.hello->fresh = false;
+  if (!from.is_data() || !counts(from, appended.life) || appended.upto > last().seq) return;
   while (!from.in_flight.empty() && from.in_flight.front() <= appended.upto) {
     from.in_flight.pop_front();
   }

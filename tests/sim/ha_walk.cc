@@ -341,8 +341,9 @@ void Walk::become_whole() {
   }
   if (!world_.error().empty()) return;
   const std::size_t before = world_.acknowledged();
+  // A late hello of an earlier life may cost the time of a shrink.
   const bool commits = world_.run_until([&] { return world_.submit(); }, seconds(2)) &&
-                       world_.run_until([&] { return world_.acknowledged() > before; }, seconds(2));
+                       world_.run_until([&] { return world_.acknowledged() > before; }, seconds(5));
   world_.run_for(seconds(2));
   if (!commits) return world_.fail("liveness: a new entry is not acknowledged");
   if (node(1).database.last() != node(2).database.last()) {

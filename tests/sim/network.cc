@@ -85,7 +85,8 @@ void Network::connect_later(Link& link) {
   const std::uint64_t master_life = master_life_;
   schedule_.after(schedule_.between(kDelayMin, kRedialMax), [this, &link, life, master_life] {
     if (link.life_ != life || master_life_ != master_life) return;
-    if (!link.dialing_ || link.blocked_ || link.closing_ || !listening_ || link.is_connected()) return;
+    if (!link.dialing_ || link.blocked_ || link.closing_ || !listening_ || link.is_connected())
+      return;
     link.peer_ = net::PeerId(next_peer_++);
     link.last_to_master_ = link.last_to_dialer_ = schedule_.now();
     peers_[link.peer_] = &link;
