@@ -301,6 +301,7 @@ void ShepherdShell::settle() {
       step(shepherd::Gone{ended.key, std::move(ended.end)});
     }
     step(shepherd::Tick{});
+    if (pair_.waiting_bytes() >= limits::kPairPassOnBytes) commit();
   } while (!events_.empty() && !exit_);
 }
 
@@ -310,7 +311,7 @@ void ShepherdShell::step(shepherd::Event event) {
   }
 }
 
-/// The end of a turn: what is to be told is in the file before it is told.
+/// What is to be told is in the file before it is told.
 void ShepherdShell::commit() {
   if (const Result<void> written = spool_->flush(); !written) on_disk(written);
   if (pair_.waiting_bytes() > limits::kPairBufferBytes) {

@@ -107,8 +107,9 @@ inline constexpr std::uint64_t kPrefillPerSlot = 64;
 // --- Inside a worker (shepherd and agent) --------------------------------------------------------
 /// A start is told on its own when it ran this long: shorter ones are told by their result.
 inline constexpr auto kStartedHold = 50ms;
-/// While more work is queued here, what ended is spooled and told together: one write for many.
-inline constexpr auto kReportLinger = 5ms;
+/// While more work is queued here, what ended is spooled and told together: one write, one message
+/// and one turn of the master for many. Nobody waits for it: what is queued covers far more time.
+inline constexpr auto kReportLinger = 20ms;
 inline constexpr std::size_t kReportBatch = 256;
 inline constexpr auto kSpoolSyncAfter = 1s;  ///< Undelivered results are synced then.
 inline constexpr auto kDiskRetry = 1s;       ///< A full disk is tried again.
@@ -129,6 +130,8 @@ inline constexpr std::size_t kFollowedJobs = 4096;
 /// Arguments and environment of one process: Linux' default is a quarter of an 8 MiB stack.
 inline constexpr std::size_t kExecBytes = 8 * 1024 * 1024;
 inline constexpr std::size_t kPairFrameBytes = 2 * kExecBytes;
+/// So much for the agent is passed on before the shepherd's turn is over: it works meanwhile.
+inline constexpr std::size_t kPairPassOnBytes = 16 * 1024;
 /// Waits for a stopped agent; beyond it the agent is replaced by a new one.
 inline constexpr std::size_t kPairBufferBytes = 64 * 1024 * 1024;
 /// What the main process left behind may end by itself for so long, then it is killed.
