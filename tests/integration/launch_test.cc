@@ -35,7 +35,8 @@ void check_launch_error(const Cluster& cluster, const Args& options, const Args&
 
 }  // namespace
 
-TEST_SUITE("integration/launch") {
+// ThreadSanitizer makes vfork a fork, and the child's errno never comes back.
+TEST_SUITE("integration/launch" * doctest::skip(kThreadsAreChecked)) {
   TEST_CASE("not found, not executable, no such directory") {
     Cluster cluster({.workers = 2});
     write_file(cluster.dir() / "script", "#!/bin/sh\nexit 0\n", 0644);
