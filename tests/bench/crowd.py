@@ -101,7 +101,7 @@ def _with_workers(settings, count):
     for what, key in (("sessions", "last"), ("links", "spread")):
         row[what] = {name: statistics.median(one[what][name] for one in rounds)
                      for name in (key, "busiest")}
-    print(f"  {count:,} workers: median {row['median']:.2f} s, worst {row['worst']:.2f} s",
+    print(f"  workers: {count:,}; median {row['median']:.2f} s, worst {row['worst']:.2f} s",
           flush=True)
     return row
 
