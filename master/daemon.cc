@@ -381,6 +381,7 @@ Result<Node::Turned> live(const DaemonOptions& options, std::optional<Alarms>& a
   process.reads.reset();  // A reader would keep the WAL.
   process.backups.reset();
   process.snapshots.reset();
+  if (*ended != Node::Turned::Restart) TRY(process.node->leave());
   TRY(process.node->finish());
   if (process.store) TRY(process.store->close());
   log::info("master.stopped", {{"seq", process.node->status().seq.value}});

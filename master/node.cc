@@ -324,6 +324,10 @@ Result<void> Node::Impl::tell_applied() {
   return feed(ha::event::Applied{told_applied});
 }
 
+Result<void> Node::leave() {
+  return impl_->feed(ha::event::Leave{});
+}
+
 Result<void> Node::finish() {
   if (impl_->server) return impl_->server->finish();
   if (impl_->replica) return impl_->replica->bring_up();

@@ -109,6 +109,8 @@ class Node {
   enum class Turned : std::uint8_t { Again, Restart };
   /// An error is the end of the process (exit 70).
   [[nodiscard]] Result<Turned> turn();
+  /// Told to end: the others hear of it, so that they do not wait.
+  [[nodiscard]] Result<void> leave();
   /// Before the store is closed: leaves nothing behind the tables that is committed.
   [[nodiscard]] Result<void> finish();
   [[nodiscard]] TimePoint next_deadline() const;

@@ -122,7 +122,7 @@ inline constexpr auto kHelloRetry = 2s;      ///< Doubles, while it is not answe
 inline constexpr auto kHelloRetryMax = 10s;  ///< … up to this.
 inline constexpr int kHelloTries = 3;        ///< For an earlier instance's results.
 /// After "not now" (a standby): so soon after a failover the new master is found.
-inline constexpr auto kAskStandby = 500ms;
+inline constexpr auto kAskStandby = 250ms;
 inline constexpr auto kSayUnreachable = 3s;  ///< A worker says that no master answers.
 inline constexpr auto kMasterSilent = 10s;   ///< Then HELLO is said again.
 inline constexpr std::size_t kTemplateCacheBytes = 64 * 1024 * 1024;  ///< Of one session.
@@ -202,7 +202,6 @@ inline constexpr std::size_t kDeferredRows = 16'384;
 inline constexpr std::size_t kDeferredBytes = 4 * 1024 * 1024;
 inline constexpr std::uint64_t kJournalBytesKept = 1ULL << 30;
 inline constexpr std::uint32_t kSchemaVersion = 1;
-inline constexpr std::uint32_t kEntryLevel = 1;
 /// After an override nobody knows how many jobs the lost primary gave a number: so many are never
 /// given. That is a hundred submissions a second for a day, served alone.
 inline constexpr std::uint64_t kJobsSkipped = 10'000'000;

@@ -41,7 +41,7 @@ static_assert(std::size(kTypeNames) == kTypes);
 /// Opens a conversation: its protocol is known only when it is read.
 template <class M>
 concept Greeting = std::same_as<M, msg::Enrol> || std::same_as<M, msg::WorkerHello> ||
-    std::same_as<M, msg::ClientHello> || std::same_as<M, msg::PeerHello>;
+    std::same_as<M, msg::ClientHello>;
 
 template <class M>
 void get_body(Reader& r, M& m) {
@@ -59,6 +59,20 @@ void get_body(Reader& r, M& m) {
     r = Reader({});
     return;
   }
+  get_record(r, m);
+}
+
+/// A newer node may speak our protocol as well, and say more of itself than we know.
+void get_body(Reader& r, msg::PeerHello& m) {
+  Reader ahead = r;
+  ahead.array_up_to(limits::kNameBytes);
+  m.protocol = static_cast<std::uint32_t>(ahead.u64(UINT32_MAX));
+  m.protocol_oldest = static_cast<std::uint32_t>(ahead.u64(UINT32_MAX));
+  if (ahead.ok() && !is_spoken(m.protocol_oldest, m.protocol)) {
+    r = Reader({});
+    return;
+  }
+  if (m.protocol > kProtocol) return get_head_of_record(r, m, limits::kNameBytes);
   get_record(r, m);
 }
 

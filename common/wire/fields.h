@@ -253,5 +253,18 @@ template <Record T>
 void get_field(Reader& r, T& m) {
   get_record(r, m);
 }
+/// The fields that we know, of a record to which a later version may have appended some. They are
+/// the last of a frame: what is behind them is not read.
+template <class T>
+void get_head_of_record(Reader& r, T& m, std::size_t fields_max) {
+  std::apply(
+      [&](auto&&... field) {
+        const std::size_t count = r.array_up_to(fields_max);
+        if (count < sizeof...(field)) r.set_error("fields are missing");
+        (get_field(r, field), ...);
+        if (r.ok() && count > sizeof...(field)) r = Reader({});
+      },
+      fields(Shape{}, m));
+}
 
 }  // namespace capstan::wire

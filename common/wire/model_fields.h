@@ -3,7 +3,7 @@
 // The fields of the model's structs as they are sent and stored (fields.h). Internal to
 // common/wire.
 //
-// Rule for change: append only, together with a new kProtocol and a new limits::kEntryLevel.
+// Rule for change: append only, together with a new kProtocol and a new kEntryLevel.
 #pragma once
 
 #include "common/model/limits.h"

@@ -18,8 +18,9 @@ auto fields(Shape, Is<SealedBatch> auto& m) {
   return all(m.first, m.end, m.wall, m.rows_chain, bin(m.entries, limits::kReplyBytes));
 }
 auto fields(Shape, Is<msg::PeerHello> auto& m) {
-  return all(m.protocol, words(m.version, kNameBytes), m.level, m.cluster, m.generation, m.life,
-             m.promised, m.reg, m.fresh, m.abstains, m.is_complete, m.last);
+  return all(m.protocol, m.protocol_oldest, words(m.version, kNameBytes), m.level, m.cluster,
+             m.generation, m.life, m.promised, m.reg, m.fresh, m.abstains, m.is_complete, m.last,
+             m.is_leaving);
 }
 auto fields(Shape, Is<msg::PreVote> auto& m) {
   return all(m.last, m.saw_closed);
@@ -43,13 +44,13 @@ auto fields(Shape, Is<msg::RegisterAccepted> auto& m) {
   return all(m.ver);
 }
 auto fields(Shape, Is<msg::Append> auto& m) {
-  return all(m.life, m.prev, m.commit, m.level, m.batches);
+  return all(m.life, m.round, m.prev, m.commit, m.level, m.batches);
 }
 auto fields(Shape, Is<msg::Appended> auto& m) {
-  return all(m.life, m.upto, m.applied, m.is_diverged);
+  return all(m.life, m.round, m.upto, m.applied, m.is_diverged);
 }
 auto fields(Shape, Is<msg::Behind> auto& m) {
-  return all(m.life, m.ends);
+  return all(m.life, m.round, m.ends);
 }
 auto fields(Shape, Is<msg::SnapshotOffer> auto& m) {
   return all(m.life, m.id, m.seq, m.bytes, bin(m.digest, kNameBytes));

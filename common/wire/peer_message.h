@@ -4,7 +4,8 @@
 // rules, master/ha decides). Each node says these over the connection that it dialled itself, so
 // there are two connections between two nodes. No sessions: session and n are 0. What is lost is
 // said again; the envelope's epoch is the one that the message is about (a candidate's, a
-// leader's). message.h has the rules for changes; PeerHello's first field is `protocol` for ever.
+// leader's). message.h has the rules for changes; PeerHello's first two fields are these for ever,
+// and fields are only appended to it: an older node reads those that it knows.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,8 @@ namespace capstan::msg {
 
 /// First on every connection, and whenever something of it changed. The envelope's epoch is 0.
 struct PeerHello {
-  std::uint32_t protocol = 0;
+  std::uint32_t protocol = 0;         ///< The newest that this node speaks.
+  std::uint32_t protocol_oldest = 0;  ///< And the oldest: two speak the newest that both know.
   std::string version;
   std::uint32_t level = 0;  ///< The highest entry level that this node understands.
   Uuid cluster;
@@ -37,6 +39,7 @@ struct PeerHello {
   bool abstains = false;    ///< It lost its votes, and waits for a Reseed.
   bool is_complete = true;  ///< Its database is the one that it last had (data nodes).
   JournalEnd last;          ///< Of its journal.
+  bool is_leaving = false;  ///< It was told to end: nothing is to wait for it.
 };
 
 /// Would you promise me `epoch`? Changes nothing.
@@ -73,7 +76,8 @@ struct RegisterAccepted {
 
 /// Journal batches behind `prev`; none: a heartbeat (also to the witness, which has no journal).
 struct Append {
-  std::uint64_t life = 0;  ///< The receiver's.
+  std::uint64_t life = 0;   ///< The receiver's.
+  std::uint64_t round = 0;  ///< Counts up whenever this leader begins anew with the receiver.
   JournalEnd prev;
   Seq commit;               ///< Everything up to here is committed.
   std::uint32_t level = 0;  ///< Entries are written at this level.
@@ -82,6 +86,8 @@ struct Append {
 /// The sender's journal equals the leader's up to `upto`, durably.
 struct Appended {
   std::uint64_t life = 0;  ///< The sender's own.
+  std::uint64_t round =
+      0;  ///< Of the last Append: what an earlier one was answered does not count.
   Seq upto;
   Seq applied;               ///< Its tables are at this entry.
   bool is_diverged = false;  ///< Its rows differ from the leader's: it needs a snapshot.
@@ -90,6 +96,7 @@ struct Appended {
 /// tables are (which never has to be taken back) to its last. At most kPeerEnds.
 struct Behind {
   std::uint64_t life = 0;
+  std::uint64_t round = 0;
   std::vector<JournalEnd> ends;
 };
 

@@ -29,6 +29,7 @@
 #include "common/model/limits.h"
 #include "common/net/transport.h"
 #include "common/wire/message.h"
+#include "common/wire/version.h"
 #include "master/api/doors.h"
 #include "master/core/command.h"
 #include "master/core/effect.h"
@@ -148,7 +149,7 @@ class Ledger {
   TimePoint at_began_;
   TimePoint at_;
   WallTime wall_;
-  std::uint32_t level_ = limits::kEntryLevel;
+  std::uint32_t level_ = kEntryLevel;
   std::vector<Part> shipped_;  ///< Durable here, not committed yet.
   std::vector<Part> full_;     ///< Nearly always none: parts of this turn before part_.
   Part part_;

@@ -2,7 +2,7 @@
 //
 // What may change the queue: decisions, never wishes, and the entry that carries one. Entries are
 // stored and shipped (master/store/entry_codec): a command's number is its place in Command plus
-// one; append only, fields too, and only together with a higher limits::kEntryLevel.
+// one; append only, fields too, and only together with a higher kEntryLevel.
 #pragma once
 
 #include <cstdint>

@@ -209,6 +209,7 @@ void Machine::Impl::lead() {
     save_vote();
   }
   commit_ = last().seq;
+  first_of_reign_ = commit_.next();
   ends_ = {last()};
   for (Peer& peer : peers_) {
     forget_stream(peer);

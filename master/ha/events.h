@@ -83,12 +83,14 @@ struct Control {
   std::vector<NodeId> lost{};  ///< Of FailOverWithLoss: voters that will not answer.
   std::uint32_t value = 0;
 };
+/// This node was told to end: its last step.
+struct Leave {};
 struct Tick {};
 }  // namespace event
 using Event =
     std::variant<event::Connected, event::Closed, event::Received, event::Sealed, event::Written,
                  event::Applied, event::Diverged, event::JournalRead, event::Common,
-                 event::SnapshotMade, event::MinCopies, event::Control, event::Tick>;
+                 event::SnapshotMade, event::MinCopies, event::Control, event::Leave, event::Tick>;
 
 // --- Actions: to be done in their order ----------------------------------------------------------
 namespace action {

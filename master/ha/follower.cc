@@ -26,6 +26,7 @@ void Machine::Impl::hear_leader(Peer& from, Epoch epoch) {
   if (epoch != epoch_) {
     epoch_ = epoch;
     heard_commit_ = Seq{};
+    append_round_ = 0;
     is_verified_ = false;
     has_asked_after_close_ = false;
   }
@@ -56,6 +57,9 @@ void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::Append& appen
   const bool is_ours = append.life == life_ || is_mutant(Mutant::IgnoreLives);
   if (!is_ours || !may_vote()) return say_hello(from);
   append_life_ = append.life;
+  // The leader began anew since it said this.
+  if (append.round < append_round_ && !is_mutant(Mutant::IgnoreLives)) return;
+  append_round_ = append.round;
   heard_commit_ = std::max(heard_commit_, append.commit);
   heard_commit_max_ = std::max(heard_commit_max_, append.commit);
   if (is_witness()) return say_appended(from);
@@ -156,7 +160,7 @@ void Machine::Impl::follow_commit() {
 void Machine::Impl::say_appended(const Peer& peer) {
   const Seq upto = is_verified_ ? std::min(verified_.seq, written_.seq) : Seq{};
   const std::uint64_t life = is_mutant(Mutant::IgnoreLives) ? append_life_ : life_;
-  send(peer, epoch_, msg::Appended{life, upto, ends_.front().seq, is_diverged_});
+  send(peer, epoch_, msg::Appended{life, append_round_, upto, ends_.front().seq, is_diverged_});
 }
 
 /// From where the tables are, which is never taken back, to the last that is durable.
@@ -166,7 +170,7 @@ void Machine::Impl::say_behind(const Peer& peer) {
   for (std::size_t at = skip + 1; at < ends_.size() && ends_[at].seq <= written_.seq; ++at) {
     ends.push_back(ends_[at]);
   }
-  send(peer, epoch_, msg::Behind{life_, std::move(ends)});
+  send(peer, epoch_, msg::Behind{life_, append_round_, std::move(ends)});
 }
 
 void Machine::Impl::on(const event::Applied& event) {
@@ -180,6 +184,8 @@ void Machine::Impl::on(const event::Diverged&) {
   is_diverged_ = true;
   note(action::Note::Level::Error, "rows.diverged",
        "the tables here differ from the leader's at the same entry: a snapshot");
+  const bool stands = role_ != Role::Follower && role_ != Role::Leader;
+  if (stands && !is_override_) yield(Cause::Unanswered);
   say_hello_to_all();
   if (const Peer* leader = find(leader_)) say_appended(*leader);
 }

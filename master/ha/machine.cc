@@ -174,6 +174,12 @@ void Machine::Impl::on(const event::Closed& event) {
   peer->steady_since = now_;
 }
 
+/// A standby that ends as it was told to is not waited for: the primary shrinks at once.
+void Machine::Impl::on(const event::Leave&) {
+  is_leaving_ = true;
+  say_hello_to_all();
+}
+
 void Machine::Impl::on(const event::Received& event) {
   Peer* peer = find(event.peer);
   if (peer == nullptr) return;
@@ -185,8 +191,8 @@ void Machine::Impl::on(const event::Received& event) {
 
 void Machine::Impl::on_message(Peer& from, Epoch, const msg::PeerHello& hello) {
   const bool was_foreign = from.is_foreign;
-  from.is_foreign = hello.protocol != kProtocol || hello.cluster != config_.cluster ||
-                    hello.generation != config_.generation;
+  from.is_foreign = !is_spoken(hello.protocol_oldest, hello.protocol) ||
+                    hello.cluster != config_.cluster || hello.generation != config_.generation;
   if (from.is_foreign) {
     if (!was_foreign) {
       note(action::Note::Level::Warn, "peer.refused",
@@ -202,7 +208,7 @@ void Machine::Impl::on_message(Peer& from, Epoch, const msg::PeerHello& hello) {
          from.voter.name +
              " speaks in two lives at once: does a copy of its directory run somewhere?");
   }
-  if (is_new_life && was_known) from.earlier_lives.insert_or_assign(from.life(), last().seq);
+  if (is_new_life && was_known) from.earlier_lives.insert(from.life());
   from.hello = hello;
   from.life_heard_at = now_;
   highest_seen_ = std::max(highest_seen_, hello.promised);
@@ -230,6 +236,7 @@ bool Machine::Impl::counts(Peer& from, std::uint64_t life) const {
 }
 
 void Machine::Impl::begin_peer_life(Peer& peer) {
+  ++peer.round;
   peer.accepted_ver = 0;  // It says again what it accepted: asked for with the next heartbeat.
   forget_stream(peer);
   if (role_ == Role::Leader) beat(peer);
@@ -244,7 +251,7 @@ void Machine::Impl::clear_freshness() {
   bool all_heard = true;
   Epoch promised = vote_.promised;
   for (const Peer& peer : peers_) {
-    if (!peer.hello) {
+    if (!peer.hello || peer.hello->abstains) {  // Whoever forgot its votes may have voted.
       all_heard = false;
       continue;
     }
@@ -274,6 +281,7 @@ void Machine::Impl::clear_freshness() {
 void Machine::Impl::say_hello(const Peer& peer) {
   send(peer, Epoch{},
        msg::PeerHello{.protocol = kProtocol,
+                      .protocol_oldest = kProtocolOldest,
                       .version = config_.version,
                       .level = config_.level,
                       .cluster = config_.cluster,
@@ -284,7 +292,8 @@ void Machine::Impl::say_hello(const Peer& peer) {
                       .fresh = vote_.fresh,
                       .abstains = abstains_,
                       .is_complete = is_complete_ && !is_diverged_,
-                      .last = last()});
+                      .last = last(),
+                      .is_leaving = is_leaving_});
 }
 
 void Machine::Impl::say_hello_to_all() {

@@ -36,6 +36,7 @@
 #include "common/model/limits.h"
 #include "common/model/member.h"
 #include "common/model/voting.h"
+#include "common/wire/version.h"
 #include "master/ha/events.h"
 #include "master/ha/transitions.h"
 
@@ -77,8 +78,8 @@ struct Config {
   Uuid cluster;
   Generation generation;
   std::string version;
-  std::uint32_t level = limits::kEntryLevel;  ///< The highest that this program understands.
-  std::uint32_t min_copies = 1;               ///< 2: never solo. Until event::MinCopies.
+  std::uint32_t level = kEntryLevel;  ///< The highest that this program understands.
+  std::uint32_t min_copies = 1;       ///< 2: never solo. Until event::MinCopies.
   Timers timers;
   std::uint64_t seed = 1;  ///< Of the jitter.
   Mutant mutant = Mutant::None;

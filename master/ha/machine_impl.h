@@ -9,8 +9,8 @@
 
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,9 +30,8 @@ struct Peer {
   // What it said of itself, in its present life.
   bool is_foreign = false;  ///< Of another cluster or generation: nothing that it says counts.
   std::optional<msg::PeerHello> hello{};
-  /// And where our journal ended when the next one was heard of: no late word of such a life can
-  /// confirm what came after that (R9a).
-  std::map<std::uint64_t, Seq> earlier_lives{};
+  std::set<std::uint64_t> earlier_lives{};
+  std::uint64_t round = 0;    ///< How often another life was taken for the present one.
   TimePoint life_heard_at{};  ///< When something last came from its present life.
 
   // Of the round that is going on.
@@ -52,6 +51,7 @@ struct Peer {
   std::optional<msg::SnapshotOffer> offer{};
   TimePoint offer_at{};      ///< When to offer, or to ask for a snapshot, next.
   TimePoint progress_at{};   ///< When it last came further, or had everything.
+  bool is_joining = false;   ///< R7: commits wait for it, and it is not in the isr yet.
   bool was_shrunk = false;   ///< It was put out of the isr in this reign.
   TimePoint steady_since{};  ///< R7a.
 
@@ -74,6 +74,7 @@ struct Machine::Impl {
   void on(const event::Connected& event);
   void on(const event::Closed& event);
   void on(const event::Received& event);
+  void on(const event::Leave&);
   void on(const event::Tick&) {}
   void on_message(Peer& from, Epoch epoch, const msg::PeerHello& hello);
   template <class Other>
@@ -136,7 +137,10 @@ struct Machine::Impl {
   void beat();
   void beat(Peer& peer);
   bool is_out_of_touch(const Peer& peer) const;
+  bool is_unheard(const Peer& peer, TimePoint now) const;
   bool is_ready_to_join(const Peer& peer) const;
+  bool join(Peer& peer);
+  void give_up_joining();
   void check_standbys();
   void check_quorum();
   std::size_t data_nodes() const;
@@ -202,6 +206,7 @@ struct Machine::Impl {
   Actions out_;
   bool has_begun_ = false;
   bool has_ended_ = false;  ///< It said Restart: nothing more comes out of it.
+  bool is_leaving_ = false;
 
   // What it is.
   Vote vote_;
@@ -224,8 +229,9 @@ struct Machine::Impl {
   Seq heard_commit_;      ///< Everything up to here is committed, says the leader of `epoch_`.
   Seq heard_commit_max_;  ///< Of any leader in this life.
   std::uint64_t append_life_ = 0;  ///< Of the last Append; only a mutant answers with it.
-  JournalEnd verified_{};          ///< Our journal equals that leader's up to here.
-  bool is_verified_ = false;       ///< `verified_` counts.
+  std::uint64_t append_round_ = 0;
+  JournalEnd verified_{};     ///< Our journal equals that leader's up to here.
+  bool is_verified_ = false;  ///< `verified_` counts.
 
   // Elections.
   TimePoint election_at_{};
@@ -244,6 +250,7 @@ struct Machine::Impl {
   Register confirmed_;
   std::optional<Register> pending_;
   TimePoint led_since_{};
+  Seq first_of_reign_;
   TimePoint beat_at_{};
   TimePoint sealed_at_{};  ///< Of the oldest batch that is not yet written here.
   std::uint32_t min_copies_;
@@ -262,7 +269,8 @@ bool Machine::Impl::is_majority(Has has) const {
   std::size_t have = 1;
   std::size_t others = 0;
   for (const Peer& peer : peers_) {
-    if (is_lost(peer.id())) continue;
+    // One that lost its votes since then cannot agree to anything: it is as good as named.
+    if (is_lost(peer.id()) || (!lost_.empty() && peer.abstains())) continue;
     ++others;
     if (has(peer)) ++have;
   }

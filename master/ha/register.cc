@@ -39,7 +39,8 @@ bool Machine::Impl::is_required(const Peer& peer) const {
   if (!peer.is_data()) return false;
   if (pending_ && is_mutant(Mutant::AckBeforeShrink)) return contains(pending_->isr, peer.id());
   const bool may_be = pending_ && !is_mutant(Mutant::ExpandFirst);
-  return contains(confirmed_.isr, peer.id()) || (may_be && contains(pending_->isr, peer.id()));
+  return contains(confirmed_.isr, peer.id()) || peer.is_joining ||
+         (may_be && contains(pending_->isr, peer.id()));
 }
 
 bool Machine::Impl::requires_others() const {
@@ -95,27 +96,49 @@ bool Machine::Impl::is_out_of_touch(const Peer& peer) const {
   const bool is_closed = !peer.is_connected && peer.closed_at &&
                          now_ - std::max(*peer.closed_at, led_since_) >= timers.shrink_after_closed;
   const bool is_stuck = peer.matched < last().seq && now_ - peer.progress_at >= timers.shrink_after;
-  return is_silent || is_closed || is_stuck || peer.needs_snapshot;
+  const bool is_leaving = peer.hello && peer.hello->is_leaving;
+  return is_silent || is_closed || is_stuck || is_leaving || peer.needs_snapshot;
 }
 
 bool Machine::Impl::is_ready_to_join(const Peer& peer) const {
   if (!peer.hello || peer.abstains() || is_out_of_touch(peer)) return false;
   if (is_mutant(Mutant::ExpandFirst)) return true;
-  // From here on every commit waits for it, so having what is committed until now is enough.
-  const bool has_caught_up = peer.is_streaming && peer.matched >= commit_;
+  // Whoever leads next has this reign's first entry: it says what an override may have lost (R12).
+  if (commit_ < first_of_reign_) return false;
+  // What it lacks is on its way to it.
+  const bool keeps_up = peer.is_streaming && peer.sent.seq >= written_.seq;
   const bool is_steady = !peer.was_shrunk || now_ - peer.steady_since >= config_.timers.grow_after;
-  return has_caught_up && is_steady;
+  return keeps_up && is_steady;
+}
+
+/// R7. Every commit waits for it from here on; so it soon has what was committed before as well,
+/// however far it is away and however much is written meanwhile, and then it may be in the isr.
+bool Machine::Impl::join(Peer& peer) {
+  if (!peer.is_joining && !is_ready_to_join(peer)) return false;
+  if (is_mutant(Mutant::ExpandFirst)) return true;
+  peer.is_joining = true;
+  return peer.matched >= commit_;
+}
+
+void Machine::Impl::give_up_joining() {
+  for (Peer& peer : peers_) {
+    if (!peer.is_joining || (peer.is_connected && !is_out_of_touch(peer))) continue;
+    peer.is_joining = false;
+    commit_what_can();
+  }
 }
 
 void Machine::Impl::check_standbys() {
+  give_up_joining();
   for (Peer& peer : peers_) {
     if (pending_) return;
     if (!peer.is_data()) continue;
     std::vector<NodeId> isr = confirmed_.isr;
     if (!contains(isr, peer.id())) {
-      if (!is_ready_to_join(peer)) continue;
+      if (!join(peer)) continue;
       isr.push_back(peer.id());
       propose(std::move(isr));
+      peer.is_joining = false;  // Required as one of the isr.
     } else if (is_out_of_touch(peer) && isr.size() > min_copies_) {
       std::erase(isr, peer.id());
       peer.was_shrunk = true;

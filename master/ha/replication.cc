@@ -84,6 +84,7 @@ void Machine::Impl::forget_stream(Peer& peer) {
   peer.is_streaming = false;
   peer.needs_snapshot = false;
   peer.is_diverged = false;
+  peer.is_joining = false;
   peer.progress_at = now_;
   peer.steady_since = now_;
 }
@@ -94,7 +95,8 @@ void Machine::Impl::send_append(Peer& peer, const JournalEnd& prev,
     peer.sent = batches.back().end;
     peer.in_flight.push_back(peer.sent.seq);
   }
-  send(peer, epoch_, msg::Append{peer.life(), prev, commit_, level_of_all(), std::move(batches)});
+  send(peer, epoch_,
+       msg::Append{peer.life(), peer.round, prev, commit_, level_of_all(), std::move(batches)});
 }
 
 /// More for a peer that has room for it: what is not there yet in memory comes from the journal.
@@ -125,15 +127,11 @@ void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::Appended& app
   // says so was said before, and came late.
   if (from.hello && appended.life == from.life()) from.hello->abstains = from.hello->fresh = false;
   if (!from.is_data() || !counts(from, appended.life) || appended.upto > last().seq) return;
+  // A late word of a life that is over? Only one that lives answers what was asked last (R9a).
+  if (appended.round != from.round && !is_mutant(Mutant::IgnoreLives)) return;
+  from.earlier_lives.erase(appended.life);
   while (!from.in_flight.empty() && from.in_flight.front() <= appended.upto) {
     from.in_flight.pop_front();
-  }
-  // Said before that life was over, or after all not over? Only what is newer can tell.
-  const auto earlier = from.earlier_lives.find(appended.life);
-  if (earlier != from.earlier_lives.end() && !is_mutant(Mutant::IgnoreLives)) {
-    from.is_streaming = from.is_connected && !from.needs_snapshot;
-    if (appended.upto <= earlier->second) return pump(from);
-    from.earlier_lives.erase(earlier);
   }
   if (appended.is_diverged) {
     if (from.needs_snapshot) return;
@@ -158,6 +156,8 @@ void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::Appended& app
 void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::Behind& behind) {
   if (role_ != Role::Leader || epoch != epoch_ || !from.is_data()) return;
   if (!counts(from, behind.life) || from.needs_snapshot || behind.ends.empty()) return;
+  // Each append on its way says so: what is sent anew for the first of them is not sent for all.
+  if (behind.round != from.round && !is_mutant(Mutant::IgnoreLives)) return;
   from.is_streaming = false;
   out_.emplace_back(action::FindCommon{from.id(), behind.ends});
 }
@@ -173,6 +173,7 @@ void Machine::Impl::on(const event::Common& event) {
     }
     return need_snapshot(*peer);
   }
+  ++peer->round;
   peer->sent = *event.end;
   peer->in_flight.clear();
   peer->is_streaming = peer->is_connected;

@@ -84,12 +84,19 @@ std::vector<Alarm> Machine::Impl::own_alarms() const {
   return alarms;
 }
 
+/// Between two that follow nothing is said as long as a third one leads: their connection tells.
+bool Machine::Impl::is_unheard(const Peer& peer, TimePoint now) const {
+  const bool follows_too = role_ == Role::Follower && leader_ != 0 && leader_ != peer.id();
+  if (follows_too) return !peer.is_connected;
+  return !peer.heard_at || now - *peer.heard_at >= config_.timers.election_min;
+}
+
 /// The worst that is to be said of another node.
 std::optional<Alarm> Machine::Impl::alarm_of(const Peer& peer, TimePoint now) const {
   const std::string& name = peer.voter.name;
   if (peer.is_foreign)
     return Alarm{"foreign", name + " is of another cluster, generation or protocol"};
-  if (!peer.heard_at || now - *peer.heard_at >= config_.timers.election_min) {
+  if (is_unheard(peer, now)) {
     if (!peer.is_data())
       return Alarm{"witness-gone",
                    "the witness " + name + " is not heard: no failover is possible"};

@@ -11,6 +11,7 @@
 
 #include "common/model/limits.h"
 #include "common/wire/codec.h"
+#include "common/wire/version.h"
 #include "master/store/store.h"
 
 namespace capstan::store {
@@ -299,10 +300,10 @@ Result<Entry> read_entry(Reader& reader) {
   in.one(entry.wall);
   in.one(entry.level);
   const std::uint64_t number = reader.u64();
-  if (reader.ok() && entry.level > limits::kEntryLevel) {
+  if (reader.ok() && entry.level > kEntryLevel) {
     return fail(Errc::TooNew, "entry " + std::to_string(entry.seq.value) + " has level " +
                                   std::to_string(entry.level) + ", this program knows up to " +
-                                  std::to_string(limits::kEntryLevel));
+                                  std::to_string(kEntryLevel));
   }
   constexpr std::size_t kCommands = std::variant_size_v<Command::variant>;
   if (reader.ok() && (number < 1 || number > kCommands)) reader.set_error("an unknown command");

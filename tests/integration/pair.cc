@@ -19,15 +19,15 @@ Pair::Pair(Options options) : cli_(dir_ / "c/admin.access", dir_.path()) {
   for (int i = 1; i <= options.workers; ++i) {
     const std::string name = "w" + std::to_string(i);
     workers_[name] = std::make_unique<Child>(Child::Options{
-        .argv = {program("capstan-worker"), "--access", dir_ / "c/worker.access", "--dir",
-                 dir_ / name, "--name", name, "--cpus", std::to_string(options.cpus)}});
+        .argv = {options.worker_program, "--access", dir_ / "c/worker.access", "--dir", dir_ / name,
+                 "--name", name, "--cpus", std::to_string(options.cpus)}});
     workers_[name]->wait_for("worker.ready");
   }
 }
 
-void Pair::start(const std::string& node) {
-  nodes_[node] = std::make_unique<Child>(Child::Options{
-      .argv = {program("capstan-master"), "--dir", dir_of(node), "--http", "127.0.0.1:0"}});
+void Pair::start(const std::string& node, const std::string& master) {
+  nodes_[node] = std::make_unique<Child>(
+      Child::Options{.argv = {master, "--dir", dir_of(node), "--http", "127.0.0.1:0"}});
   nodes_[node]->wait_for("capstan-master ready");
 }
 

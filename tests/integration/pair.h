@@ -18,15 +18,17 @@ class Pair {
   struct Options {
     int workers = 1;
     int cpus = 1;  ///< Of each worker.
+    std::string worker_program = program("capstan-worker");
   };
   explicit Pair(Options options);
   Pair() : Pair(Options{}) {}
 
-  void start(const std::string& node);
+  void start(const std::string& node, const std::string& master = program("capstan-master"));
   void kill(const std::string& node);
   /// As a person does it: SIGTERM.
   void stop(const std::string& node);
   [[nodiscard]] Child& node(const std::string& name) { return *nodes_.at(name); }
+  [[nodiscard]] Child& worker(const std::string& name) { return *workers_.at(name); }
   /// A node's directory.
   [[nodiscard]] std::string dir_of(const std::string& node) const { return dir_ / "c/" + node; }
   [[nodiscard]] const TempDir& dir() const { return dir_; }

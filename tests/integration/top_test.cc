@@ -49,7 +49,12 @@ TEST_SUITE("integration/top") {
     top.type("?");
     CHECK(top.shows("sort by cpus, priority, age, name"));
     top.type("\x1b");
+    CHECK(top.shows("JOB"));
     top.resize(40, 10);
+    top.type("w");  // What is drawn from here on is of the new size; the last of the old may come
+                    // before.
+    CHECK(top.shows("WORKER"));
+    top.type("\x1b");
     CHECK(top.shows("JOB"));
     CHECK(top.shows("watched"));
     top.type("n");

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/model/limits.h"
+#include "common/wire/version.h"
 #include "master/core/queue.h"
 
 namespace capstan::sim {
@@ -17,7 +18,7 @@ store::Batch enrolment(const std::vector<net::Identity>& workers, EnrolledAt at,
                 .epoch = at.epoch,
                 .at = {at.wall.us},
                 .wall = at.wall,
-                .level = limits::kEntryLevel,
+                .level = kEntryLevel,
                 .command = std::move(command)};
     queue.apply(entry, effects, rows);
     batch.push_back(std::move(entry));

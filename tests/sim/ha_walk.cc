@@ -341,8 +341,9 @@ void Walk::become_whole() {
   }
   if (!world_.error().empty()) return;
   const std::size_t before = world_.acknowledged();
-  // A late hello of an earlier life may cost the time of a shrink.
-  const bool commits = world_.run_until([&] { return world_.submit(); }, seconds(2)) &&
+  // A switch-over may have begun and not come about (3 s); a late hello of an earlier life may cost
+  // the time of a shrink.
+  const bool commits = world_.run_until([&] { return world_.submit(); }, seconds(5)) &&
                        world_.run_until([&] { return world_.acknowledged() > before; }, seconds(5));
   world_.run_for(seconds(2));
   if (!commits) return world_.fail("liveness: a new entry is not acknowledged");
@@ -367,7 +368,7 @@ constexpr std::array kMutants{
     NamedMutant{"the expanded isr is published before the standby is required",
                 ha::Mutant::ExpandFirst, 500},
     NamedMutant{"a standby acknowledges appends below its promise", ha::Mutant::AckBelowPromise,
-                5000},
+                5000, true},
     NamedMutant{"a rejoining node keeps its diverged tail", ha::Mutant::KeepDivergedTail, 500},
     NamedMutant{"a candidate ignores eligibility", ha::Mutant::IgnoreEligibility, 500},
     NamedMutant{"a leader resumes its old epoch after a crash", ha::Mutant::ResumeEpoch, 500},
@@ -375,7 +376,7 @@ constexpr std::array kMutants{
     NamedMutant{"a voter is re-seeded on one leader's word", ha::Mutant::ReseedOnOneWord, 5000,
                 true},
     NamedMutant{"a node whose database was lost may lead", ha::Mutant::LeadWithLostDatabase, 500},
-    NamedMutant{"an append for an earlier life counts", ha::Mutant::IgnoreLives, 5000},
+    NamedMutant{"an append for an earlier life counts", ha::Mutant::IgnoreLives, 20'000},
 };
 
 /// What should happen in many seeds.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/model/limits.h"
+#include "common/wire/version.h"
 #include "master/api/doors.h"
 
 namespace capstan::test {
@@ -14,7 +15,7 @@ class Alone final : public api::Replication {
   void ship(const SealedBatch&) override {}
   void written(const JournalEnd&) override {}
   [[nodiscard]] Seq committed() const override { return {}; }
-  [[nodiscard]] std::uint32_t level() const override { return limits::kEntryLevel; }
+  [[nodiscard]] std::uint32_t level() const override { return kEntryLevel; }
   void min_copies_set(std::uint32_t) override {}
 };
 

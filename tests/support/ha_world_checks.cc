@@ -18,7 +18,11 @@ void HaWorld::on_save_vote(VirtualNode& node, const Vote& vote) {
       return fail("two registers of one ver");
     recorded.isr = vote.reg.isr;
     recorded.by.insert(node.id());
-    if (node.overrides && vote.reg.leader == node.id()) claims_.insert(vote.reg.epoch);
+    // A claim on top of an override's that led to no entry carries it on.
+    const bool carries_on = claims_.contains(node.vote.reg.epoch) &&
+                            node.database.last().epoch < node.vote.reg.epoch;
+    if ((node.overrides || carries_on) && vote.reg.leader == node.id())
+      claims_.insert(vote.reg.epoch);
   }
   trace(node.id(), "saves its promise", vote.promised.value);
   if (vote.nonce == node.database.nonce) node.is_suspect = false;

@@ -4,12 +4,27 @@
 #include "worker/core/agent.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
+#include "common/base/rng.h"
 #include "common/model/limits.h"
 #include "common/wire/version.h"
 
 namespace capstan {
+
+namespace {
+
+/// Half of it to all of it: a thousand workers that are turned away in one moment do not all come
+/// back in one.
+Micros ask_pause(const std::string& name, TimePoint now) {
+  constexpr Micros half = Micros(limits::kAskStandby) / 2;
+  const auto at = static_cast<std::uint64_t>(now.us);
+  const std::uint64_t drawn = mix64(std::hash<std::string>()(name) ^ at);
+  return half + Micros(static_cast<std::int64_t>(drawn % static_cast<std::uint64_t>(half.count())));
+}
+
+}  // namespace
 
 Agent::Agent(agent::Config config) : config_(std::move(config)), links_(config_.masters) {}
 
@@ -256,7 +271,7 @@ void Agent::on_refused(std::size_t master, const msg::Refused& refused) {
     link.is_asked = false;
     link.unanswered = 0;
     link.hello_pause = Micros{0};
-    link.hello_at = now_ + limits::kAskStandby;
+    link.hello_at = now_ + ask_pause(config_.name, now_);
     return;
   }
   const Instance speaking = speaking_for();

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "common/wire/version.h"
 #include "master/node.h"
 
 #include <doctest/doctest.h>
@@ -41,7 +42,7 @@ struct Single final : Votes, Peers {
          .epoch = Epoch(257),
          .at = {1},
          .wall = {1},
-         .level = limits::kEntryLevel,
+         .level = kEntryLevel,
          .command = cmd::WorkerEnrolled{
              .worker = queue.next_worker(), .name = "w1", .public_key = "key of w1"}}};
     queue.apply(batch.front(), effects, rows);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "common/wire/version.h"
 #include "master/replica.h"
 
 #include <doctest/doctest.h>
@@ -30,7 +31,7 @@ class Pair {
          .epoch = Epoch(257),
          .at = {1},
          .wall = {1},
-         .level = limits::kEntryLevel,
+         .level = kEntryLevel,
          .command = cmd::WorkerEnrolled{
              .worker = queue_.next_worker(), .name = worker, .public_key = "key of " + worker}}};
     queue_.apply(batch.front(), effects, rows);

@@ -38,7 +38,9 @@ M through_the_wire(const M& body) {
 bool speaks_ours(const msg::Body& body) {
   return std::visit(
       [](const auto& m) {
-        if constexpr (requires { m.protocol; })
+        if constexpr (requires { m.protocol_oldest; })
+          return m.protocol == kProtocol && m.protocol_oldest <= kProtocol;
+        else if constexpr (requires { m.protocol; })
           return m.protocol == kProtocol;
         else
           return true;
@@ -217,6 +219,29 @@ TEST_CASE("a frame that is cut off anywhere, or goes on, is refused") {
     REQUIRE(error_of(frame + '\0') != "accepted");
     REQUIRE(error_of(frame + frame) != "accepted");
   }
+}
+
+TEST_CASE(
+    "of a newer node's hello what we know is read, of one who does not speak ours two numbers") {
+  msg::PeerHello hello;
+  hello.protocol = kProtocol + 1;
+  hello.protocol_oldest = kProtocol;
+  hello.version = "9";
+  hello.life = 7;
+  std::string frame = wire::encode({SessionId{}, 0, Epoch{}, hello});
+  const std::size_t fields = frame.find(static_cast<char>(0x90U | 14U));
+  REQUIRE(fields != std::string::npos);
+  frame[fields] = static_cast<char>(0x90U | 15U);  // One more than there are today.
+  const auto decoded = wire::decode(frame + "\xA4more");
+  REQUIRE(decoded);
+  CHECK(std::get<msg::PeerHello>(decoded->body).version == "9");
+  CHECK(std::get<msg::PeerHello>(decoded->body).life == 7);
+
+  hello.protocol = kProtocol + 2;
+  hello.protocol_oldest = kProtocol + 1;
+  const auto stranger = through_the_wire(hello);
+  CHECK(stranger.protocol_oldest == kProtocol + 1);
+  CHECK(stranger.version == "");
 }
 
 TEST_CASE("a flipped bit is refused, or is another message that is whole") {

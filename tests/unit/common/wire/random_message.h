@@ -110,6 +110,7 @@ msg::Body random_body(Rng& rng, std::size_t type, std::index_sequence<I...>) {
     auto& m = body.emplace<I>();
     fill_field(random, m);
     if constexpr (requires { m.protocol = kProtocol; }) m.protocol = kProtocol;
+    if constexpr (requires { m.protocol_oldest = 0; }) m.protocol_oldest = kProtocolOldest;
     return body;
   }...};
   return kMakers[type](rng);

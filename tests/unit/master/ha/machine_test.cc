@@ -60,6 +60,22 @@ TEST_CASE("after a shrink the isr grows only when the standby was steady for ten
   CHECK(c.comes_in_sync(seconds(3)));
 }
 
+TEST_CASE("a standby far away joins a primary that never pauses") {
+  HaOptions far;
+  far.latency = milliseconds(40);
+  Cluster c(far);
+  c.world.crash(c.standby);
+  REQUIRE(c.becomes_solo(c.primary, seconds(2)));
+  c.world.start(c.standby);
+  bool joined = false;
+  for (int i = 0; i < 15'000 && !joined; ++i) {
+    c.world.submit();
+    c.world.run_for(milliseconds(1));
+    joined = c.machine(c.primary).is_in_sync();
+  }
+  CHECK(joined);
+}
+
 TEST_CASE("a standby whose rows differ gets a snapshot, and does not lead before it") {
   Cluster c;
   c.world.diverge(c.standby);
@@ -187,7 +203,7 @@ TEST_CASE("what an earlier life confirmed does not count for the present one") {
   CHECK(c.machine(c.primary).committed() < end);
   // The life that is told here is not the standby's.
   (void)c.machine(c.primary).step(
-      ha::event::Received{c.standby, {{}, 0, epoch, msg::Appended{1, end, Seq{}, false}}},
+      ha::event::Received{c.standby, {{}, 0, epoch, msg::Appended{1, 1, end, Seq{}, false}}},
       c.world.now());
   CHECK(c.machine(c.primary).committed() < end);
   c.world.resume(c.standby);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "common/wire/version.h"
 #include "master/store/entry_codec.h"
 
 #include <doctest/doctest.h>
@@ -182,7 +183,7 @@ TEST_SUITE("master/store/entry_codec") {
 
   TEST_CASE("an entry of a higher level is too new") {
     Entry entry = an_entry(cmd::ReignBegan{"a"});
-    entry.level = limits::kEntryLevel + 1;
+    entry.level = kEntryLevel + 1;
     CHECK(store::decode_entries(store::encode_entries({entry})).error().code == Errc::TooNew);
   }
 

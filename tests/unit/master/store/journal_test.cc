@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include "common/model/limits.h"
+#include "common/wire/version.h"
 #include "master/store/row_hash.h"
 #include "tests/unit/master/store/store_fixture.h"
 
@@ -292,7 +293,7 @@ TEST_SUITE("master/store/journal") {
     bad.end.epoch = Epoch(513);
     CHECK(refused(bad, turn));
     changed = turn;
-    changed[0].level = limits::kEntryLevel + 1;
+    changed[0].level = kEntryLevel + 1;
     bad = good;
     bad.entries = store::encode_entries(changed);
     bad.end.chain = chained_digest(before.chain, bad.entries);

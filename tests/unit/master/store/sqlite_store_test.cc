@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // What only the real store has: files, versions, hashes, checkpoints.
+#include "common/wire/version.h"
 #include "master/store/sqlite_store.h"
 
 #include <doctest/doctest.h>
@@ -153,7 +154,7 @@ TEST_SUITE("master/store/sqlite_store") {
     }
     SUBCASE("an entry of the future") {
       store::Batch batch = a_batch(44, 44);
-      batch[0].level = limits::kEntryLevel + 1;
+      batch[0].level = kEntryLevel + 1;
       disk.open();
       REQUIRE(append_to(disk.store(), batch, {}, Seq(43)).has_value());
       disk.crash();
