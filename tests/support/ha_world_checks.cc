@@ -19,8 +19,8 @@ void HaWorld::on_save_vote(VirtualNode& node, const Vote& vote) {
     recorded.isr = vote.reg.isr;
     recorded.by.insert(node.id());
     // A claim on top of an override's that led to no entry carries it on.
-    const bool carries_on = claims_.contains(node.vote.reg.epoch) &&
-                            node.database.last().epoch < node.vote.reg.epoch;
+    const bool carries_on =
+        claims_.contains(node.vote.reg.epoch) && node.database.last().epoch < node.vote.reg.epoch;
     if ((node.overrides || carries_on) && vote.reg.leader == node.id())
       claims_.insert(vote.reg.epoch);
   }
