@@ -303,7 +303,7 @@ Result<Entry> read_entry(Reader& reader) {
   if (reader.ok() && entry.level > kEntryLevel) {
     return fail(Errc::TooNew, "entry " + std::to_string(entry.seq.value) + " has level " +
                                   std::to_string(entry.level) + ", this program knows up to " +
-                                  std::to_string(kEntryLevel));
+                                  std::to_string(kEntryLevel) + ": start the newer capstan-master");
   }
   constexpr std::size_t kCommands = std::variant_size_v<Command::variant>;
   if (reader.ok() && (number < 1 || number > kCommands)) reader.set_error("an unknown command");

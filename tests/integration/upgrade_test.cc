@@ -64,7 +64,7 @@ TEST_SUITE("integration/upgrade") {
   TEST_CASE("masters, witness and workers in turn: no task is lost, or run again") {
     const TempDir bin;
     install(program("capstan-worker"), bin / "capstan-worker");
-    Pair pair({.workers = 1, .cpus = 4, .worker_program = bin / "capstan-worker"});
+    Pair pair({.workers = 1, .cpus = 5, .worker_program = bin / "capstan-worker"});
     const std::string flag = pair.dir() / "flag";
     const std::string job = submit_waiting(pair, 4, flag);
     REQUIRE(eventually([&] { return pair.cli().job(job).at("counts").at("running") == 4; }));

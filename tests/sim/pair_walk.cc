@@ -130,12 +130,16 @@ bool is_deterministic(std::uint64_t seed, const PairOutcome& outcome) {
   return PairWorld(seed, {}, false).run().trace_hash == outcome.trace_hash;
 }
 
+/// Of a walk that takes some milliseconds: nodes that ask each other the same for ever.
+constexpr unsigned kSeedSeconds = 10;
+
 /// In a process of its own: the product's own invariants may be the first to notice.
 bool is_found(const NamedMutant& mutant, std::uint64_t budget) {
   std::fflush(stdout);
   const pid_t child = ::fork();
   if (child == 0) {
     for (std::uint64_t seed = 1; seed <= budget; ++seed) {
+      ::alarm(kSeedSeconds);
       const std::string error = PairWorld(seed, mutant.mutants, false).run().error;
       if (error.empty()) continue;
       std::printf("found   %-58s seed %llu: %s\n", mutant.name, ull{seed}, error.c_str());
@@ -148,6 +152,10 @@ bool is_found(const NamedMutant& mutant, std::uint64_t budget) {
   if (child < 0 || ::waitpid(child, &status, 0) != child) return false;
   if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) {
     std::printf("found   %-58s a CHECK of the product, above\n", mutant.name);
+    return true;
+  }
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
+    std::printf("found   %-58s a walk that does not come to an end\n", mutant.name);
     return true;
   }
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
