@@ -5,7 +5,7 @@
 // ids, in the next session; a mutation carries its RequestId, so it is done once; a watch goes on
 // from the position that it reached. Loop thread only, no thread of its own.
 //
-// A standby answers HELLO with "not now": it is asked again twice a second while no session is
+// A standby answers HELLO with "not now": it is asked again four times a second while no session is
 // open, or the master that leads has missed a beat.
 //
 //              connected            Welcome

@@ -121,7 +121,8 @@ inline constexpr auto kGrowthPace = 20ms;    ///< A followed output is told at m
 inline constexpr auto kHelloRetry = 2s;      ///< Doubles, while it is not answered …
 inline constexpr auto kHelloRetryMax = 10s;  ///< … up to this.
 inline constexpr int kHelloTries = 3;        ///< For an earlier instance's results.
-/// After "not now" (a standby): so soon after a failover the new master is found.
+/// After "not now" (a standby): within it after a failover the new master is found. A worker waits
+/// half of it at least.
 inline constexpr auto kAskStandby = 250ms;
 inline constexpr auto kSayUnreachable = 3s;  ///< A worker says that no master answers.
 inline constexpr auto kMasterSilent = 10s;   ///< Then HELLO is said again.

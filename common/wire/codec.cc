@@ -54,7 +54,7 @@ void get_body(Reader& r, M& m) {
   Reader ahead = r;
   ahead.array_up_to(limits::kNameBytes);
   const auto protocol = static_cast<std::uint32_t>(ahead.u64(UINT32_MAX));
-  if (ahead.ok() && (protocol < kProtocolOldest || protocol > kProtocol)) {
+  if (ahead.ok() && !is_spoken(protocol, protocol)) {
     m.protocol = protocol;
     r = Reader({});
     return;

@@ -96,7 +96,7 @@ std::optional<std::uint32_t> foreign_protocol(std::string_view frame) {
   if (!r.ok() || !hello) return std::nullopt;
   if (r.array_up_to(64) == 0) return std::nullopt;
   const auto protocol = static_cast<std::uint32_t>(r.u64(UINT32_MAX));
-  if (!r.ok() || (protocol >= kProtocolOldest && protocol <= kProtocol)) return std::nullopt;
+  if (!r.ok() || is_spoken(protocol, protocol)) return std::nullopt;
   return protocol;
 }
 

@@ -31,7 +31,9 @@ struct Peer {
   bool is_foreign = false;  ///< Of another cluster or generation: nothing that it says counts.
   std::optional<msg::PeerHello> hello{};
   std::set<std::uint64_t> earlier_lives{};
-  std::uint64_t round = 0;    ///< How often another life was taken for the present one.
+  /// Of our appends to it: counts up with each of its lives, and each time its journal is sent from
+  /// another place. Only an answer to the present one counts (R9a).
+  std::uint64_t round = 0;
   TimePoint life_heard_at{};  ///< When something last came from its present life.
 
   // Of the round that is going on.

@@ -11,8 +11,8 @@
 //            NeedHello; a gap or repeat of n; silence; the connection closed
 //
 // One link for each master; it follows the highest epoch and refuses lower ones. A standby says
-// "not now": while the leader is heard it is left alone, else asked twice a second. HELLO is a full
-// reconcile, so anything that was lost on the way is repaired by the next one.
+// "not now": while the leader is heard it is left alone, else asked some times a second. HELLO is a
+// full reconcile, so anything that was lost on the way is repaired by the next one.
 //
 // Results of an earlier instance (the shepherd died, its spool did not) are told first, in sessions
 // of that instance that hold nothing and take no work: a result counts only from its own instance.
