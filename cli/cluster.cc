@@ -21,12 +21,6 @@ namespace {
 /// While a failover is under way the nodes are asked this often.
 constexpr Micros kLookAgain = std::chrono::milliseconds(100);
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + printable(word);
-  return text;
-}
-
 std::vector<std::string> split_commas(std::string_view text) {
   std::vector<std::string> words;
   while (!text.empty()) {
@@ -241,7 +235,7 @@ std::string cluster_text(const SeenCluster& seen, bool with_colour) {
                                                 : span_text(node.last_contact) + " ago"},
                {has_queue ? std::to_string(node.seq.value) : "-"},
                {has_queue ? std::to_string(node.lag) : "-"},
-               {joined(node.addresses)}});
+               {list_text(node.addresses)}});
   }
   text += table.page();
   if (!view.primary.empty())
@@ -271,7 +265,7 @@ Outcome<std::string> whom_to_ask(const std::vector<SeenCluster>& seen, const std
     return fail_with(kExitUnavailable,
                      (to.empty() ? "no master that could take over" : printable(to)) +
                          (to.empty() ? " answers" : " does not answer, or leads already"));
-  return usage_error("say who is to lead: --to " + joined(ready));
+  return usage_error("say who is to lead: --to " + list_text(ready));
 }
 
 std::unique_ptr<Verb> make_cluster_verb() {

@@ -26,7 +26,7 @@ namespace {
 using namespace std::chrono_literals;
 
 /// While it starts: a list of workers is asked for again after so long, should a line be missed.
-constexpr Micros kLookAgain = 200ms;
+constexpr Micros kLookAtProcesses = 200ms;
 /// A worker that was told to stop has so long to say goodbye; what runs is ended anyway.
 constexpr Micros kWorkerGrace = 3s;
 constexpr Micros kMasterGrace = 5s;
@@ -246,7 +246,7 @@ Outcome<void> DevCluster::start_workers() {
   const TimePoint deadline = clock_.now() + options_.timeout;
   while (!TRY(are_workers_up())) {
     has_line_ = false;
-    const TimePoint look = std::min(deadline, clock_.now() + kLookAgain);
+    const TimePoint look = std::min(deadline, clock_.now() + kLookAtProcesses);
     TRY(client_->run_until([this] { return has_line_ || has_dead_node(); }, look));
     TRY(check_alive());
     if (clock_.now() >= deadline) {

@@ -27,12 +27,6 @@ constexpr std::uint32_t kFailuresShown = 5;
 constexpr std::size_t kLinesShown = 8;
 constexpr std::uint64_t kTailBytes = 2048;
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + printable(word);
-  return text;
-}
-
 /// "job 3", "jobs 3, 4".
 std::string jobs_text(const std::vector<JobId>& jobs) {
   std::string text = jobs.size() == 1 ? "job" : "jobs";
@@ -126,7 +120,7 @@ class JobVerb final : public Verb {
     row("each", count_text(job.cpus, "cpu") +
                     (job.mem_bytes == 0 ? "" : ", " + size_text(job.mem_bytes) + " of memory"));
     row("priority", std::to_string(job.priority));
-    if (!job.tags.empty()) row("tags", joined(job.tags));
+    if (!job.tags.empty()) row("tags", list_text(job.tags));
     if (job.begin_at.us != 0) row("begin", local_time_text(job.begin_at));
     if (!job.waits_for.empty()) row("waits for", jobs_text(job.waits_for));
     row("submitted", local_time_text(job.submitted_at));

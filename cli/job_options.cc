@@ -18,7 +18,7 @@ const char* from_environment(const char* name) {
   return std::getenv(name);
 }
 
-Bytes joined(const std::vector<Bytes>& words) {
+Bytes shell_line(const std::vector<Bytes>& words) {
   Bytes line;
   for (const Bytes& word : words) {
     if (!line.empty()) line += ' ';
@@ -78,7 +78,7 @@ Outcome<std::vector<Bytes>> template_of(const JobOptions& job, const Words& word
   if (words.command.empty() || words.command.front().empty()) {
     return usage_error("there is no command: put one behind --, as in: -- echo hello");
   }
-  return job.shell ? std::vector<Bytes>{joined(words.command)} : words.command;
+  return job.shell ? std::vector<Bytes>{shell_line(words.command)} : words.command;
 }
 
 using config::parsed;

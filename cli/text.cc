@@ -144,6 +144,12 @@ std::string count_text(std::uint64_t count, std::string_view noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
+std::string list_text(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + printable(word);
+  return text;
+}
+
 std::string counts_text(const JobCounts& counts) {
   const std::pair<std::uint64_t, std::string_view> parts[] = {
       {counts.succeeded, "succeeded"}, {counts.failed, "failed"},   {counts.cancelled, "cancelled"},

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/base/clock.h"
 #include "common/model/job.h"
@@ -40,6 +41,8 @@ std::string local_time_text(WallTime at);
 std::string count_text(std::uint64_t count, std::string_view noun);
 /// "998 succeeded, 2 failed"; "nothing yet" never: an empty job has no tasks.
 std::string counts_text(const JobCounts& counts);
+/// "a, b": words of others, made printable.
+std::string list_text(const std::vector<std::string>& words);
 /// "exit 3", "signal 11 (Segmentation fault)", "timeout", "launch error: no such file".
 std::string end_text(const msg::TaskView& task);
 

@@ -51,6 +51,8 @@ inline constexpr std::size_t kFrameBytes = 1024 * 1024;
 /// Any frame, in both directions: the largest template (kTemplateBytes) with room for the rest. A
 /// listener and a decoder refuse more.
 inline constexpr std::size_t kReplyBytes = 768 * 1024;
+/// The rows of one page of an answer: a frame with room for its head and the last row.
+inline constexpr std::size_t kPageBytes = kReplyBytes - 64 * 1024;
 /// A batch of the journal: bounds one transaction and one replication message.
 inline constexpr std::size_t kBatchBytes = 512 * 1024;
 /// Entries in a batch: bounds one turn of the loop (about 10 ms of apply and upserts).

@@ -15,7 +15,6 @@ namespace capstan::api {
 namespace {
 
 /// A page is cut here: room for one more row below kReplyBytes.
-constexpr std::size_t kPageBytes = limits::kReplyBytes - 64 * 1024;
 
 /// Ranges that a list of tasks is narrowed to: each is tried for each row.
 constexpr std::size_t kOnlyRanges = 1024;
@@ -159,7 +158,7 @@ void ReadsApi::on_list_jobs(const Session& session, const msg::ListJobs& questio
         list.query = query;
         std::size_t bytes = 0;
         for (const JobRow& row : rows) {
-          if (list.jobs.size() == limit || bytes > kPageBytes) {
+          if (list.jobs.size() == limit || bytes > limits::kPageBytes) {
             list.more = true;
             break;
           }
@@ -222,7 +221,7 @@ void ReadsApi::on_list_tasks(const Session& session, const msg::ListTasks& quest
         list.more = page.more;
         std::size_t bytes = 0;
         for (const store::Tables::TaskEntry& entry : page.tasks) {
-          if (bytes > kPageBytes) {
+          if (bytes > limits::kPageBytes) {
             list.more = true;
             break;
           }
@@ -240,7 +239,7 @@ void ReadsApi::on_list_workers(const Session& session, const msg::ListWorkers& q
   const auto& workers = ledger_.queue().workers();
   for (auto next = workers.upper_bound(question.after); next != workers.end(); ++next) {
     const auto& [id, worker] = *next;
-    if (bytes > kPageBytes) {
+    if (bytes > limits::kPageBytes) {
       list.more = true;
       break;
     }

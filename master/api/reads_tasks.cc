@@ -13,8 +13,6 @@
 namespace capstan::api {
 namespace {
 
-constexpr std::size_t kPageBytes = limits::kReplyBytes - 64 * 1024;
-
 constexpr std::size_t kMoreBytes = 64;  ///< Heads and numbers beside what is counted.
 
 /// A task with everything that was tried.
@@ -74,7 +72,7 @@ void ReadsApi::on_list_attempts(const Session& session, const msg::ListAttempts&
                   [](const auto& a, const auto& b) { return a.view.attempt < b.view.attempt; });
         std::size_t bytes = 0;  // The newest ones, when there are thousands.
         auto first = list.attempts.end();
-        while (first != list.attempts.begin() && bytes <= kPageBytes)
+        while (first != list.attempts.begin() && bytes <= limits::kPageBytes)
           bytes += wire::size_bound((--first)->view) + kMoreBytes;
         list.attempts.erase(list.attempts.begin(), first);
         sessions_.send(asker, std::move(list));
@@ -147,7 +145,7 @@ msg::WhyReply ReadsApi::explain_live(const Session& session, const msg::Why& que
   for (Explanation::OfWorker& one : why.workers) {
     msg::WorkerVerdict verdict{std::move(one.worker), one.fits, std::move(one.reason)};
     bytes += kMoreBytes + verdict.worker.size() + verdict.reason.size();
-    if (bytes > kPageBytes) break;
+    if (bytes > limits::kPageBytes) break;
     reply.workers.push_back(std::move(verdict));
   }
   return reply;

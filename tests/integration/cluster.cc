@@ -39,6 +39,12 @@ std::string source_root() {
   return environment("CAPSTAN_SOURCE");
 }
 
+std::string numbers(int last) {
+  std::string text;
+  for (int i = 1; i <= last; ++i) text += std::to_string(i) + "\n";
+  return text;
+}
+
 std::vector<Json> json_lines(const std::string& text) {
   std::vector<Json> objects;
   for (const std::string& line : lines_of(text)) objects.push_back(Json::parse(line));

@@ -26,6 +26,8 @@ std::string program(const std::string& name);
 std::string source_root();
 /// One object a line.
 std::vector<Json> json_lines(const std::string& text);
+/// "1\n2\n…": one number a line, up to `last`.
+std::string numbers(int last);
 
 /// The command line of somebody with an access file, in a directory of theirs.
 class Cli {

@@ -16,12 +16,6 @@ namespace {
 /// Silence of a minute, in seconds: everything that goes by it is shorter by as much.
 const Args kShortSilence = {"--suspect-after", "1s", "--lost-after", "3s"};
 
-std::string numbers(int last) {
-  std::string text;
-  for (int i = 1; i <= last; ++i) text += std::to_string(i) + "\n";
-  return text;
-}
-
 }  // namespace
 
 TEST_SUITE("integration/slow_reader") {

@@ -11,12 +11,6 @@ namespace {
 
 constexpr int kMillion = 1'000'000;
 
-std::string numbers(int count) {
-  std::string text;
-  for (int i = 1; i <= count; ++i) text += std::to_string(i) + "\n";
-  return text;
-}
-
 }  // namespace
 
 TEST_SUITE("integration/submission") {

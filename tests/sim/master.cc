@@ -7,6 +7,7 @@
 #include "common/wire/codec.h"
 #include "master/core/invariants.h"
 #include "tests/sim/enrolment.h"
+#include "tests/sim/timing.h"
 #include "tests/sim/told.h"
 
 namespace capstan::sim {
@@ -16,7 +17,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr Micros kTurn{200us};  // An fsync.
-constexpr Micros kReadMax{5ms};
 constexpr std::uint64_t kNode = 1;
 
 }  // namespace

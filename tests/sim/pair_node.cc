@@ -6,6 +6,7 @@
 
 #include "common/wire/codec.h"
 #include "common/wire/version.h"
+#include "tests/sim/timing.h"
 
 namespace capstan::sim {
 
@@ -13,7 +14,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Micros kReadMax{5ms};
 constexpr Micros kSupervised{1s};
 constexpr Micros kExecMax{50ms};  // From the end of a life to the next.
 

@@ -6,6 +6,7 @@
 
 #include "common/base/log.h"
 #include "tests/sim/enrolment.h"
+#include "tests/sim/timing.h"
 
 namespace capstan::sim {
 
@@ -13,8 +14,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Micros kWork{90s};     // Submissions and faults are spread over this.
-constexpr Micros kSettle{900s};  // After the faults everything must be at rest within this.
 constexpr Micros kCalmWrite{500us};
 constexpr Epoch kBefore(256 + 1);
 

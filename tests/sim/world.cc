@@ -4,14 +4,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "tests/sim/timing.h"
+
 namespace capstan::sim {
 
 namespace {
 
 using namespace std::chrono_literals;
-
-constexpr Micros kWork{90s};     // Submissions and faults are spread over this.
-constexpr Micros kSettle{900s};  // After the faults everything must be at rest within this.
 
 }  // namespace
 

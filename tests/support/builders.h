@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/model/job.h"
+#include "common/model/parse.h"
 #include "common/model/task.h"
 
 namespace capstan::test {
@@ -68,6 +69,10 @@ inline Uuid an_id(std::uint64_t n) {
     id.bytes[i] = static_cast<std::uint8_t>(n >> (56U - 8U * static_cast<unsigned>(i)));
   }
   return id;
+}
+
+inline Selector job_selector(std::uint64_t job) {
+  return {Selector::Kind::Job, JobId(job), {}};
 }
 
 inline AttemptKey a_key(std::uint64_t job, std::uint32_t task, std::uint32_t attempt) {

@@ -22,7 +22,7 @@ namespace capstan {
 
 namespace {
 
-constexpr std::string_view kMagic = "CAPSPL1\n";
+constexpr std::string_view kSpoolMagic = "CAPSPL1\n";
 constexpr std::size_t kRecordHeader = 8;            // Length and CRC, 4 bytes each.
 constexpr std::size_t kRecordBytesMax = 64 * 1024;  // A result with both tails is 9 KiB.
 enum Kind : std::uint64_t { kItem = 1, kAcked = 2, kDelivered = 3, kGeneration = 4, kKinds = 4 };
@@ -126,8 +126,8 @@ Result<Spool> Spool::open(std::string path, const Clock& clock, Contents& conten
 Result<void> Spool::begin() {
   size_ = 0;
   if (::ftruncate(file_.get(), 0) != 0) return io_error("emptying", path_);
-  TRY(write_at(file_.get(), 0, kMagic, path_));
-  size_ = kMagic.size();
+  TRY(write_at(file_.get(), 0, kSpoolMagic, path_));
+  size_ = kSpoolMagic.size();
   return {};
 }
 
@@ -135,12 +135,13 @@ Result<void> Spool::begin() {
 Result<Spool::Contents> Spool::load() {
   Contents contents;
   const std::string bytes = TRY(read_all(file_.get(), path_));
-  if (bytes.size() < kMagic.size() && kMagic.starts_with(bytes)) {  // New, or torn at its birth.
+  if (bytes.size() < kSpoolMagic.size() &&
+      kSpoolMagic.starts_with(bytes)) {  // New, or torn at its birth.
     TRY(begin());
     return contents;
   }
-  if (!bytes.starts_with(kMagic)) return fail(Errc::Corrupt, path_ + ": not a worker's spool");
-  std::size_t at = kMagic.size();
+  if (!bytes.starts_with(kSpoolMagic)) return fail(Errc::Corrupt, path_ + ": not a worker's spool");
+  std::size_t at = kSpoolMagic.size();
   Index index;
   while (bytes.size() - at >= kRecordHeader) {
     const std::size_t length = get_u32(bytes.data() + at);
@@ -318,7 +319,7 @@ Result<void> Spool::compact() {
   std::vector<std::pair<std::uint64_t, AttemptKey>> order;
   for (const auto& [key, live] : live_) order.emplace_back(live.at, key);
   std::sort(order.begin(), order.end());
-  std::string bytes(kMagic);
+  std::string bytes(kSpoolMagic);
   std::map<AttemptKey, std::uint64_t> moved;
   for (const auto& [at, key] : order) {
     const std::size_t size = live_.at(key).bytes;

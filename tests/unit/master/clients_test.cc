@@ -9,9 +9,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Selector job_selector(std::uint64_t job) {
-  return {Selector::Kind::Job, JobId(job), {}};
-}
 Selector all_selector() {
   return {Selector::Kind::All, {}, {}};
 }

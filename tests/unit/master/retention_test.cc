@@ -10,10 +10,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Selector job_selector(std::uint64_t job) {
-  return {Selector::Kind::Job, JobId(job), {}};
-}
-
 /// One that was cancelled before it began.
 JobId a_finished_job(Bench& bench, Peer& client, std::uint64_t request, std::uint32_t tasks = 3) {
   submit(client, an_id(request), a_job().with_tasks(tasks).spec());

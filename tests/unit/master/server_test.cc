@@ -11,10 +11,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Selector job_selector(std::uint64_t job) {
-  return {Selector::Kind::Job, JobId(job), {}};
-}
-
 msg::Results success(const msg::Start& start) {
   msg::Results results;
   for (const auto& one : start.tasks)

@@ -4,7 +4,7 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
-#include "tests/unit/worker/exec/temporary_dir.h"
+#include "tests/support/temp_dir.h"
 
 namespace capstan {
 namespace {
@@ -18,8 +18,8 @@ net::Access an_access(Role role) {
 }
 
 struct Fixture {
-  test::TemporaryDir dir;
-  test::TemporaryDir other;
+  test::TempDir dir;
+  test::TempDir other;
   std::string invitation_file = other.path() + "/invitation";
 
   net::Access invited() {

@@ -10,6 +10,7 @@
 #include "master/store/files.h"
 #include "master/store/log_writer.h"
 #include "tests/support/builders.h"
+#include "tests/support/files.h"
 #include "tests/support/temp_dir.h"
 
 using namespace capstan;
@@ -30,12 +31,6 @@ LogAsk from(std::uint64_t offset, std::size_t max = 1 << 20) {
 }
 
 constexpr std::size_t kHeaderBytes = 40;
-
-void overwrite(const std::string& path, std::uint64_t at, const std::string& bytes) {
-  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-  file.seekp(static_cast<std::streamoff>(at));
-  file << bytes;
-}
 
 }  // namespace
 

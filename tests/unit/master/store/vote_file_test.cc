@@ -4,9 +4,9 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
-#include <fstream>
 
 #include "master/store/crc32c.h"
+#include "tests/support/files.h"
 #include "tests/support/temp_dir.h"
 
 using namespace capstan;
@@ -14,13 +14,7 @@ using store::VoteFile;
 
 namespace {
 
-constexpr std::streamoff kSlotStride = 4096;
-
-void overwrite(const std::string& path, std::streamoff at, const std::string& bytes) {
-  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-  file.seekp(at);
-  file << bytes;
-}
+constexpr std::uint64_t kSlotStride = 4096;
 
 Vote a_vote(std::uint64_t n) {
   Vote vote;
@@ -66,8 +60,8 @@ TEST_SUITE("master/store/vote_file") {
         VoteFile file = VoteFile::create(path, Vote{}).value();
         for (std::uint64_t n = 1; n <= votes; ++n) REQUIRE(file.write(a_vote(n)).has_value());
         // Counter 1 was the creation, so vote n has counter n + 1 and lies in slot (n + 1) % 2.
-        const std::streamoff slot = votes % 2 == 1 ? 0 : kSlotStride;
-        overwrite(path, slot + 8, std::string(torn, '\x77'));
+        const std::uint64_t slot = votes % 2 == 1 ? 0 : kSlotStride;
+        test::overwrite(path, slot + 8, std::string(torn, '\x77'));
         CHECK(VoteFile::open(path).value().vote() == a_vote(votes - 1));
       }
     }
@@ -78,8 +72,8 @@ TEST_SUITE("master/store/vote_file") {
     const std::string path = dir.file("vote");
     VoteFile file = VoteFile::create(path, Vote{}).value();
     REQUIRE(file.write(a_vote(1)).has_value());
-    overwrite(path, 9, "x");
-    overwrite(path, kSlotStride + 9, "x");
+    test::overwrite(path, 9, "x");
+    test::overwrite(path, kSlotStride + 9, "x");
     const auto opened = VoteFile::open(path);
     REQUIRE_FALSE(opened.has_value());
     CHECK(opened.error().code == Errc::Corrupt);

@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "common/model/limits.h"
-#include "tests/unit/worker/exec/temporary_dir.h"
+#include "tests/support/temp_dir.h"
 
 namespace capstan {
 namespace {
@@ -51,7 +51,7 @@ std::string read_rest(const std::string& path, std::uint64_t& offset, std::uint6
 
 TEST_SUITE("worker/exec/output") {
   TEST_CASE("a short stream makes no file, and its tail is all of it") {
-    const test::TemporaryDir dir;
+    const test::TempDir dir;
     OutputWriter writer(output_path(dir.path(), kKey, Stream::Stdout));
     write_upto(writer, limits::kTailBytes, 1000);
     CHECK(writer.tail() == piece(0, limits::kTailBytes));
@@ -59,7 +59,7 @@ TEST_SUITE("worker/exec/output") {
   }
 
   TEST_CASE("a followed stream is in the file from its first byte on") {
-    const test::TemporaryDir dir;
+    const test::TempDir dir;
     const std::string path = output_path(dir.path(), kKey, Stream::Stderr);
     OutputWriter writer(path);
     REQUIRE(writer.write("ab"));
@@ -72,7 +72,7 @@ TEST_SUITE("worker/exec/output") {
   }
 
   TEST_CASE("a long stream is read back byte by byte, in any pieces") {
-    const test::TemporaryDir dir;
+    const test::TempDir dir;
     const std::string path = output_path(dir.path(), kKey, Stream::Stdout);
     OutputWriter writer(path);
     const std::uint64_t total = limits::kCaptureHeadBytes + 100'000;
@@ -85,7 +85,7 @@ TEST_SUITE("worker/exec/output") {
   }
 
   TEST_CASE("beyond the cap the beginning and the end are kept, and the file does not grow") {
-    const test::TemporaryDir dir;
+    const test::TempDir dir;
     const std::string path = output_path(dir.path(), kKey, Stream::Stdout);
     OutputWriter writer(path);
     const std::uint64_t total = 3 * limits::kCaptureRingBytes + 12'345;
@@ -111,7 +111,7 @@ TEST_SUITE("worker/exec/output") {
   }
 
   TEST_CASE("a reader is told of no byte beyond what is known to be written") {
-    const test::TemporaryDir dir;
+    const test::TempDir dir;
     const std::string path = output_path(dir.path(), kKey, Stream::Stdout);
     OutputWriter writer(path);
     write_upto(writer, 10'000);
@@ -129,7 +129,7 @@ TEST_SUITE("worker/exec/output") {
   }
 
   TEST_CASE("the last output of a job takes its directory with it") {
-    const test::TemporaryDir dir;
+    const test::TempDir dir;
     for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
       OutputWriter writer(output_path(dir.path(), kKey, stream));
       write_upto(writer, 5'000);

@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/unit/worker/exec/temporary_dir.h"
+#include "tests/support/temp_dir.h"
 #include "worker/exec/process_runner.h"
 
 namespace capstan::test {
@@ -100,7 +100,7 @@ class RunnerLoop {
   }
   [[nodiscard]] std::string file(const std::string& name) const { return dir.path() + "/" + name; }
 
-  TemporaryDir dir;
+  TempDir dir;
   SystemClock clock;
   std::unique_ptr<ProcessRunner> runner;
   Result<Runner::Started> started;

@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "common/model/limits.h"
-#include "tests/unit/worker/exec/temporary_dir.h"
+#include "tests/support/temp_dir.h"
 
 namespace capstan {
 namespace {
@@ -35,7 +35,7 @@ pair::SpoolItem an_item(std::uint32_t task, const Clock& clock) {
 }
 
 struct Fixture {
-  test::TemporaryDir dir;
+  test::TempDir dir;
   FixedClock clock;
   std::string path = dir.path() + "/spool";
   Spool::Contents contents;

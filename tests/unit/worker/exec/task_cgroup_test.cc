@@ -12,10 +12,10 @@
 
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 
+#include "tests/support/files.h"
+#include "tests/support/temp_dir.h"
 #include "tests/unit/worker/exec/runner_loop.h"
-#include "tests/unit/worker/exec/temporary_dir.h"
 #include "worker/exec/cgroup.h"
 #include "worker/exec/spawn.h"
 
@@ -26,11 +26,6 @@ namespace fs = std::filesystem;
 using test::RunnerLoop;
 
 constexpr std::uint64_t kMiB = 1024 * 1024;
-
-std::string text_of(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 /// Files instead of a kernel: what was written last can be read, and nothing happens.
 class FakeGroup {
@@ -54,11 +49,13 @@ class FakeGroup {
     put(name + "/memory.events", "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n");
   }
   [[nodiscard]] std::string path(const std::string& name) const { return dir_.path() + "/" + name; }
-  [[nodiscard]] std::string text(const std::string& name) const { return text_of(path(name)); }
+  [[nodiscard]] std::string text(const std::string& name) const {
+    return test::text_of(path(name));
+  }
   [[nodiscard]] Result<TaskCgroups> take() const { return TaskCgroups::take(dir_.path()); }
 
  private:
-  test::TemporaryDir dir_;
+  test::TempDir dir_;
 };
 
 /// A group below ours that this process moves into while a test runs.

@@ -5,28 +5,23 @@
 #include <sys/stat.h>
 
 #include <fstream>
-#include <iterator>
 
-#include "tests/unit/worker/exec/temporary_dir.h"
+#include "tests/support/files.h"
+#include "tests/support/temp_dir.h"
 #include "worker/exec/job_files.h"
 
 namespace capstan {
 namespace {
 
-std::string text_of(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 TEST_SUITE("worker/exec/task_file") {
   TEST_CASE("parents are made below the directory, with the user's rights") {
-    const test::TemporaryDir dir;
+    const test::TempDir dir;
     auto file = TaskFile::open("a/b/out", {.cwd = dir.path(), .umask = 027});
     REQUIRE(file);
     file->write("one ");
     file->write("two");
     CHECK(file->close().empty());
-    CHECK(text_of(dir.path() + "/a/b/out") == "one two");
+    CHECK(test::text_of(dir.path() + "/a/b/out") == "one two");
     struct stat info {};
     REQUIRE(::stat((dir.path() + "/a/b/out").c_str(), &info) == 0);
     CHECK((info.st_mode & 0777) == 0640);
@@ -35,19 +30,19 @@ TEST_SUITE("worker/exec/task_file") {
   }
 
   TEST_CASE("an absolute path is taken as it is, and what was there is gone") {
-    const test::TemporaryDir dir;
+    const test::TempDir dir;
     const std::string path = dir.path() + "/x/out";
     for (const char* text : {"a longer text", "short"}) {
       auto file = TaskFile::open(path, {.cwd = "/"});
       REQUIRE(file);
       file->write(text);
       CHECK(file->close().empty());
-      CHECK(text_of(path) == text);
+      CHECK(test::text_of(path) == text);
     }
   }
 
   TEST_CASE("two that share a file lose nothing") {
-    const test::TemporaryDir dir;
+    const test::TempDir dir;
     auto one = TaskFile::open("log", {.cwd = dir.path()});
     auto two = TaskFile::open("./log", {.cwd = dir.path()});
     REQUIRE(one);
@@ -55,11 +50,11 @@ TEST_SUITE("worker/exec/task_file") {
     one->write("1");
     two->write("2");
     one->write("3");
-    CHECK(text_of(dir.path() + "/log") == "123");
+    CHECK(test::text_of(dir.path() + "/log") == "123");
   }
 
   TEST_CASE("what cannot be opened says why") {
-    const test::TemporaryDir dir;
+    const test::TempDir dir;
     std::ofstream(dir.path() + "/file") << "x";
     CHECK(TaskFile::open("file/out", {.cwd = dir.path()}).error().message ==
           "cannot write to file/out: Not a directory");
@@ -83,13 +78,13 @@ TEST_SUITE("worker/exec/task_file") {
   }
 
   TEST_CASE("a job's script is executable, and goes with the rest of its files") {
-    const test::TemporaryDir dir;
+    const test::TempDir dir;
     const std::string jobs = dir.path() + "/jobs";
     REQUIRE(write_script(jobs, JobId(7), "#!/bin/sh\n"));
     REQUIRE(write_stdin(jobs, JobId(7), std::string_view("\0x", 2)));
     REQUIRE(write_stdin(jobs, JobId(8), ""));
     CHECK(::access(script_path(jobs, JobId(7)).c_str(), X_OK) == 0);
-    CHECK(text_of(stdin_path(jobs, JobId(7))) == std::string("\0x", 2));
+    CHECK(test::text_of(stdin_path(jobs, JobId(7))) == std::string("\0x", 2));
     drop_job_files(jobs, JobId(7));
     drop_job_files(jobs, JobId(7));
     CHECK(::access((jobs + "/7").c_str(), F_OK) != 0);

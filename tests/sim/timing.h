@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+//
+// How long a simulated run is, in virtual time.
+#pragma once
+
+#include "common/base/clock.h"
+
+namespace capstan::sim {
+
+inline constexpr Micros kWork{90'000'000};     ///< Submissions and faults are spread over this.
+inline constexpr Micros kSettle{900'000'000};  ///< After the faults all is at rest within this.
+inline constexpr Micros kReadMax{5'000};       ///< A read of the tables takes this at most.
+
+}  // namespace capstan::sim
