@@ -168,13 +168,13 @@ class FailoverVerb final : public Verb {
     Reach reach;
     TRY(reach.open(common()));
     const SeenCluster before = merged(reach.seen);
-    const std::string whom = TRY(whom_to_ask(reach.seen, to_, allow_loss_));
+    const std::string whom = TRY(whom_to_ask(reach.seen, to_, allow_loss_, !lost_.empty()));
     if (allow_loss_ && !yes_ && !TRY(is_confirmed(before, whom))) return kExitFailed;
     msg::ClusterControl order;
     order.verb = allow_loss_ ? msg::ClusterVerb::FailOverWithLoss : msg::ClusterVerb::FailOver;
     order.node = allow_loss_ ? whom : to_;
     order.lost = split_commas(lost_);
-    TRY(reach.asker->control(whom, order));
+    TRY(tell(reach, whom, order));
     return wait_for_leader(reach, before);
   }
 
@@ -192,6 +192,19 @@ class FailoverVerb final : public Verb {
     std::string answer;
     std::getline(std::cin, answer);
     return answer == "y" || answer == "yes";
+  }
+
+  /// A primary whose fellow voters are given up begins anew first, and is told once more.
+  Outcome<void> tell(Reach& reach, const std::string& whom,
+                     const msg::ClusterControl& order) const {
+    SystemClock clock;
+    const TimePoint deadline = clock.now() + common_.timeout;
+    for (;;) {
+      const Outcome<void> told = reach.asker->control(whom, order);
+      const bool is_final = told || told.error().exit_code != kExitUnavailable || lost_.empty();
+      if (is_final || clock.now() >= deadline) return told;
+      (void)reach.asker->look(kLookAgain);  // Takes as long, whoever answers.
+    }
   }
 
   /// It was begun: it is done when somebody leads in a later epoch.
@@ -246,7 +259,7 @@ std::string cluster_text(const SeenCluster& seen, bool with_colour) {
 }
 
 Outcome<std::string> whom_to_ask(const std::vector<SeenCluster>& seen, const std::string& to,
-                                 bool with_loss) {
+                                 bool with_loss, bool gives_up_voters) {
   const SeenCluster all = merged(seen);
   if (!with_loss) {
     if (all.is_of_primary()) return all.view.name;
@@ -257,7 +270,7 @@ Outcome<std::string> whom_to_ask(const std::vector<SeenCluster>& seen, const std
   }
   std::vector<std::string> ready;
   for (const SeenCluster& each : seen) {
-    if (!each.is_of_primary() && (to.empty() || each.view.name == to))
+    if ((!each.is_of_primary() || gives_up_voters) && (to.empty() || each.view.name == to))
       ready.push_back(each.view.name);
   }
   if (ready.size() == 1) return ready.front();

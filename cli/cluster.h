@@ -17,8 +17,9 @@ std::unique_ptr<Verb> make_failover_verb();
 std::string cluster_text(const SeenCluster& seen, bool with_colour);
 
 /// A planned switch-over is asked of the primary; one with losses of the node that is to lead,
-/// which is `to`, or the only master left that answers and does not lead.
+/// which is `to`, or the only master left that answers and does not lead; or does, when the voters
+/// beside it are given up.
 Outcome<std::string> whom_to_ask(const std::vector<SeenCluster>& seen, const std::string& to,
-                                 bool with_loss);
+                                 bool with_loss, bool gives_up_voters = false);
 
 }  // namespace capstan::cli

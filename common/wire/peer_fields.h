@@ -19,11 +19,11 @@ auto fields(Shape, Is<SealedBatch> auto& m) {
 }
 auto fields(Shape, Is<msg::PeerHello> auto& m) {
   return all(m.protocol, m.protocol_oldest, words(m.version, kNameBytes), m.level, m.cluster,
-             m.generation, m.life, m.promised, m.reg, m.fresh, m.abstains, m.is_complete, m.last,
-             m.is_leaving);
+             m.generation, m.life, m.number, m.promised, m.reg, m.fresh, m.abstains, m.is_complete,
+             m.last, m.is_leaving);
 }
 auto fields(Shape, Is<msg::PreVote> auto& m) {
-  return all(m.last, m.saw_closed);
+  return all(m.last, m.saw_closed, m.reg);
 }
 auto fields(Shape, Is<msg::PreVoted> auto& m) {
   return all(m.granted, m.promised);

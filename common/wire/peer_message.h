@@ -31,8 +31,8 @@ struct PeerHello {
   std::uint32_t level = 0;  ///< The highest entry level that this node understands.
   Uuid cluster;
   Generation generation;
-  std::uint64_t life =
-      0;  ///< Drawn at each start: what was meant for an earlier one does not count.
+  std::uint64_t life = 0;    ///< Drawn at each start: what was for an earlier one does not count.
+  std::uint64_t number = 0;  ///< Counts up in a life: an older one that comes late says nothing.
   Epoch promised;
   Register reg;
   bool fresh = false;       ///< Its vote file is as init wrote it.
@@ -46,6 +46,7 @@ struct PeerHello {
 struct PreVote {
   JournalEnd last;
   bool saw_closed = false;  ///< The leader's connection closed and does not come back.
+  Register reg;  ///< The candidate's: an older one of the voter's does not speak against it.
 };
 struct PreVoted {
   bool granted = false;

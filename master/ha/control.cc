@@ -109,8 +109,8 @@ void Machine::Impl::override_old_primary(const event::Control& control) {
   is_override_ = true;
   lost_ = control.lost;
   std::erase(lost_, config_.self);
-  if (!may_vote()) {
-    // It may have led and promised in epochs that nobody is left to tell of: far above them all.
+  if (!may_vote() || !lost_.empty()) {
+    // Who lost its votes may have led in epochs that nobody is left to tell of: far above them all.
     constexpr std::uint64_t kMoreThanEver = 1 << 20;
     const std::uint64_t jump = kMoreThanEver + rng_.below(kMoreThanEver);
     highest_seen_ = Epoch(next_epoch().value + jump * 256);
@@ -120,15 +120,17 @@ void Machine::Impl::override_old_primary(const event::Control& control) {
   stand(Cause::Override);
 }
 
-/// The primary serves already, but too many voters lost their votes for any change of the register.
+/// Too many voters lost their votes for any change of the register: the others may have made
+/// somebody else the leader since, and forgotten it. So this reign ends, and the node leads again
+/// by an override like any other, in an epoch that nobody can have seen.
 void Machine::Impl::give_up(const std::vector<NodeId>& lost) {
   if (lost.empty()) return answer(Errc::Invalid, "this node is the primary already");
-  lost_ = lost;
-  std::erase(lost_, config_.self);
-  note(action::Note::Level::Warn, "voters.lost",
-       "by an operator's word the voters that are lost do not count any more");
-  answer_ok("the voters that are lost do not count any more");
-  check_register();
+  if (hears_majority()) {
+    return answer(Errc::Conflict,
+                  "enough voters have their votes: those of others come back by reseed");
+  }
+  answer(Errc::Unavailable, "this node begins anew, to lead in a higher epoch: say it again then");
+  end_reign(Cause::Override);
 }
 
 // --- R10 -----------------------------------------------------------------------------------------

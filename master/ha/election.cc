@@ -88,14 +88,15 @@ void Machine::Impl::ask_again() {
     for (Peer& peer : peers_) peer.has_granted = false;
   }
   for (const Peer& peer : peers_) {
-    if (!peer.has_granted) send(peer, asked_, msg::PreVote{last(), saw_leader_close()});
+    if (!peer.has_granted) send(peer, asked_, msg::PreVote{last(), saw_leader_close(), vote_.reg});
   }
   if (is_majority([](const Peer& peer) { return peer.has_granted; })) stand(Cause::Granted);
 }
 
 void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::PreVote& ask) {
-  const bool is_eligible =
-      contains(vote_.reg.isr, from.id()) || is_mutant(Mutant::IgnoreEligibility);
+  // What R2 would find: of a claim that the candidate alone recorded this voter need not know.
+  const bool is_eligible = contains(vote_.reg.isr, from.id()) || vote_.reg.is_before(ask.reg) ||
+                           is_mutant(Mutant::IgnoreEligibility);
   // A leader that asks leads no more. One that saw the connection close, too, says yes.
   const bool hears =
       hears_leader() && leader_ != from.id() && !(ask.saw_closed && saw_leader_close());
@@ -257,6 +258,8 @@ void Machine::Impl::yield(Cause cause) {
     const auto round = static_cast<std::uint64_t>(config_.timers.election_round.count());
     election_at_ = now_ + Micros(static_cast<std::int64_t>(rng_.below(round)));
   }
+  // Another node's claim is newer than what this one has: that one goes first.
+  if (cause == Cause::NotInIsr) election_at_ = election_at_ + config_.timers.election_max;
   if (is_override_) {
     is_override_ = false;
     lost_.clear();

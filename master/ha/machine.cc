@@ -30,9 +30,10 @@ Machine::Impl::Impl(Config config, Start start)
       vote_(std::move(start.vote)),
       life_(start.life),
       nonce_(start.nonce),
-      // Fresh, and with a claim of its own: an override that did not come through, before or after
-      // its votes were lost.
-      abstains_(!start.has_vote || (vote_.fresh && vote_.reg.leader != 0)),
+      // Fresh, but not as init wrote it: of an override that did not come through, and had a claim
+      // of its own, or no file before it.
+      abstains_(!start.has_vote ||
+                (vote_.fresh && (vote_.reg.leader != 0 || vote_.reg.isr.empty()))),
       is_complete_(start.is_complete),
       is_diverged_(start.is_diverged),
       ends_(std::move(start.ends)),
@@ -79,7 +80,7 @@ void Machine::Impl::begin() {
   if (is_alone()) return ask(Cause::Sole);
   // Rule 8: the nonce of this start is in the vote file before anything is said. Until it is, a
   // copy of the database that an earlier start had passes for this one.
-  if (is_complete_ && !is_witness() && may_vote()) save_vote();
+  if (is_complete_ && !is_witness() && !abstains_) save_vote();
   // R1: when the register names this node alone, nobody else may lead, and waiting is for nothing.
   if (vote_.reg.isr == std::vector<NodeId>{config_.self}) {
     election_at_ = now_ + config_.timers.election_after_closed;
@@ -157,7 +158,7 @@ void Machine::Impl::on(const event::Connected& event) {
   if (role_ == Role::Leader) beat(*peer);
   // What was asked on the connection before may be lost with it.
   if (role_ == Role::Asking && !peer->has_granted) {
-    send(*peer, asked_, msg::PreVote{last(), saw_leader_close()});
+    send(*peer, asked_, msg::PreVote{last(), saw_leader_close(), vote_.reg});
   }
   if (role_ == Role::Candidate && !peer->has_promised) {
     send(*peer, candidacy_, msg::Prepare{last(), is_override_});
@@ -202,6 +203,7 @@ void Machine::Impl::on_message(Peer& from, Epoch, const msg::PeerHello& hello) {
   }
   if (is_late(from, hello.life)) return;
   const bool is_new_life = from.life() != hello.life;
+  if (!is_new_life && hello.number < from.hello->number) return;
   const bool was_known = from.hello.has_value();
   if (is_new_life && from.earlier_lives.contains(hello.life)) {
     note(action::Note::Level::Warn, "peer.doubled",
@@ -219,6 +221,9 @@ void Machine::Impl::on_message(Peer& from, Epoch, const msg::PeerHello& hello) {
     election_at_ = std::min(election_at_, now_ + config_.timers.election_after_closed);
   }
   clear_freshness();
+  // Among voters that an operator gave up, one less may be all that a majority was waiting for.
+  if (!lost_.empty() && role_ == Role::Candidate) check_promises();
+  if (!lost_.empty() && (role_ == Role::Claiming || role_ == Role::Leader)) check_register();
 }
 
 /// R9a: what was said in an earlier life may still arrive, over a connection of that time. Lives
@@ -287,6 +292,7 @@ void Machine::Impl::say_hello(const Peer& peer) {
                       .cluster = config_.cluster,
                       .generation = config_.generation,
                       .life = life_,
+                      .number = ++hellos_,
                       .promised = vote_.promised,
                       .reg = vote_.reg,
                       .fresh = vote_.fresh,

@@ -145,6 +145,7 @@ struct Machine::Impl {
   void give_up_joining();
   void check_standbys();
   void check_quorum();
+  bool hears_majority() const;
   std::size_t data_nodes() const;
 
   // --- replication.cc
@@ -213,6 +214,7 @@ struct Machine::Impl {
   // What it is.
   Vote vote_;
   std::uint64_t life_;
+  std::uint64_t hellos_ = 0;
   std::uint64_t nonce_;  ///< Of the database.
   bool abstains_;        ///< Its votes were lost (R10).
   bool is_complete_;

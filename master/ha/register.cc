@@ -152,11 +152,14 @@ void Machine::Impl::check_standbys() {
 
 void Machine::Impl::check_quorum() {
   if (!requires_others()) return;  // Solo: nobody else may lead, so serving on harms nobody.
-  const bool has_majority = is_majority([this](const Peer& peer) {
+  if (!hears_majority()) end_reign(Cause::NoMajority);
+}
+
+bool Machine::Impl::hears_majority() const {
+  return is_majority([this](const Peer& peer) {
     const TimePoint heard = std::max(peer.heard_at.value_or(led_since_), led_since_);
     return !peer.abstains() && now_ - heard < config_.timers.election_max;
   });
-  if (!has_majority) end_reign(Cause::NoMajority);
 }
 
 }  // namespace capstan::ha

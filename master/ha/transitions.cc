@@ -55,6 +55,8 @@ constexpr std::array kTransitions{
                "the standby takes over as it was asked to: leading no more"},
     Transition{Leader, Follower, Cause::NoMajority, "no majority",
                "no majority was heard for the election time: leading no more"},
+    Transition{Leader, Follower, Cause::Override, "override",
+               "an operator said that voters are lost: leading again only in a higher epoch"},
 };
 
 }  // namespace

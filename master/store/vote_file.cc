@@ -153,9 +153,10 @@ std::uint64_t next_nonce(std::uint64_t nonce) {
 }
 
 NonceChoice choose_nonce(const Vote& vote, const Nonces& nonces) {
+  if (vote.fresh && !nonces.last) return {true, nonces.random};
   const std::uint64_t next = next_nonce(vote.nonce);
   if (nonces.in_database == vote.nonce || nonces.in_database == next) return {true, next};
-  return {vote.fresh && !nonces.last, nonces.random};
+  return {false, nonces.random};
 }
 
 }  // namespace capstan::store

@@ -52,7 +52,8 @@ struct NonceChoice {
   bool is_complete = false;  ///< It is the database that the node last had.
   std::uint64_t nonce = 0;   ///< Of this start.
 };
-/// A node that never voted and has no entry is complete.
+/// A node that never voted and has no entry is complete. Its nonces are random, too: with the vote
+/// file that init wrote put back, derived ones would be those of its first starts once more.
 [[nodiscard]] NonceChoice choose_nonce(const Vote& vote, const Nonces& nonces);
 
 }  // namespace capstan::store

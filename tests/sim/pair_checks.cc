@@ -21,7 +21,8 @@ void PairWorld::on_vote(NodeId id, const Vote& vote) {
     recorded.by.insert(id);
   }
   votes_[id] = vote;
-  if (!node(id).is_witness() && vote.nonce == node(id).disk().nonce()) suspects_.erase(id);
+  if (!node(id).is_witness() && !vote.fresh && vote.nonce == node(id).disk().nonce())
+    suspects_.erase(id);
 }
 
 /// I4: what a data node lacks when it is acknowledged is so because a majority recorded that it is

@@ -73,12 +73,13 @@ void VirtualDatabase::truncate(std::size_t batches) {
 // --- The node ------------------------------------------------------------------------------------
 
 void VirtualNode::start(std::uint64_t life) {
+  const bool never_did_anything = vote.fresh && database.journal.empty();
   const bool is_complete =
-      is_witness ||
-      (has_vote && (database.nonce == vote.nonce || database.nonce == next_nonce(vote.nonce)));
+      is_witness || (has_vote && (never_did_anything || database.nonce == vote.nonce ||
+                                  database.nonce == next_nonce(vote.nonce)));
   Vote told = vote;  // In the file when the machine saves it.
   if (is_complete) {
-    database.nonce = next_nonce(vote.nonce);
+    database.nonce = never_did_anything ? mix64(life) : next_nonce(vote.nonce);
     told.nonce = database.nonce;
   } else {
     // Not derived: a copy that is put back a second time would get what the first one got, and

@@ -47,6 +47,7 @@ struct VirtualNode {
   Vote vote{};
   bool has_vote = true;
   VirtualDatabase database{};
+  Micros slowness{0};       ///< Of its disk, on top of the options.
   bool is_suspect = false;  ///< The database is another one, and not yet known to be whole.
 
   // One process.

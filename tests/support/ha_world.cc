@@ -235,9 +235,36 @@ void HaWorld::silence(NodeId id) {
   }
 }
 
+void HaWorld::remember(NodeId from, Connection& way, const msg::Message& message) {
+  const auto* append = std::get_if<msg::Append>(&message.body);
+  if (append == nullptr) return;
+  if (way.append_process != node(from).process) {
+    way.append_process = node(from).process;
+    way.first_append = message;
+    way.earlier_append = way.last_append;
+  }
+  if (!append->batches.empty()) way.last_append = message;
+}
+
+bool HaWorld::echo(NodeId from, NodeId to) {
+  return hear_again(from, to, connection(from, to).earlier_append);
+}
+
+bool HaWorld::echo_first(NodeId from, NodeId to) {
+  return hear_again(from, to, connection(from, to).first_append);
+}
+
+bool HaWorld::hear_again(NodeId from, NodeId to, const std::optional<msg::Message>& said) {
+  if (!said || !node(to).runs()) return false;
+  trace(to, "hears once more what was said by", from);
+  feed(node(to), ha::event::Received{from, *said});
+  return true;
+}
+
 void HaWorld::say(NodeId from, NodeId to, msg::Message message) {
   Connection& way = connection(from, to);
   if (!way.is_up) return;
+  remember(from, way, message);
   if (is_cut(from, to)) {
     way.stalled.push_back(std::move(message));
     return;
@@ -270,6 +297,11 @@ void HaWorld::deliver(NodeId from, NodeId to, const msg::Message& message, Micro
 }
 
 // --- Disks ---------------------------------------------------------------------------------------
+
+void HaWorld::slow_disk(NodeId id, Micros extra) {
+  trace(id, "has a disk that is slower by", static_cast<std::uint64_t>(extra.count()));
+  node(id).slowness = extra;
+}
 
 void HaWorld::lose_database(NodeId id) {
   trace(id, "loses its database", 0);
@@ -355,7 +387,6 @@ bool HaWorld::submit() {
 void HaWorld::control(NodeId id, const ha::event::Control& control) {
   overrides_with_lost_ =
       control.verb == msg::ClusterVerb::FailOverWithLoss && !control.lost.empty();
-  if (overrides_with_lost_ && node(id).leads) small_quorums_.insert(node(id).machine->epoch());
   trace(id, "is told", static_cast<std::uint64_t>(control.verb));
   if (control.verb == msg::ClusterVerb::FailOverWithLoss) node(id).overrides = node(id).is_up();
   feed(node(id), control);
@@ -467,7 +498,8 @@ ha::event::Sealed HaWorld::seal(VirtualNode& node) {
 
 /// The oldest write reaches the disk after a while.
 void HaWorld::sync(VirtualNode& node) {
-  later_in(node, drawn(options_.sync, options_.sync_spread), [this](VirtualNode& it) {
+  const Micros takes = drawn(options_.sync, options_.sync_spread) + node.slowness;
+  later_in(node, takes, [this](VirtualNode& it) {
     if (it.writing.empty()) return;
     const JournalEnd end = it.writing.front().batches.back().end;
     if (!it.finish_write()) return fail("I6: a write that does not continue the journal");

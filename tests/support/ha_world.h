@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <queue>
 #include <set>
 #include <string>
@@ -57,7 +58,14 @@ class HaWorld {
   void heal_all();
   void silence(NodeId id);  ///< All ways to and from it are cut.
   void close(NodeId from, NodeId to);
-  void lose_database(NodeId id);  ///< REQUIRES: it is down.
+  /// What an earlier life said last of its journal arrives once more, over a connection of that
+  /// time. False: there is nothing of that kind.
+  bool echo(NodeId from, NodeId to);
+  /// The first that this process said of its journal arrives once more; `to` may be in another
+  /// life.
+  bool echo_first(NodeId from, NodeId to);
+  void slow_disk(NodeId id, Micros extra);  ///< Each write to its journal takes so much longer.
+  void lose_database(NodeId id);            ///< REQUIRES: it is down.
   void lose_vote(NodeId id, bool back_to_init);
   void keep_copy(NodeId id);
   bool put_copy_back(NodeId id);  ///< False: there is none of an earlier life.
@@ -105,6 +113,10 @@ class HaWorld {
     std::uint64_t number = 0;
     TimePoint last_arrival{};
     std::vector<msg::Message> stalled{};  ///< Said while the way is cut.
+    std::uint64_t append_process = 0;     ///< That said these.
+    std::optional<msg::Message> first_append{};
+    std::optional<msg::Message> last_append{};
+    std::optional<msg::Message> earlier_append{};  ///< The last one of the process before it.
   };
   struct Happening {
     TimePoint at;
@@ -123,6 +135,8 @@ class HaWorld {
   void dial(NodeId from, NodeId to);
   void hang_up(NodeId from, NodeId to);
   void say(NodeId from, NodeId to, msg::Message message);
+  bool hear_again(NodeId from, NodeId to, const std::optional<msg::Message>& said);
+  void remember(NodeId from, Connection& way, const msg::Message& message);
   void deliver(NodeId from, NodeId to, const msg::Message& message, Micros extra);
 
   void feed(VirtualNode& node, const ha::Event& event);

@@ -25,7 +25,7 @@ void HaWorld::on_save_vote(VirtualNode& node, const Vote& vote) {
       claims_.insert(vote.reg.epoch);
   }
   trace(node.id(), "saves its promise", vote.promised.value);
-  if (vote.nonce == node.database.nonce) node.is_suspect = false;
+  if (!vote.fresh && vote.nonce == node.database.nonce) node.is_suspect = false;
   node.vote = vote;
   node.has_vote = true;
 }

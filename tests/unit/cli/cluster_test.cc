@@ -141,6 +141,9 @@ TEST_SUITE("cli/cluster") {
     CHECK(whom_to_ask(both, "", false).value() == "a");
     CHECK(whom_to_ask(left, "", false).error().exit_code == kExitUnavailable);
     CHECK(whom_to_ask(left, "", true).value() == "b");
+    const std::vector<SeenCluster> alone = {seen_by("a", "a", Epoch(257))};
+    CHECK(whom_to_ask(alone, "", true).error().exit_code == kExitUnavailable);
+    CHECK(whom_to_ask(alone, "", true, true).value() == "a");
     CHECK(whom_to_ask(left, "a", true).error().exit_code == kExitUnavailable);
     const std::vector<SeenCluster> neither = {seen_by("a", "", Epoch(257)),
                                               seen_by("b", "", Epoch(257))};

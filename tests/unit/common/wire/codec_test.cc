@@ -229,9 +229,9 @@ TEST_CASE(
   hello.version = "9";
   hello.life = 7;
   std::string frame = wire::encode({SessionId{}, 0, Epoch{}, hello});
-  const std::size_t fields = frame.find(static_cast<char>(0x90U | 14U));
+  const std::size_t fields = frame.find(static_cast<char>(0x90U | 15U));
   REQUIRE(fields != std::string::npos);
-  frame[fields] = static_cast<char>(0x90U | 15U);  // One more than there are today.
+  frame.replace(fields, 1, std::string("\xDC\x00\x10", 3));  // One more than there are today.
   const auto decoded = wire::decode(frame + "\xA4more");
   REQUIRE(decoded);
   CHECK(std::get<msg::PeerHello>(decoded->body).version == "9");

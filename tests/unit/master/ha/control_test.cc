@@ -50,6 +50,9 @@ TEST_CASE("an override is refused where it makes no sense") {
   Cluster c;
   CHECK(c.tell(c.primary, {.verb = ClusterVerb::FailOverWithLoss}).code == Errc::Invalid);
   CHECK(c.tell(c.witness, {.verb = ClusterVerb::FailOverWithLoss}).code == Errc::Invalid);
+  // Nobody is given up while enough of them vote.
+  CHECK(c.tell(c.primary, {.verb = ClusterVerb::FailOverWithLoss, .lost = {c.standby}}).code ==
+        Errc::Conflict);
   // The primary is heard: it is not off, whatever the operator says.
   CHECK(c.tell(c.standby, {.verb = ClusterVerb::FailOverWithLoss}).code == Errc::Conflict);
 }
@@ -166,8 +169,15 @@ TEST_CASE("a primary that serves alone among voters without votes gets them back
   CHECK(c.leads(c.primary));
   // No majority is left that could record anything.
   CHECK_FALSE(c.tell(c.primary, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
-  CHECK(c.tell(c.primary, {.verb = ClusterVerb::FailOverWithLoss, .lost = {c.standby, c.witness}})
-            .ok);
+  // They may have forgotten another leader: it leads again, in an epoch above any that they knew.
+  const ha::event::Control order{.verb = ClusterVerb::FailOverWithLoss,
+                                 .lost = {c.standby, c.witness}};
+  const Epoch before = c.machine(c.primary).epoch();
+  CHECK(c.tell(c.primary, order).code == Errc::Unavailable);
+  c.world.run_for(seconds(1));
+  CHECK_FALSE(c.leads(c.primary));
+  CHECK(c.tell(c.primary, order).ok);
+  CHECK(c.machine(c.primary).epoch().value > before.value + 256 * 1'000'000);
   CHECK(c.tell(c.primary, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
   CHECK(c.tell(c.primary, {.verb = ClusterVerb::Reseed, .node = c.standby}).ok);
   CHECK(c.comes_in_sync());
