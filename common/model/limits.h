@@ -102,7 +102,7 @@ inline constexpr auto kPrefillHorizon = 250ms;
 inline constexpr auto kPrefillTaskMax = 5s;
 /// Attempts ahead of all workers together, however short they are. More of them (512 for each slot,
 /// at first) only reach the tables twice, as running and as ended, and leave the caches …
-inline constexpr std::uint64_t kPrefillTogether = 1024;
+inline constexpr std::uint64_t kPrefillTogether = 2048;
 /// … but so many for each slot in any case: 30 ms of the shortest real tasks.
 inline constexpr std::uint64_t kPrefillPerSlot = 64;
 
@@ -200,8 +200,9 @@ inline constexpr std::size_t kWalCheckpointBytes = 64 * 1024 * 1024;
 inline constexpr std::size_t kBallastBytes = 16 * 1024 * 1024;  ///< Deleted when the disk is full.
 /// Rows that are in the journal wait so long for others before they go into the tables …
 inline constexpr auto kIdleFlush = 200ms;
-/// … or until they are so many (some 8 MiB; 20 ms to write), or have so much text.
-inline constexpr std::size_t kDeferredRows = 16'384;
+/// … or until they are so many (some 4 MiB; 15 ms to write, while workers live on what they have),
+/// or have so much text.
+inline constexpr std::size_t kDeferredRows = 8192;
 inline constexpr std::size_t kDeferredBytes = 4 * 1024 * 1024;
 inline constexpr std::uint64_t kJournalBytesKept = 1ULL << 30;
 inline constexpr std::uint32_t kSchemaVersion = 1;

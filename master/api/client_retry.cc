@@ -20,8 +20,8 @@ namespace {
 /// Retries whose jobs are being read, and finished jobs in one: what was read waits in memory.
 constexpr std::size_t kReadingMax = 8;
 constexpr std::size_t kFinishedMax = 1000;
-/// Runs of like tasks in all finished jobs of one retry together: 5 MB.
-constexpr std::size_t kRunsMax = 200'000;
+/// Runs of like tasks in all finished jobs of one retry together: 10 MB.
+constexpr std::size_t kRunsMax = 400'000;
 
 constexpr unsigned bit(TaskState state) {
   return 1U << static_cast<unsigned>(state);

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "common/model/limits.h"
+#include "master/store/run_codec.h"
 
 namespace capstan::api {
 namespace {
@@ -34,7 +35,7 @@ struct CommandBytes {
   }
   std::size_t operator()(const cmd::TasksRetried& c) const { return c.spans.size() * 11; }
   std::size_t operator()(const cmd::JobReopened& c) const {
-    return spec_bytes(c.spec) + c.runs.size() * 12;
+    return spec_bytes(c.spec) + store::packed_size(c.runs);
   }
   std::size_t operator()(const cmd::WorkerJoined& c) const {
     return (c.held.size() + c.spooled.size()) * (kKeyBytes + 2) + 256;

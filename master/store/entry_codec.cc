@@ -12,6 +12,7 @@
 #include "common/model/limits.h"
 #include "common/wire/codec.h"
 #include "common/wire/version.h"
+#include "master/store/run_codec.h"
 #include "master/store/store.h"
 
 namespace capstan::store {
@@ -75,10 +76,6 @@ void fields(Io& io, Is<cmd::JobResumed> auto& c) {
 template <class Io>
 void fields(Io& io, Is<cmd::TasksRetried> auto& c) {
   io(c.asked, c.job, c.spans, c.states, c.last);
-}
-template <class Io>
-void fields(Io& io, Is<cmd::JobReopened::Run> auto& c) {
-  io(c.count, c.state, c.attempts, c.has_rows);
 }
 template <class Io>
 void fields(Io& io, Is<cmd::JobReopened> auto& c) {
@@ -220,6 +217,7 @@ class Out {
   void one(const StrongId<Tag, Rep>& v) {
     writer_.u64(v.value);
   }
+  void one(const Runs& runs) { writer_.bin(packed(runs)); }
   template <class T>
   void one(const std::vector<T>& list) {
     writer_.array(list.size());
@@ -268,6 +266,9 @@ class In {
   template <class Tag, class Rep>
   void one(StrongId<Tag, Rep>& v) {
     v.value = static_cast<Rep>(reader_.u64(std::numeric_limits<Rep>::max()));
+  }
+  void one(Runs& runs) {
+    if (!unpack(reader_.bin(kMaxBytes), runs)) reader_.set_error("runs of tasks that are none");
   }
   template <class T>
   void one(std::vector<T>& list) {

@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <string>
 
+#include "master/store/run_codec.h"
+
 namespace capstan::store {
 namespace {
 
-// 4 to 12 bytes each in an entry, which must fit a batch.
-constexpr std::size_t kRunsMax = 65'536;
+/// In an entry, which must fit a batch: of a million tasks one in ten may have ended otherwise than
+/// those beside it.
+constexpr std::size_t kRunsBytes = 400 * 1024;
 
 std::optional<std::uint32_t> next_in(const IndexRange& range, std::uint64_t from) {
   if (from <= range.first) return range.first;
@@ -86,6 +89,7 @@ void RunBuilder::append(const cmd::JobReopened::Run& run) {
       last.count += run.count;
       return;
     }
+    bytes_ += packed_size(last);
   }
   runs_.push_back(run);
 }
@@ -106,7 +110,7 @@ Result<void> RunBuilder::add(TaskIndex task, const TaskRow& row) {
 }
 
 Result<void> RunBuilder::are_few_enough() const {
-  if (runs_.size() <= kRunsMax) return {};
+  if (bytes_ <= kRunsBytes) return {};
   const std::string id = std::to_string(job_.id.value);
   return fail(Errc::Invalid, "the tasks of job " + id +
                                  " ended in too many different ways to be "

@@ -59,6 +59,7 @@ class RunBuilder {
 
   const JobRow& job_;
   std::vector<cmd::JobReopened::Run> runs_;
+  std::size_t bytes_ = 0;           ///< Of all but the last, packed.
   std::uint64_t next_ = 0;          ///< Ordinals below are counted.
   std::size_t range_ = 0;           ///< Where the last task was found…
   std::uint64_t range_begins_ = 0;  ///< …and the ordinal of that range's first.

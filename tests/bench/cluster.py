@@ -117,7 +117,7 @@ class Cluster:
             process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - began
         if check and process.returncode != 0:
-            raise BenchError(f"capstan {' '.join(argv)}: {err.decode(errors='replace')}")
+            raise BenchError(f"capstan {' '.join(argv[:8])}: {err.decode(errors='replace')}")
         return out.decode(errors="replace"), seconds, usage.ru_utime + usage.ru_stime
 
     def pids(self):

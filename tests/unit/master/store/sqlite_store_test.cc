@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // What only the real store has: files, versions, hashes, checkpoints.
-#include "common/wire/version.h"
 #include "master/store/sqlite_store.h"
+#include "common/wire/version.h"
 
 #include <doctest/doctest.h>
 
