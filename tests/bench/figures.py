@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The figures of scripts/bench. Each returns a plain dictionary: what --json prints."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -231,6 +232,18 @@ def _median_call(cluster, *argv, runs=5):
     return _median([cluster.capstan(*argv)[1] for _ in range(runs)])
 
 
+def _while_deleting(cluster, settings):
+    """Null tasks while retention deletes the history: (tasks/s, rows of tasks deleted a second)."""
+    def rows():
+        with contextlib.closing(cluster.database()) as database:
+            return database.execute("SELECT count(*) FROM tasks").fetchone()[0]
+
+    before = rows()
+    cluster.capstan("purge", "--yes", "--older-than", "0s")
+    run = run_null_job(cluster, settings.null_tasks, check=False)
+    return run["tasks_per_second"], (before + run["tasks"] - rows()) / run["seconds"]
+
+
 def history(settings):
     """Millions of finished tasks in the database: start, memory, lists, and figure 2 again."""
     runs = max(1, settings.runs // 2)
@@ -258,6 +271,9 @@ def history(settings):
             "failed_seconds": _median_call(cluster, "tasks", str(job), "--state", "failed"),
             "status_seconds": _median_call(cluster, "status"),
             "empty_tasks_per_second": _median(empty), "tasks_per_second": _median(loaded)}
+        cluster.add_worker("w2", 2)  # The master has another port: the first one looks at the old one.
+        deleting, deleted = _while_deleting(cluster, settings)
+        result.update({"deleting_tasks_per_second": deleting, "deleted_rows_per_second": deleted})
     with settings.cluster(workers=0) as cluster:
         result["empty_resident"] = memory(cluster.master.pid)
     return result
