@@ -145,8 +145,9 @@ void PairNode::arrive_later(Micros delay, std::function<void()> what) {
   });
 }
 
+/// Never at the end of a turn, where what it said leaves: an event of that moment may be older.
 void PairNode::wake(TimePoint when) {
-  when = std::max({when, busy_until_, stopped_until_, schedule_.now() + Micros(1)});
+  when = std::max({when, busy_until_ + Micros(1), stopped_until_, schedule_.now() + Micros(1)});
   if (when >= turns_) return;
   turns_ = when;
   schedule_.at(when, [this, when, life = life_] {
