@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <map>
+#include <string>
 
 #include "common/base/config.h"
 #include "common/net/addresses.h"
@@ -69,10 +71,18 @@ config::Page manual() {
 void say_what_is_next(const InitOptions& options) {
   fmt::print("made {}: copy each node's directory to its machine and start it there:\n",
              options.dir);
+  const auto host_of = [](const NodePlace& node) {
+    return net::parse_address(node.addresses.front()).value_or(net::HostPort{}).host;
+  };
+  std::map<std::string, int> nodes_on;
+  for (const NodePlace& node : options.masters) ++nodes_on[host_of(node)];
+  for (const NodePlace& node : options.witnesses) ++nodes_on[host_of(node)];
   const auto say = [&](const NodePlace& node) {
-    const auto at = net::parse_address(node.addresses.front());
-    fmt::print("  {:<24} {}/{}: capstan-master --dir {}\n", at ? at->host : "", options.dir,
-               node.name, node.name);
+    const std::string host = host_of(node);
+    // Each has a page of its own, and only one can have the usual port.
+    const char* page = nodes_on[host] > 1 ? " --http 127.0.0.1:0" : "";
+    fmt::print("  {:<24} {}/{}: capstan-master --dir {}{}\n", host, options.dir, node.name,
+               node.name, page);
   };
   for (const NodePlace& node : options.masters) say(node);
   for (const NodePlace& node : options.witnesses) say(node);

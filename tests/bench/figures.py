@@ -271,7 +271,7 @@ def history(settings):
             "failed_seconds": _median_call(cluster, "tasks", str(job), "--state", "failed"),
             "status_seconds": _median_call(cluster, "status"),
             "empty_tasks_per_second": _median(empty), "tasks_per_second": _median(loaded)}
-        cluster.add_worker("w2", 2)  # The master has another port: the first one looks at the old one.
+        cluster.add_worker("w2", 2)  # The first one looks for the master at its old port.
         deleting, deleted = _while_deleting(cluster, settings)
         result.update({"deleting_tasks_per_second": deleting, "deleted_rows_per_second": deleted})
     with settings.cluster(workers=0) as cluster:

@@ -70,6 +70,7 @@ TEST_SUITE("integration/init") {
     const Finished made = run({.argv = args});
     REQUIRE(made.code == 0);
     CHECK(contains(made.err, "on one machine"));
+    CHECK(contains(made.out, "--dir b --http 127.0.0.1:0"));
     Child old({.argv = cluster.master_command()});
     CHECK(old.wait().code == 2);
     CHECK(contains(old.err(), "start that one"));

@@ -263,7 +263,8 @@ Truth::Reign PairNode::reign() const {
 /// Before anything that may depend on it is said.
 void PairNode::note_commit() {
   if (voter_.is_witness || !node_) return;
-  const bool leads = node_->machine().is_leader();
+  // Its reign may have ended in the same turn, behind what it committed.
+  const bool leads = node_->machine().leader() == id_;
   Seq upto = node_->machine().committed();
   if (upto <= noted_) return;
   noted_ = upto;
