@@ -8,6 +8,10 @@ std::string check_start(const Queue& queue, const std::string& worker, const msg
   const capstan::Worker* known = queue.find_worker_by_name(worker);
   for (const msg::Start::One& one : start.tasks) {
     const AttemptKey key{.job = start.job, .task = one.task, .attempt = start.attempt};
+    if (known != nullptr && known->dying.contains(key)) {  // Superseded behind the grant: a Cancel
+      doomed.insert(key);                                  // follows.
+      continue;
+    }
     const Job* job = queue.find_job(key.job);
     if (job == nullptr || known == nullptr || !known->granted.contains(key))
       return "a dispatch of what is not granted: " + to_string(key);
