@@ -228,6 +228,7 @@ void Cluster::start_master() {
   master_ = std::make_unique<Child>(std::move(options));
   REQUIRE_MESSAGE(eventually([this] { return exists(admin_access()) || !master_->is_running(); }),
                   master_->err());
+  INFO("the master said: ", master_->err());
   (void)cli_.status();  // The command line waits until it is answered.
 }
 
