@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "common/base/rng.h"
+#include "master/store/vote_file.h"
 
 namespace capstan::test {
 
@@ -22,10 +23,6 @@ Digest mixed_chain(const JournalEnd& prev, Epoch epoch, const Bytes& entries) {
 }
 
 }  // namespace
-
-std::uint64_t next_nonce(std::uint64_t nonce) {
-  return mix64(nonce + 1);
-}
 
 SealedBatch virtual_batch(const JournalEnd& prev, Epoch epoch, std::uint64_t number,
                           std::uint64_t count) {
@@ -73,19 +70,14 @@ void VirtualDatabase::truncate(std::size_t batches) {
 // --- The node ------------------------------------------------------------------------------------
 
 void VirtualNode::start(std::uint64_t life) {
-  const bool never_did_anything = vote.fresh && database.journal.empty();
-  const bool is_complete =
-      is_witness || (has_vote && (never_did_anything || database.nonce == vote.nonce ||
-                                  database.nonce == next_nonce(vote.nonce)));
+  const std::uint64_t random = mix64(database.nonce ^ life);
+  const store::NonceChoice choice =
+      has_vote ? store::choose_nonce(vote, {database.nonce, database.last().seq, random})
+               : store::NonceChoice{false, random};
+  const bool is_complete = is_witness || choice.is_complete;
+  database.nonce = choice.nonce;
   Vote told = vote;  // In the file when the machine saves it.
-  if (is_complete) {
-    database.nonce = never_did_anything ? mix64(life) : next_nonce(vote.nonce);
-    told.nonce = database.nonce;
-  } else {
-    // Not derived: a copy that is put back a second time would get what the first one got, and
-    // pass for the database that became whole since.
-    database.nonce = mix64(database.nonce ^ life);
-  }
+  if (is_complete) told.nonce = database.nonce;
   ha::Start start{.vote = told,
                   .life = life,
                   .has_vote = has_vote,

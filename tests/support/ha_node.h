@@ -15,8 +15,6 @@
 
 namespace capstan::test {
 
-/// What a database's nonce becomes at the next start.
-[[nodiscard]] std::uint64_t next_nonce(std::uint64_t nonce);
 /// The batch behind `prev` with `count` entries.
 [[nodiscard]] SealedBatch virtual_batch(const JournalEnd& prev, Epoch epoch, std::uint64_t number,
                                         std::uint64_t count);
