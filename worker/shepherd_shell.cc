@@ -190,6 +190,7 @@ Result<void> ShepherdShell::open_runner() {
                                      .cookie = cookie_,
                                      .umask = static_cast<mode_t>(options_.user_umask),
                                      .default_signals = ignored_signals_,
+                                     .apart = has_terminal() ? Apart::Session : Apart::Group,
                                      .cpu_ids = cpus_.cpus(),
                                      .cgroups = take_cgroups()},
                                     clock_, std::move(handler)));
@@ -475,7 +476,7 @@ void ShepherdShell::start_agent() {
       .env = {},
       .cwd = "",
       .keep_fd = theirs.get(),
-      .own_session = false,
+      .apart = Apart::None,
       .umask = 077,
       .default_signals = {}};
   if (in_cgroups_) spawn_options.argv.push_back("--in-cgroups");

@@ -111,7 +111,7 @@ inline constexpr std::uint64_t kPrefillPerSlot = 64;
 inline constexpr auto kStartedHold = 50ms;
 /// While more work is queued here, what ended is spooled and told together: one write, one message
 /// and one turn of the master for many. Nobody waits for it: what is queued covers far more time.
-inline constexpr auto kReportLinger = 20ms;
+inline constexpr auto kReportLinger = 50ms;
 inline constexpr std::size_t kReportBatch = 256;
 inline constexpr auto kSpoolSyncAfter = 1s;  ///< Undelivered results are synced then.
 inline constexpr auto kDiskRetry = 1s;       ///< A full disk is tried again.

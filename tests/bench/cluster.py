@@ -92,7 +92,8 @@ class Cluster:
         log_path = f"{self.dir}/{name}.log"
         with open(log_path, "ab") as log:
             seen = log.tell()
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                       start_new_session=True)  # As a service: no terminal.
         end = time.monotonic() + GIVE_UP
         while time.monotonic() < end:
             with open(log_path, "rb") as log:

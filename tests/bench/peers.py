@@ -26,7 +26,7 @@ def _free_port():
 def _server(argv, port):
     """A peer's server, up when its port answers."""
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
+                               stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         end = time.monotonic() + 30
         while True:
@@ -136,7 +136,7 @@ class Peers:
     def _by_queue(self, kind, port, tasks):
         """The workers wait already; the time ends when each was told to stop."""
         worker = [f"{self.bin}/bench-peer", f"{kind}-work", str(port), PROGRAM]
-        workers = [subprocess.Popen(worker) for _ in range(SLOTS)]
+        workers = [subprocess.Popen(worker, start_new_session=True) for _ in range(SLOTS)]
         time.sleep(0.2)  # They connect; none is waited for twice.
         began = time.monotonic()
         subprocess.run([f"{self.bin}/bench-peer", f"{kind}-put", str(port), str(tasks), str(SLOTS)],

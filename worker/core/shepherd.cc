@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "worker/core/ending.h"
+#include "worker/core/env_text.h"
 
 namespace capstan {
 
@@ -113,8 +114,9 @@ void Shepherd::on_message(pair::JobTemplate& message) {
   if (!takes_work()) return;  // What needs it is given back.
   const auto [kept, is_new] = templates_.try_emplace(message.job);
   if (!is_new && kept->second.is_whole) return;
-  kept->second = {.env = std::move(message.env),
-                  .has_files = !message.script.empty() || message.has_stdin};
+  std::vector<std::string> env;
+  for (const EnvVar& each : message.env) env.push_back(env_text(each));
+  kept->second = {.env = std::move(env), .has_files = !message.script.empty() || message.has_stdin};
   if (!kept->second.has_files) return;
   out_.push_back(shepherd::KeepJobFiles{.job = message.job,
                                         .script = std::move(message.script),

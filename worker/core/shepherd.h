@@ -69,9 +69,9 @@ class Shepherd {
     SetAside
   };
   struct Template {
-    std::vector<EnvVar> env;
-    bool has_files = false;  // They are kept.
-    bool is_whole = true;    // No file of it failed.
+    std::vector<std::string> env;  // "NAME=value" each.
+    bool has_files = false;        // They are kept.
+    bool is_whole = true;          // No file of it failed.
   };
   struct Attempt {
     Phase phase = Phase::Queued;

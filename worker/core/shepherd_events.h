@@ -93,8 +93,8 @@ using Event = std::variant<AgentUp, AgentDown, FromAgent, Launched, LaunchFailed
 struct Launch {
   AttemptKey key;
   std::vector<Bytes> argv{};
-  /// Its job's, as the machine keeps it until the next step; null: none.
-  const std::vector<EnvVar>* job_env = nullptr;
+  /// Its job's, "NAME=value" each, as the machine keeps them until the next step; null: none.
+  const std::vector<std::string>* job_env = nullptr;
   std::vector<EnvVar> env{};  ///< Its own, behind those.
   Bytes cwd{};
   bool followed = false;

@@ -166,6 +166,8 @@ void Shepherd::erase(Held::iterator it) {
     slots_.give_back(it->second.share);
   }
   held_.erase(it);
+  // Or each short task would wake us when its start were due to be told.
+  while (!young_.empty() && !held_.contains(young_.front().second)) young_.pop_front();
 }
 
 void Shepherd::class_by(const Attempt& attempt, bool never_ran, AttemptResult& result) const {

@@ -13,7 +13,6 @@
 
 #include "common/model/limits.h"
 #include "worker/exec/job_files.h"
-#include "worker/exec/spawn.h"
 
 namespace capstan {
 
@@ -103,12 +102,8 @@ Result<UniqueFd> ProcessRunner::open_stdin(const shepherd::Launch& launch) const
   return file;
 }
 
-std::vector<EnvVar> ProcessRunner::environment_of(const shepherd::Launch& launch) const {
-  std::vector<EnvVar> environment;
-  const std::size_t shared = launch.job_env ? launch.job_env->size() : 0;
-  environment.reserve(shared + launch.env.size() + 1);
-  if (launch.job_env) environment = *launch.job_env;
-  environment.insert(environment.end(), launch.env.begin(), launch.env.end());
+std::vector<EnvVar> ProcessRunner::own_environment(const shepherd::Launch& launch) const {
+  std::vector<EnvVar> environment = launch.env;
   environment.push_back({std::string(kCookieName), options_.cookie + "." + to_string(launch.key)});
   return environment;
 }
@@ -135,11 +130,13 @@ Result<void> ProcessRunner::spawn_main(const shepherd::Launch& launch,
   UniqueFd own_stdin;
   if (launch.reads_stdin) own_stdin = TRY(open_stdin(launch));
   SpawnOptions spawn_options{.argv = launch.argv,
-                             .env = environment_of(launch),
+                             .shared_env = launch.job_env,
+                             .env = own_environment(launch),
                              .cwd = launch.cwd,
                              .stdin_fd = own_stdin ? own_stdin.get() : null_.get(),
                              .stdout_fd = writing[0].get(),
                              .stderr_fd = writing[1].get(),
+                             .apart = options_.apart,
                              .umask = options_.umask,
                              .default_signals = options_.default_signals,
                              .mark = mark_.limit(process.serial),
@@ -194,6 +191,7 @@ Result<Runner::Started> ProcessRunner::start(const shepherd::Launch& launch) {
 
   Process& process = processes_.emplace(launch.key, std::move(starting)).first->second;
   process.files = std::move(files);
+  process.writing = std::move(writing);
   process.output_at = clock_.now();
   process.mem_bytes = launch.mem_bytes;
   mains_[process.pid] = launch.key;
@@ -332,7 +330,7 @@ void ProcessRunner::find_strangers() {
 void ProcessRunner::adopt_stranger(pid_t pid) {
   const pid_t session = ::getsid(pid);
   for (auto& [key, process] : processes_) {
-    // Without setsid it is still in its attempt's session.
+    // Of an attempt with a session of its own: without setsid it is still in it.
     if (process.pid != session && !process.strangers.contains(pid)) continue;
     process.strangers.insert(pid);
     return;

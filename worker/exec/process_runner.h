@@ -24,6 +24,7 @@
 #include "worker/exec/output.h"
 #include "worker/exec/process_tree.h"
 #include "worker/exec/runner.h"
+#include "worker/exec/spawn.h"
 #include "worker/exec/task_cgroup.h"
 #include "worker/exec/task_file.h"
 
@@ -37,6 +38,9 @@ class ProcessRunner final : public Runner {
     std::string cookie;                ///< DIRECTORY.LIFE: the attempt is appended.
     mode_t umask = 022;                ///< For tasks: the user's own.
     std::vector<int> default_signals;  ///< Ignored here, but not in tasks.
+    /// A session costs a scheduling group of the kernel's for each task: only where there is a
+    /// terminal that they are to be kept from.
+    Apart apart = Apart::Session;
     /// Each task is pinned to some of these. None: tasks run where they like.
     std::vector<std::uint32_t> cpu_ids{};
     /// Where tasks that say how much memory they need get a group of their own.
@@ -74,7 +78,7 @@ class ProcessRunner final : public Runner {
  private:
   struct Process {
     AttemptKey key;
-    pid_t pid = 0;             // Also its session and process group.
+    pid_t pid = 0;             // Also its process group, and its session if it has one.
     std::uint32_t serial = 0;  // In its mark.
     bool main_ended = false;
     int status = 0;            // Of the main process.
@@ -84,7 +88,9 @@ class ProcessRunner final : public Runner {
     std::set<pid_t> strangers;  // Left the group, became our children.
     Micros cpu{0};
     std::uint64_t max_rss_bytes = 0;
-    std::array<UniqueFd, 2> pipes;  // By Stream.
+    std::array<UniqueFd, 2> pipes;    // By Stream.
+    std::array<UniqueFd, 2> writing;  // Their other ends: so that what closes its output as it ends
+                                      // does not wake us for that before its end does.
     std::array<OutputWriter, 2> output;
     std::array<TaskFile, 2> files;
     TimePoint output_at;                 // When it wrote something last, or its start.
@@ -97,8 +103,8 @@ class ProcessRunner final : public Runner {
   Process* find(const AttemptKey& key);
   Result<std::array<TaskFile, 2>> open_files(const shepherd::Launch& launch) const;
   Result<UniqueFd> open_stdin(const shepherd::Launch& launch) const;
-  /// All of it.
-  [[nodiscard]] std::vector<EnvVar> environment_of(const shepherd::Launch& launch) const;
+  /// Besides its job's.
+  [[nodiscard]] std::vector<EnvVar> own_environment(const shepherd::Launch& launch) const;
   void make_group(const shepherd::Launch& launch, Process& process);
   void drop_group(Process& process);
   Result<void> spawn_main(const shepherd::Launch& launch, const std::array<UniqueFd, 2>& writing,

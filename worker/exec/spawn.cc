@@ -15,6 +15,9 @@
 #include <cerrno>
 #include <string_view>
 
+#include "common/base/unique_fd.h"
+#include "worker/core/env_text.h"
+
 namespace capstan {
 
 namespace {
@@ -31,13 +34,14 @@ struct Plan {
   const SpawnOptions* options;
   std::vector<std::string> programs;  // To be tried in turn.
   std::vector<char*> argv;
-  std::vector<char*> shell_argv;  // sh, the program, the arguments: for a script without #!.
-  std::vector<std::string> env_text;
+  std::vector<char*> shell_argv;     // sh, the program, the arguments: for a script without #!.
+  std::vector<std::string> own_env;  // The shared ones stay where they are.
   std::vector<char*> env;
   std::vector<unsigned long> cpu_mask;  // Large enough for its pinning.
   pid_t parent;
 };
 
+constexpr std::string_view kPathIs = "PATH=";
 constexpr std::uint32_t kWordBits = 8 * sizeof(unsigned long);
 
 char* mutable_text(const std::string& text) {
@@ -49,11 +53,15 @@ Plan make_plan(const SpawnOptions& options) {
   plan.options = &options;
   plan.parent = ::getpid();
   std::string_view path = "/usr/local/bin:/usr/bin:/bin";
-  for (const EnvVar& variable : options.env) {
-    if (variable.name == "PATH") path = variable.value;
-    plan.env_text.push_back(variable.name + "=" + variable.value);
+  const auto add_env = [&](const std::string& text) {
+    if (text.starts_with(kPathIs)) path = std::string_view(text).substr(kPathIs.size());
+    plan.env.push_back(mutable_text(text));
+  };
+  for (const EnvVar& each : options.env) plan.own_env.push_back(env_text(each));
+  if (options.shared_env != nullptr) {
+    for (const std::string& text : *options.shared_env) add_env(text);
   }
-  for (const std::string& text : plan.env_text) plan.env.push_back(mutable_text(text));
+  for (const std::string& text : plan.own_env) add_env(text);
   plan.env.push_back(nullptr);
 
   const Bytes& name = options.argv.front();
@@ -152,8 +160,12 @@ void execute(Plan& plan, Failure& failure) {
 /// The child's life until the exec. Only system calls: memory is the parent's.
 [[noreturn]] void become(Plan& plan, Failure& failure) {
   const SpawnOptions& options = *plan.options;
-  if (options.own_session) {
-    ::setsid();
+  if (options.apart != Apart::None) {
+    if (options.apart == Apart::Session) {
+      ::setsid();
+    } else {
+      ::setpgid(0, 0);
+    }
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != plan.parent) {  // It died before the line above.
       failure.step = Step::Orphaned;
@@ -182,6 +194,10 @@ __attribute__((noinline)) pid_t vfork_and_become(Plan& plan, Failure& failure) {
 }
 
 }  // namespace
+
+bool has_terminal() {
+  return bool(UniqueFd(::open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC)));
+}
 
 std::vector<int> ignored_signals() {
   std::vector<int> ignored;

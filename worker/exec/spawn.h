@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// One process by vfork + exec, with what posix_spawn cannot set: PDEATHSIG, a session of its own,
-// the umask. REQUIRES a single-threaded caller: the child borrows its memory until it executes.
+// One process by vfork + exec, with what posix_spawn cannot set: PDEATHSIG, a control group, its
+// cpus, the umask. REQUIRES a single-threaded caller: the child borrows its memory until it
+// executes.
 #pragma once
 
 #include <sys/types.h>
@@ -30,15 +31,22 @@ struct Joining {
   bool joined = false;  ///< Filled in by spawn(). A process that may not join runs where we are.
 };
 
+enum class Apart : std::uint8_t {
+  None,     ///< In our process group.
+  Group,    ///< A process group of its own, and SIGKILL when we die.
+  Session,  ///< And a session of its own: it has no terminal even when we have one.
+};
+
 struct SpawnOptions {
   std::vector<Bytes> argv;
-  std::vector<EnvVar> env;
-  Bytes cwd;          ///< "": where we are.
+  const std::vector<std::string>* shared_env = nullptr;  ///< "NAME=value" each; null: none.
+  std::vector<EnvVar> env;                               ///< Behind those.
+  Bytes cwd;                                             ///< "": where we are.
   int stdin_fd = -1;  ///< Each becomes 0, 1, 2; -1: stays as it is.
   int stdout_fd = -1;
   int stderr_fd = -1;
-  int keep_fd = -1;         ///< Becomes 3; everything else is closed.
-  bool own_session = true;  ///< setsid, and SIGKILL when we die.
+  int keep_fd = -1;  ///< Becomes 3; everything else is closed.
+  Apart apart = Apart::Session;
   mode_t umask = 022;
   std::vector<int> default_signals;  ///< Ignored here, but not there.
   std::optional<LimitMark> mark{};
@@ -50,8 +58,11 @@ struct SpawnOptions {
 };
 
 /// The pid, after the exec succeeded. An error has the system's words and what they are about. The
-/// program is looked for in the PATH of `env`; a script without #! runs by sh, as shells do.
+/// program is looked for in the PATH that it gets; a script without #! runs by sh, as shells do.
 Result<pid_t> spawn(const SpawnOptions& options);
+
+/// Whether we have a controlling terminal, which a process that is not Apart::Session shares.
+bool has_terminal();
 
 /// The signals that whoever started us had set to be ignored.
 std::vector<int> ignored_signals();

@@ -271,7 +271,7 @@ TEST_SUITE("worker/core/shepherd_options") {
     const auto launches = bench.taken<shepherd::Launch>();
     REQUIRE(launches.size() == 1);
     REQUIRE(launches[0].job_env != nullptr);
-    CHECK(*launches[0].job_env == std::vector<EnvVar>{{"LANG", "de"}});
+    CHECK(*launches[0].job_env == std::vector<std::string>{"LANG=de"});
     CHECK(launches[0].env == std::vector<EnvVar>{{"CAPSTAN_TASK_INDEX", "2"}});
   }
 

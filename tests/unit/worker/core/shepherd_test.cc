@@ -215,6 +215,20 @@ TEST_SUITE("worker/core/shepherd") {
     CHECK(started[0].at == start);
   }
 
+  TEST_CASE("one that ended before its start was to be told wakes nobody for that") {
+    Bench bench;
+    bench.run(1);
+    bench.run(2);
+    bench.launch();
+    const TimePoint start = bench.now;
+    CHECK(bench.machine.next_deadline() == start + limits::kStartedHold);
+    bench.tick(1ms);
+    bench.gone(1);
+    bench.gone(2);
+    bench.tick();
+    CHECK(bench.machine.next_deadline() == bench.now + limits::kSpoolSyncAfter);
+  }
+
   TEST_CASE("a new agent hears everything") {
     Bench bench({.instance = {}, .cpus = 1});
     bench.run(1);

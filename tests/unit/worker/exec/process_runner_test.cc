@@ -40,6 +40,12 @@ class Pinned : public Loop {
   }
 };
 
+/// As where there is a terminal.
+class InSessions : public Loop {
+ public:
+  InSessions() : Loop({.apart = Apart::Session}) {}
+};
+
 pid_t pid_in(const std::string& path) {
   std::ifstream file(path);
   pid_t pid = 0;
@@ -97,26 +103,49 @@ TEST_SUITE("worker/exec/process_runner") {
     CHECK(end_of(launch({"true"})).exit_code == 0);
   }
 
-  TEST_CASE_FIXTURE(Loop, "a task starts clean: session, descriptors, signals, stdin, cwd, umask") {
+  TEST_CASE_FIXTURE(Loop, "a task starts clean: group, descriptors, signals, stdin, cwd, umask") {
     const RunEnd end =
         end_of(launch({"/bin/sh", "-c",
                        "pwd; umask; ls /proc/self/fd | wc -l; readlink /proc/self/fd/0;"
-                       "grep SigBlk /proc/self/status; cut -d' ' -f6 /proc/$$/stat; echo $$"},
+                       "grep SigBlk /proc/self/status; cut -d' ' -f5,6 /proc/$$/stat; echo $$"},
                       "/usr"));
     std::istringstream lines(end.tail[0]);
-    std::string pwd, umask, fds, in, blocked, session, pid;
+    std::string pwd, umask, fds, in, blocked, group, session, pid;
     std::getline(lines, pwd);
     std::getline(lines, umask);
     lines >> fds >> in;
     std::getline(lines, blocked);
     std::getline(lines, blocked);
-    lines >> session >> pid;
+    lines >> group >> session >> pid;
     CHECK(pwd == "/usr");
     CHECK(umask == "0022");
     CHECK(fds == "4");  // 0, 1, 2 and the one that reads the directory.
     CHECK(in == "/dev/null");
     CHECK(blocked == "SigBlk:\t0000000000000000");
+    CHECK(group == pid);
+    CHECK(session == std::to_string(::getsid(0)));
+  }
+
+  TEST_CASE_FIXTURE(InSessions, "where there is a terminal a task is kept from it") {
+    const RunEnd end = end_of(shell("cut -d' ' -f5,6 /proc/$$/stat; echo $$; : < /dev/tty"));
+    std::istringstream lines(end.tail[0]);
+    std::string group, session, pid;
+    lines >> group >> session >> pid;
+    CHECK(group == pid);
     CHECK(session == pid);
+    CHECK(end.exit_code != 0);  // A shell that cannot open it gives up.
+  }
+
+  TEST_CASE_FIXTURE(InSessions, "what left the group and not the session is killed") {
+    const std::string pid_file = file("pid");
+    end_of(shell("set -m; env -i /bin/sleep 1000 & echo $! > " + pid_file));
+    CHECK(is_gone(pid_in(pid_file)));
+  }
+
+  TEST_CASE_FIXTURE(Loop, "what left the group is killed") {
+    const std::string pid_file = file("pid");
+    end_of(shell("set -m; env -i /bin/sleep 1000 & echo $! > " + pid_file));
+    CHECK(is_gone(pid_in(pid_file)));
   }
 
   TEST_CASE_FIXTURE(Loop, "any bytes are arguments") {

@@ -28,6 +28,7 @@ class RunnerLoop {
   struct Options {
     std::vector<std::uint32_t> cpu_ids{};
     std::optional<TaskCgroups> cgroups{};
+    Apart apart = Apart::Group;
   };
   RunnerLoop() : RunnerLoop(Options{}) {}
   explicit RunnerLoop(Options options) {
@@ -44,6 +45,7 @@ class RunnerLoop {
                                        .cookie = "d0.11fe",
                                        .umask = 022,
                                        .default_signals = {},
+                                       .apart = options.apart,
                                        .cpu_ids = std::move(options.cpu_ids),
                                        .cgroups = std::move(options.cgroups)},
                                       clock, std::move(handler));
