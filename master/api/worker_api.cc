@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "common/base/bytes.h"
+#include "common/base/check.h"
 #include "common/base/log.h"
 #include "common/model/limits.h"
 #include "common/net/keys.h"
@@ -129,6 +130,7 @@ void WorkerApi::on_hello(net::PeerId peer, const net::Identity& identity, msg::W
   joined.disk_full = hello.disk_full;
   joined.mem_bytes = hello.mem_bytes;
   sessions_.open_worker(peer, identity, id, hello.instance);
+  ++unopened_[id];
   ledger_.commit(std::move(joined));
 }
 
@@ -170,9 +172,12 @@ Session* WorkerApi::welcomed(WorkerId worker) {
 }
 
 void WorkerApi::tell(const effect::OpenSession& effect) {
+  const auto unopened = unopened_.find(effect.worker);
+  CHECK(unopened != unopened_.end());
+  if (--unopened->second > 0) return;
+  unopened_.erase(unopened);
   Session* session = sessions_.of_worker(effect.worker);
-  // A second HELLO in the same turn has opened another session: the first one's peer is gone.
-  if (session == nullptr || session->instance != effect.instance || session->welcomed) return;
+  if (session == nullptr) return;  // It ended meanwhile.
   session->welcomed = true;
   sessions_.send(*session, sessions_.welcome(*session));
 }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -92,6 +93,10 @@ class WorkerApi {
   std::deque<std::pair<SubmissionId, store::Store::InputChunk>> chunks_;  ///< Newest first.
   double enrols_left_ = kEnrolBurst;
   TimePoint enrols_at_;
+  /// HELLOs whose OpenSession is still to be told: only with the last one begins what its session
+  /// hears. What an earlier one led to may be out of date: a Start behind a Recall would be run
+  /// although the worker gave it back.
+  std::map<WorkerId, std::uint64_t> unopened_;
   std::set<WorkerId> epochs_ahead_;  ///< Said to have seen a later epoch than ours: told once.
 };
 

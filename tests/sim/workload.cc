@@ -107,7 +107,7 @@ void Workload::add_waiting(JobSpec& spec, const Client& client) {
 }
 
 void Workload::schedule_work() {
-  const std::uint64_t jobs = 2 + schedule_.rng().below(8);
+  const std::uint64_t jobs = 2 + schedule_.rng().below(9);
   for (std::uint64_t i = 0; i < jobs; ++i) {
     schedule_.after(schedule_.between(0us, options_.lasts), [this] {
       Client& client = any_client();

@@ -193,6 +193,27 @@ TEST_CASE("the same instance over another connection replaces its session") {
   CHECK(bench.server->status().workers_up == 1);
 }
 
+TEST_CASE("of several HELLOs before the commit only the last is answered, with its own effects") {
+  Bench bench;
+  Peer client = bench.client();
+  submit(client, an_id(7), a_job().with_tasks(1).spec());
+  Peer one = bench.enrolled("w1");
+  msg::WorkerHello hello;
+  hello.instance = an_id(1);
+  one.hello(hello);
+  REQUIRE(one.expect<msg::Start>().tasks.size() == 1);
+  // The Start was lost on the way, and the worker is leaving: it gets it again, and is to give it
+  // back. Behind that another Start would run it although its number is free.
+  hello.protocol = kProtocol;
+  hello.cpus = 1;
+  hello.leaving = true;
+  for (int i = 0; i < 3; ++i) one.send_bare(hello);
+  bench.turn();
+  CHECK(one.count<msg::Welcome>() == 1);
+  CHECK(one.count<msg::Start>() == 1);
+  CHECK(one.count<msg::Recall>() == 1);
+}
+
 TEST_CASE("a send that fails ends the session: the next message would be a gap") {
   Bench bench;
   Peer worker = bench.enrolled("w1");
