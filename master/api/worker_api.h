@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <deque>
 #include <map>
-#include <map>
 #include <set>
 #include <string>
 #include <utility>

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <utility>
+#include <variant>
+#include <vector>
 
 #include "common/wire/codec.h"
 
@@ -13,14 +15,42 @@ namespace {
 
 using namespace std::chrono_literals;
 
+void print_keys(const std::vector<AttemptKey>& keys) {
+  for (const AttemptKey& key : keys) std::printf(" %s", to_string(key).c_str());
+}
+
+/// The attempts that it is about.
+struct AttemptsPrinter {
+  void operator()(const auto&) const {}
+  void operator()(const msg::Cancel& cancel) const { print_keys(cancel.keys); }
+  void operator()(const msg::Recall& recall) const { print_keys(recall.keys); }
+  void operator()(const msg::Returned& returned) const { print_keys(returned.keys); }
+  void operator()(const msg::ResultAck& ack) const { print_keys(ack.keys); }
+  void operator()(const msg::Start& start) const {
+    for (const msg::Start::One& one : start.tasks) {
+      print_keys({{start.job, one.task, start.attempt}});
+    }
+  }
+  void operator()(const msg::Results& results) const {
+    for (const AttemptResult& result : results.results) print_keys({result.key});
+  }
+  void operator()(const msg::WorkerHello& hello) const {
+    for (const msg::HeldAttempt& held : hello.held) print_keys({held.key});
+    std::printf(" |");  // And what it has spooled.
+    print_keys(hello.spooled);
+  }
+};
+
 /// Who says what, for a person who reads a trace.
 void print_message(const Schedule& schedule, const char* way, const std::string& who,
                    std::string_view frame) {
   if (!schedule.is_printing()) return;
   const auto message = wire::decode(frame);
-  std::printf("%12.6f   %s %s %s n=%llu\n", static_cast<double>(schedule.now().us) / 1e6, way,
+  std::printf("%12.6f   %s %s %s n=%llu", static_cast<double>(schedule.now().us) / 1e6, way,
               who.c_str(), message ? wire::type_name(message->body) : "?",
               message ? static_cast<unsigned long long>(message->n) : 0ULL);
+  if (message) std::visit(AttemptsPrinter{}, message->body);
+  std::printf("\n");
 }
 
 constexpr Micros kDelayMin{50};
