@@ -93,6 +93,7 @@ void PairNode::start() {
   start.life = schedule_.rng().next() | 1U;
   start.has_vote = disk_.vote().has_value();
   start.vote = disk_.vote().value_or(Vote{});
+  if (start.has_vote) parts_.on_vote(id_, start.vote);  // It may have died while it wrote this.
   std::optional<Replica> replica;
   if (!voter_.is_witness) {
     replica = open(start);
