@@ -69,7 +69,8 @@ IMPURE_HEADERS = {
 # Each third-party header is seen by one folder. Tests may look where their subject looks.
 THIRD_PARTY = [
     (re.compile(r"^zmq"), re.compile(r"^common/net/|^tests/(integration|unit/common/net)/")),
-    (re.compile(r"^sqlite3"), re.compile(r"^master/store/|^tests/(integration/|unit/master/|support/fault_vfs)")),
+    (re.compile(r"^sqlite3"),
+     re.compile(r"^master/store/|^tests/(integration/|unit/master/|support/fault_vfs)")),
     (re.compile(r"^msgpack"), re.compile(r"^common/wire/|^tests/unit/common/wire/")),
     (re.compile(r"^nlohmann/"), re.compile(r"^common/json/|^tests/")),
     (re.compile(r"^spdlog/"), re.compile(r"^common/base/log\.cc$")),
