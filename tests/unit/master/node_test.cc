@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "common/wire/version.h"
 #include "master/node.h"
+#include "common/wire/version.h"
 
 #include <doctest/doctest.h>
 
@@ -13,7 +13,7 @@
 namespace capstan::test {
 namespace {
 
-/// The only voter: it leads with its first turn.
+/// A node whose peers, if it has any, hear nothing.
 struct Single final : Votes, Peers {
   MemoryStore store;
   FakeClock clock;
@@ -21,7 +21,7 @@ struct Single final : Votes, Peers {
   InlineReads reads{store};
   FakeLogs logs;
   FakeKeys keys;
-  api::Host host;
+  FakeHost host;
   Vote saved;
 
   Result<void> save(const Vote& vote) override {
@@ -52,8 +52,7 @@ struct Single final : Votes, Peers {
     store.close();
   }
 
-  /// The events of the log while it comes to lead.
-  std::string lead() {
+  Node begin(std::vector<Voter> voters) {
     auto opened = store.open();
     REQUIRE(opened);
     ha::Start start;
@@ -63,23 +62,28 @@ struct Single final : Votes, Peers {
     REQUIRE(replica);
     ha::Config config;
     config.self = 1;
-    config.voters = {{1, "a", false}};
+    config.voters = std::move(voters);
+    return {{config, start, {}},
+            {.store = &store,
+             .listener = listener,
+             .votes = *this,
+             .peers = *this,
+             .reads = &reads,
+             .logs = &logs,
+             .keys = &keys,
+             .host = host,
+             .clock = clock},
+            std::move(*replica)};
+  }
+
+  /// The events of the log while it comes to lead, with its first turn.
+  std::string lead() {
     std::string events;
     log::observe([&](log::Level, std::string_view event, log::Fields) {
       events += std::string(event) + " ";
       return false;
     });
-    Node node({config, start, {}},
-              {.store = &store,
-               .listener = listener,
-               .votes = *this,
-               .peers = *this,
-               .reads = &reads,
-               .logs = &logs,
-               .keys = &keys,
-               .host = host,
-               .clock = clock},
-              std::move(*replica));
+    Node node = begin({{1, "a", false}});
     CHECK(node.turn());
     CHECK(node.server() != nullptr);
     log::observe(nullptr);
@@ -96,6 +100,23 @@ TEST_CASE("a leader whose rows are not those that the primary before had says so
   Single other;
   other.write(true);
   CHECK(other.lead().find("replica.diverged") != std::string::npos);
+}
+
+TEST_CASE("a node that does not lead says so when its own disk is nearly full") {
+  Single single;
+  single.host.state = {.free_bytes = 100ULL << 30, .total_bytes = 200ULL << 30};
+  Node node = single.begin({{1, "a", false}, {2, "b", false}, {3, "w", true}});
+  REQUIRE(node.turn());
+  REQUIRE(node.server() == nullptr);
+  const auto is_raised = [&node] {
+    for (const Alarm& alarm : node.status().alarms) {
+      if (alarm.name == "disk") return alarm.text.find("the disk of a") != std::string::npos;
+    }
+    return false;
+  };
+  CHECK_FALSE(is_raised());
+  single.host.state.free_bytes = 100ULL << 20;
+  CHECK(is_raised());
 }
 
 TEST_CASE("a database that the vote file knows is in the next vote, one that it does not is not") {
