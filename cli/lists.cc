@@ -8,6 +8,7 @@
 #include "cli/job_watch.h"
 #include "cli/output.h"
 #include "cli/table.h"
+#include "cli/task_pages.h"
 #include "cli/text.h"
 #include "common/json/json.h"
 #include "common/model/limits.h"
@@ -48,7 +49,6 @@ class TasksVerb final : public Verb {
     const Target target = TRY(resolve_one(*client, words.positionals.front()));
     list.job = target.job;
     list.only = target.tasks;
-    list.limit = limits::kRowsPerPage;
     Table table({{"TASK", true},
                  {"STATE"},
                  {"ATTEMPT", true},
@@ -61,15 +61,14 @@ class TasksVerb final : public Verb {
                  {"REASON"}},
                 colour_on_stdout());
     Output out(STDOUT_FILENO);
-    while (true) {
-      const auto page = TRY(client->ask<msg::TaskList>(list));
-      for (const msg::TaskView& task : page.tasks) add(task, table, out);
+    TaskPages pages(*client, std::move(list));
+    while (!pages.at_end()) {
+      const auto page = TRY(pages.next());
+      for (const msg::TaskView& task : page) add(task, table, out);
       out.write(table.page());
       TRY(out.flush());
-      if (!page.more || page.tasks.empty()) return kExitOk;
-      list.from_start = false;
-      list.after = page.tasks.back().task;
     }
+    return kExitOk;
   }
 
  private:

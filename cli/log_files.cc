@@ -15,6 +15,7 @@
 #include <optional>
 #include <utility>
 
+#include "cli/task_pages.h"
 #include "cli/text.h"
 #include "common/base/bytes.h"
 #include "common/base/unique_fd.h"
@@ -74,7 +75,13 @@ class NewFile {
 
 class Collector {
  public:
-  Collector(Client& client, const LogFilesRequest& request) : client_(client), request_(request) {
+  Collector(Client& client, const LogFilesRequest& request)
+      : client_(client),
+        request_(request),
+        pages_(client, {.job = request.target.job,
+                        .states = request.states,
+                        .after = {},
+                        .only = request.target.tasks}) {
     summary_.job = request.target.job;
   }
 
@@ -88,7 +95,7 @@ class Collector {
     TRY(load_page());
     while (true) {
       TRY(fill());
-      if (flows_.empty() && tasks_.empty() && is_last_page_) return summary_;
+      if (flows_.empty() && tasks_.empty() && pages_.at_end()) return summary_;
       const std::size_t before = flows_.size();
       const auto has_news = [&] {
         if (watch_ && watch_->failure()) note(*watch_->failure());
@@ -111,22 +118,13 @@ class Collector {
   };
 
   Outcome<void> load_page() {
-    list_.job = request_.target.job;
-    list_.only = request_.target.tasks;
-    list_.states = request_.states;
-    list_.limit = limits::kRowsPerPage;
-    auto page = TRY(client_.ask<msg::TaskList>(list_));
-    is_last_page_ = !page.more || page.tasks.empty();
-    if (!page.tasks.empty()) {
-      list_.from_start = false;
-      list_.after = page.tasks.back().task;
-    }
-    for (msg::TaskView& task : page.tasks) tasks_.push_back(std::move(task));
+    auto page = TRY(pages_.next());
+    for (msg::TaskView& task : page) tasks_.push_back(std::move(task));
     return {};
   }
   Outcome<void> fill() {
     while (flows_.size() < kAtOnce) {
-      if (tasks_.empty() && !is_last_page_) TRY(load_page());
+      if (tasks_.empty() && !pages_.at_end()) TRY(load_page());
       if (tasks_.empty()) return {};
       const msg::TaskView task = std::move(tasks_.front());
       tasks_.pop_front();
@@ -229,9 +227,8 @@ class Collector {
   Client& client_;
   const LogFilesRequest& request_;
   LogFilesSummary summary_;
-  msg::ListTasks list_;
+  TaskPages pages_;
   std::deque<msg::TaskView> tasks_;
-  bool is_last_page_ = false;
   std::list<Flow> flows_;
   std::unique_ptr<JobWatch> watch_;  ///< Since something had to be waited for.
   std::optional<Failure> failure_;

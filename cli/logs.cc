@@ -16,6 +16,7 @@
 #include "cli/output.h"
 #include "cli/output_pump.h"
 #include "cli/selectors.h"
+#include "cli/task_pages.h"
 #include "cli/text.h"
 #include "common/base/bytes.h"
 #include "common/model/limits.h"
@@ -75,14 +76,12 @@ class Follower {
     list.job = request_.target.job;
     list.only = request_.target.tasks;
     list.states = 1U << static_cast<unsigned>(TaskState::Running);
-    list.limit = limits::kRowsPerPage;
-    while (true) {
-      const auto page = TRY(client_.ask<msg::TaskList>(list));
-      for (const msg::TaskView& task : page.tasks) pump_.on_running(task);
-      if (!page.more || page.tasks.empty()) return {};
-      list.from_start = false;
-      list.after = page.tasks.back().task;
+    TaskPages pages(client_, std::move(list));
+    while (!pages.at_end()) {
+      const auto page = TRY(pages.next());
+      for (const msg::TaskView& task : page) pump_.on_running(task);
     }
+    return {};
   }
   OutputPump::Options pump_options(bool with_prefix) {
     OutputPump::Options options;
@@ -128,14 +127,20 @@ class Follower {
 class Reader {
  public:
   Reader(Client& client, const LogRequest& request, bool with_prefix)
-      : client_(client), request_(request), with_prefix_(with_prefix) {}
+      : client_(client),
+        request_(request),
+        with_prefix_(with_prefix),
+        pages_(client, {.job = request.target.job,
+                        .states = request.states,
+                        .after = {},
+                        .only = request.target.tasks}) {}
 
   Outcome<int> run() {
     TRY(load_page());
     while (true) {
       while (ahead_.size() < kReadAhead && !tasks_.empty()) start();
-      if (ahead_.empty() && is_last_page_) break;
-      if (tasks_.empty() && !is_last_page_ && ahead_.empty()) {
+      if (ahead_.empty() && pages_.at_end()) break;
+      if (tasks_.empty() && !pages_.at_end() && ahead_.empty()) {
         TRY(load_page());
         continue;
       }
@@ -159,18 +164,9 @@ class Reader {
   };
 
   Outcome<void> load_page() {
-    list_.job = request_.target.job;
-    list_.only = request_.target.tasks;
-    list_.states = request_.states;
-    list_.limit = limits::kRowsPerPage;
-    auto page = TRY(client_.ask<msg::TaskList>(list_));
-    is_last_page_ = !page.more || page.tasks.empty();
-    if (!page.tasks.empty()) {
-      list_.from_start = false;
-      list_.after = page.tasks.back().task;
-    }
-    printed_tasks_ += page.tasks.size();
-    for (const msg::TaskView& task : page.tasks) {
+    auto page = TRY(pages_.next());
+    printed_tasks_ += page.size();
+    for (const msg::TaskView& task : page) {
       if (request_.attempt > task.attempt) {
         return fail_with(kExitRefused,
                          fmt::format("{} has had {}", task_name(request_.target.job, task.task),
@@ -178,7 +174,7 @@ class Reader {
       }
       running_ += is_running(task) && is_last(task) ? 1 : 0;
     }
-    for (msg::TaskView& task : page.tasks) tasks_.push_back(std::move(task));
+    for (msg::TaskView& task : page) tasks_.push_back(std::move(task));
     return {};
   }
   msg::ReadLog question(const msg::TaskView& task, std::uint64_t offset) const {
@@ -286,10 +282,9 @@ class Reader {
   const LogRequest& request_;
   const bool with_prefix_;
   Output out_{STDOUT_FILENO};
-  msg::ListTasks list_;
+  TaskPages pages_;
   std::deque<msg::TaskView> tasks_;
   std::deque<Ahead> ahead_;
-  bool is_last_page_ = false;
   std::uint64_t printed_tasks_ = 0;
   std::uint64_t running_ = 0;
   std::unique_ptr<JobWatch> watch_;  ///< Since something was waited for.

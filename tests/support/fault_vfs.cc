@@ -6,9 +6,10 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <new>
 #include <stdexcept>
+
+#include "tests/support/files.h"
 
 namespace capstan::test {
 
@@ -25,11 +26,6 @@ struct File {
 
 sqlite3_file* behind(sqlite3_file* file) {
   return reinterpret_cast<sqlite3_file*>(reinterpret_cast<File*>(file) + 1);
-}
-
-std::string slurp(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 void put(std::string& content, std::uint64_t offset, std::string_view bytes) {
@@ -208,7 +204,7 @@ bool FaultVfs::fails(const std::string& path, Op op) {
 
 FaultVfs::FileState& FaultVfs::state_of(const std::string& path) {
   const auto [it, is_new] = files_.try_emplace(path);
-  if (is_new) it->second.synced = slurp(path);
+  if (is_new) it->second.synced = text_of(path);
   return it->second;
 }
 
