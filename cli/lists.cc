@@ -11,7 +11,6 @@
 #include "cli/task_pages.h"
 #include "cli/text.h"
 #include "common/json/json.h"
-#include "common/model/limits.h"
 #include "common/model/parse.h"
 
 namespace capstan::cli {

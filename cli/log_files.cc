@@ -19,7 +19,6 @@
 #include "cli/text.h"
 #include "common/base/bytes.h"
 #include "common/base/unique_fd.h"
-#include "common/model/limits.h"
 
 namespace capstan::cli {
 namespace {

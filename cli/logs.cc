@@ -19,7 +19,6 @@
 #include "cli/task_pages.h"
 #include "cli/text.h"
 #include "common/base/bytes.h"
-#include "common/model/limits.h"
 
 namespace capstan::cli {
 namespace {
