@@ -96,9 +96,9 @@ ProcessMark::ProcessMark(std::string cookie) : cookie_(std::move(cookie)) {
   cookie_ += ".";
 }
 
-std::optional<LimitMark> ProcessMark::limit(std::uint32_t serial) const {
+std::optional<ResourceLimit> ProcessMark::limit(std::uint32_t serial) const {
   if (carrier_ < 0) return std::nullopt;
-  return LimitMark{carrier_, soft_ | serial, hard_};
+  return ResourceLimit{carrier_, soft_ | serial, hard_};
 }
 
 std::optional<std::uint32_t> ProcessMark::serial_in_limits(pid_t pid) const {

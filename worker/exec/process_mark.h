@@ -26,7 +26,7 @@ namespace capstan {
 inline constexpr std::string_view kCookieName = "CAPSTAN_COOKIE";
 
 /// A limit to be set in a process before it becomes a task.
-struct LimitMark {
+struct ResourceLimit {
   int resource = 0;
   std::uint64_t soft = 0;
   std::uint64_t hard = 0;
@@ -40,7 +40,7 @@ class ProcessMark {
   explicit ProcessMark(std::string cookie);
 
   /// For the launch of that serial number (below kSerials). Nothing: no limit is free here.
-  [[nodiscard]] std::optional<LimitMark> limit(std::uint32_t serial) const;
+  [[nodiscard]] std::optional<ResourceLimit> limit(std::uint32_t serial) const;
   /// In the environment, or in a limit.
   [[nodiscard]] bool is_on(pid_t pid) const;
   /// By its limit. Nothing: it bears no such mark, or that of another life.

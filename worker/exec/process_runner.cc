@@ -40,10 +40,21 @@ bool parse_key(std::string_view text, AttemptKey& key) {
          number(key.attempt.value, true);
 }
 
+/// Returns the limit that it raised.
+std::optional<ResourceLimit> raise_files_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return {};
+  const ResourceLimit before{RLIMIT_NOFILE, limit.rlim_cur, limit.rlim_max};
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return {};
+  return before;
+}
+
 }  // namespace
 
 ProcessRunner::ProcessRunner(Options options, const Clock& clock, Handler handler)
     : options_(std::move(options)),
+      files_limit_(raise_files_limit()),
       mark_(options_.cookie),
       clock_(clock),
       handler_(std::move(handler)),
@@ -140,6 +151,7 @@ Result<void> ProcessRunner::spawn_main(const shepherd::Launch& launch,
                              .umask = options_.umask,
                              .default_signals = options_.default_signals,
                              .mark = mark_.limit(process.serial),
+                             .files = files_limit_,
                              .nice = launch.nice};
   Pinning pinning{.free = free_cpus_, .chosen = {}};
   if (launch.cpus <= free_cpus_.size()) {

@@ -102,10 +102,10 @@ void join(Joining* joining) {
   if (joining != nullptr) joining->joined = ::write(joining->procs_fd, "0", 1) == 1;
 }
 
-void take_mark(const std::optional<LimitMark>& mark) {
-  if (!mark) return;
-  const rlimit limit{.rlim_cur = mark->soft, .rlim_max = mark->hard};
-  ::setrlimit(static_cast<__rlimit_resource_t>(mark->resource), &limit);
+void take_limit(const std::optional<ResourceLimit>& wanted) {
+  if (!wanted) return;
+  const rlimit limit{.rlim_cur = wanted->soft, .rlim_max = wanted->hard};
+  ::setrlimit(static_cast<__rlimit_resource_t>(wanted->resource), &limit);
 }
 
 void take_cpus(Plan& plan) {
@@ -173,7 +173,8 @@ void execute(Plan& plan, Failure& failure) {
     }
   }
   join(options.joining);
-  take_mark(options.mark);
+  take_limit(options.mark);
+  take_limit(options.files);
   take_cpus(plan);
   if (options.nice != 0) ::setpriority(PRIO_PROCESS, 0, options.nice);
   take_default_signals(options);

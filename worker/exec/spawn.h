@@ -49,8 +49,9 @@ struct SpawnOptions {
   Apart apart = Apart::Session;
   mode_t umask = 022;
   std::vector<int> default_signals;  ///< Ignored here, but not there.
-  std::optional<LimitMark> mark{};
-  int nice = 0;  ///< Unless we run at a higher one, and may not lower it.
+  std::optional<ResourceLimit> mark{};
+  std::optional<ResourceLimit> files{};  ///< Of open files; none: ours.
+  int nice = 0;                          ///< Unless we run at a higher one, and may not lower it.
   /// Null: it may run wherever we may. The cpu where the child happens to start is chosen first,
   /// if it is free: to move to another it would have to wait there for its turn, and we with it.
   Pinning* pinning = nullptr;

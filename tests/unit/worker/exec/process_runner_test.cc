@@ -344,6 +344,29 @@ TEST_SUITE("worker/exec/process_runner") {
     CHECK(runner->look(key).mem_bytes == 0);
   }
 
+  TEST_CASE("more tasks than a limit of open files allows, and they have that limit") {
+    constexpr rlim_t kFew = 64;
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const rlimit few{kFew, before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    {
+      Loop loop;
+      const std::string gate = loop.file("gate");
+      REQUIRE(::mkfifo(gate.c_str(), 0600) == 0);
+      const UniqueFd opener(::open(gate.c_str(), O_RDWR | O_CLOEXEC));
+      std::vector<AttemptKey> keys;
+      for (rlim_t i = 0; i < kFew; ++i) {
+        keys.push_back(loop.shell("read line < " + gate + "; ulimit -n"));
+        REQUIRE(loop.started);
+      }
+      const std::string lines(kFew, '\n');
+      REQUIRE(::write(opener.get(), lines.data(), kFew) == static_cast<ssize_t>(kFew));
+      for (const AttemptKey& key : keys) CHECK(loop.end_of(key).tail[0] == "64\n");
+    }
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  }
+
   TEST_CASE_FIXTURE(Loop, "many at once, each told once") {
     std::vector<AttemptKey> keys;
     for (int i = 0; i < 50; ++i) keys.push_back(shell("exit " + std::to_string(i)));
@@ -357,7 +380,7 @@ TEST_SUITE("worker/exec/process_runner") {
 /// A shell that stopped itself after an empty line, with that environment and that limit.
 class Marked {
  public:
-  Marked(std::vector<EnvVar> env, std::optional<LimitMark> mark) {
+  Marked(std::vector<EnvVar> env, std::optional<ResourceLimit> mark) {
     int ends[2];
     REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
     const UniqueFd reading(ends[0]);
@@ -427,7 +450,7 @@ TEST_SUITE("worker/exec/process_tree") {
     const ProcessMark outer(kDirectory + ".a1");
     const pid_t child = ::fork();  // It cannot lift the limit again.
     if (child == 0) {
-      const LimitMark taken = *outer.limit(7);
+      const ResourceLimit taken = *outer.limit(7);
       const rlimit limit{.rlim_cur = taken.soft, .rlim_max = taken.hard};
       if (::setrlimit(RLIMIT_LOCKS, &limit) != 0) ::_exit(1);
       const ProcessMark inner(kDirectory + "0.a1");
