@@ -53,7 +53,7 @@ struct TaskRow {
   AttemptNo attempts;  ///< Highest number given so far.
   WorkerId worker;
   Instance instance;
-  std::uint32_t round = 1;     ///< Raised by every retry.
+  std::uint32_t round = 1;     ///< Raised by every retry, unless nothing had an attempt.
   std::uint32_t failures = 0;  ///< Retries spent in this round.
   std::uint32_t losses = 0;    ///< Charged worker losses in this round.
   bool cancelling = false;

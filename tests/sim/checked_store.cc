@@ -125,7 +125,9 @@ void CheckedStore::check_rows(const RowChanges& rows) {
   for (const auto& [key, row] : rows.tasks) {
     Seen& seen = seen_[key];
     const std::string name = task_name(key.first, key.second);
-    if (is_finished(seen.state) && row.round == seen.round && row.state != seen.state) {
+    // One that never had an attempt is opened again without a new round.
+    const bool is_final = is_finished(seen.state) && seen.attempts.value > 0;
+    if (is_final && row.round == seen.round && row.state != seen.state) {
       complain("the finished state of " + name + " changed");
     }
     if (row.round < seen.round) complain("the round of " + name + " fell");
