@@ -389,7 +389,9 @@ void PairWorld::help() {
   for (const auto& each : nodes_) {
     if (!has_votes(*each)) voteless.push_back(each->name());
   }
-  if (suspects_.empty() && voteless.empty()) return;
+  // An override that failed half-way may have told a majority that only that node may lead.
+  const bool was_overridden = parts_.may_lose;
+  if (suspects_.empty() && voteless.empty() && !was_overridden) return;
   Operator::Words control{.verb = ClusterVerb::FailOverWithLoss};
   if (voteless.size() > nodes_.size() / 2) {
     control.lost = voteless;

@@ -385,8 +385,10 @@ void Shepherd::on_message(const pair::Fatal& message) {
 }
 
 void Shepherd::leave_when_done() {
-  if (now_ >= grace_over_) {
+  if (now_ >= grace_over_ && !held_.empty()) {
     grace_over_ = TimePoint::never();
+    // Also when this machine stood still until long after that: first they are ended.
+    leave_over_ = std::max(leave_over_, now_ + config_.kill_grace + limits::kGoodbyeWait);
     end_running(Cause::Left);
   }
   if (fatal_ && held_.empty()) {

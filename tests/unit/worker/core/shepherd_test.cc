@@ -342,6 +342,26 @@ TEST_SUITE("worker/core/shepherd") {
     REQUIRE(bench.taken<shepherd::Exit>().size() == 1);
   }
 
+  TEST_CASE("leaving on a machine that stands still: what runs is ended before it exits") {
+    Bench bench({.instance = {}, .cpus = 1, .grace = 30s, .kill_grace = 10s});
+    bench.run(1);
+    bench.launch();
+    bench.say(shepherd::Leave{});
+    bench.actions.clear();
+    bench.tick(1h);
+    auto kills = bench.taken<shepherd::Kill>();
+    REQUIRE(kills.size() == 1);
+    CHECK_FALSE(kills[0].force);
+    CHECK(bench.taken<shepherd::Exit>().empty());
+    bench.tick(10s);
+    kills = bench.taken<shepherd::Kill>();
+    REQUIRE(kills.size() == 1);
+    CHECK(kills[0].force);
+    CHECK(bench.taken<shepherd::Exit>().empty());
+    bench.tick(limits::kGoodbyeWait);  // It cannot be killed.
+    CHECK(bench.taken<shepherd::Exit>().size() == 1);
+  }
+
   TEST_CASE("told twice to leave, it ends everything at once") {
     Bench bench;
     bench.run(1);
