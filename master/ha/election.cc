@@ -142,12 +142,10 @@ void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::Prepare& prep
   if (prepare.last.seq < committed && !prepare.forced) {
     return reject(from, epoch, "the candidate lacks what is committed");
   }
-  const bool is_hand_over =
-      pending_control_ && pending_control_->was_sent && pending_control_->control.node == from.id();
   vote_.promised = epoch;
   save_vote();
   send(from, epoch, msg::Promised{vote_.reg});
-  if (role_ == Role::Leader) return end_reign(is_hand_over ? Cause::TakeOver : Cause::HigherEpoch);
+  if (role_ == Role::Leader) return give_way(epoch);
   leader_ = 0;
   if (role_ != Role::Follower) return yield(Cause::HigherEpoch);
   wait_for_leader();
@@ -232,13 +230,17 @@ void Machine::Impl::reject(const Peer& peer, Epoch epoch, std::string reason) {
 }
 
 /// R5: whoever sees a higher epoch steps down.
-void Machine::Impl::on_message(Peer& from, Epoch, const msg::Rejected& rejected) {
+void Machine::Impl::on_message(Peer&, Epoch, const msg::Rejected& rejected) {
   highest_seen_ = std::max(highest_seen_, rejected.promised);
   if (role_ == Role::Follower || role_ == Role::Asking || rejected.promised <= candidacy_) return;
   if (role_ != Role::Leader) return yield(Cause::HigherEpoch);
+  give_way(rejected.promised);
+}
+
+/// The node that was asked to take over stands: whoever tells of it, that is the hand-over.
+void Machine::Impl::give_way(Epoch to) {
   const bool is_hand_over = pending_control_ && pending_control_->was_sent &&
-                            pending_control_->control.node == from.id() &&
-                            node_of(rejected.promised) == from.id();
+                            pending_control_->control.node == node_of(to);
   end_reign(is_hand_over ? Cause::TakeOver : Cause::HigherEpoch);
 }
 

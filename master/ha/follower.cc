@@ -19,7 +19,7 @@ std::optional<std::size_t> Machine::Impl::find_end(const JournalEnd& end) const 
 void Machine::Impl::hear_leader(Peer& from, Epoch epoch) {
   if (epoch < vote_.promised && !is_mutant(Mutant::AckBelowPromise)) return;
   if (role_ == Role::Leader) {
-    if (epoch > epoch_) end_reign(Cause::HigherEpoch);
+    if (epoch > epoch_) give_way(epoch);
     return;
   }
   if (role_ != Role::Follower) yield(Cause::LeaderHeard);

@@ -116,6 +116,7 @@ struct Machine::Impl {
   void lead();
   void move(Cause cause);
   void yield(Cause cause);
+  void give_way(Epoch to);
   void end_reign(Cause cause);
   void expire_round();
   Epoch next_epoch() const;

@@ -19,6 +19,13 @@ TEST_CASE("a planned switch-over takes well under a second and loses nothing") {
   CHECK(c.leads(c.standby));
 }
 
+TEST_CASE("a switch-over has succeeded, too, when the witness is the first to tell of it") {
+  Cluster c;  // The masters are far apart, and the witness is near both.
+  c.world.cut(c.standby, c.primary);
+  CHECK(c.tell(c.primary, {.verb = ClusterVerb::FailOver}).ok);
+  CHECK(c.comes_to_lead(c.standby, seconds(1)));
+}
+
 TEST_CASE("a switch-over to a node that is not in sync is refused") {
   Cluster c;
   c.world.crash(c.standby);
