@@ -77,7 +77,6 @@ constexpr std::array kMustHappen{
     "votes.reseeded",
     "failover.overridden",
     "journal.truncated",
-    "journal.diverged",
     "database.complete",
     "replica.diverged",
     "peer.diverged",
@@ -117,10 +116,15 @@ const std::vector<NamedMutant>& all_mutants() {
   return all;
 }
 
-/// What should happen in many seeds.
+/// What should happen in many seeds: all but that a primary is told to give up voters, which takes
+/// two lost votes and an operator in one moment. The walk of the machines alone has it.
 std::vector<std::string> expected_of_many() {
   std::vector<std::string> expected;
-  for (const ha::Transition& row : ha::transitions()) expected.emplace_back(row.sentence);
+  for (const ha::Transition& row : ha::transitions()) {
+    const bool is_told_to_primary =
+        row.from == ha::Role::Leader && row.cause == ha::Cause::Override;
+    if (!is_told_to_primary) expected.emplace_back(row.sentence);
+  }
   expected.insert(expected.end(), kMustHappen.begin(), kMustHappen.end());
   return expected;
 }

@@ -229,6 +229,41 @@ TEST_CASE("a single node leads at once, alone, with full durability") {
   CHECK(world.error() == "");
 }
 
+TEST_CASE("a leader has other entries than what is committed here: none is taken, a snapshot is") {
+  Cluster c;
+  REQUIRE(c.commits());
+  REQUIRE(c.commits());
+  c.world.crash(c.primary);
+  c.world.crash(c.standby);
+  VirtualNode& node = c.world.node(c.standby);
+  constexpr std::uint64_t kLife = 77;
+  node.start(kLife);
+  const auto hears = [&](Epoch epoch, msg::Append append) {
+    append.life = kLife;
+    append.round = 1;
+    return node.machine->step(ha::event::Received{c.primary, {{}, 0, epoch, std::move(append)}},
+                              c.world.now());
+  };
+  msg::Append known;
+  known.prev = node.database.last();
+  known.commit = known.prev.seq;
+  (void)hears(node.vote.promised, known);
+  REQUIRE(node.machine->committed() == known.commit);
+  msg::Append other;  // As after an override that lost what is committed here.
+  const Epoch higher((node.vote.promised.value / 256 + 9) * 256 + c.primary);
+  other.prev = node.database.end_of(node.database.applied);
+  other.batches = {virtual_batch(other.prev, higher, 1, 1)};
+  const ha::Actions actions = hears(higher, other);
+  bool is_noted = false;
+  for (const ha::Action& action : actions) {
+    CHECK_FALSE(std::holds_alternative<ha::action::Store>(action));
+    if (const auto* note = std::get_if<ha::action::Note>(&action))
+      is_noted |= std::string(note->event) == "journal.diverged";
+  }
+  CHECK(is_noted);
+  c.world.crash(c.standby);
+}
+
 TEST_SUITE_END();
 
 }  // namespace capstan::test
