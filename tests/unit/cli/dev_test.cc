@@ -10,6 +10,7 @@
 #include "cli/dev_control.h"
 #include "cli/dev_node.h"
 #include "common/base/unique_fd.h"
+#include "tests/support/temp_dir.h"
 
 using namespace capstan;
 using namespace capstan::cli;
@@ -21,16 +22,6 @@ int status_of(pid_t pid) {
   REQUIRE(::waitpid(pid, &status, 0) == pid);
   return status;
 }
-
-class TestDir {
- public:
-  TestDir() { REQUIRE(::mkdtemp(path_.data()) != nullptr); }
-  ~TestDir() { std::filesystem::remove_all(path_); }
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_ = "/tmp/capstan-dev-test-XXXXXX";
-};
 
 }  // namespace
 
@@ -91,7 +82,7 @@ TEST_SUITE("cli/dev_node") {
 
 TEST_SUITE("cli/dev_control") {
   TEST_CASE("a question is answered, and a directory has one cluster") {
-    const TestDir dir;
+    const test::TempDir dir;
     CHECK(ask_dev_cluster(dir.path(), "ps").error().exit_code == kExitUnavailable);
     const pid_t child = ::fork();
     REQUIRE(child >= 0);

@@ -11,6 +11,7 @@
 #include "cli/job_submission.h"
 #include "cli/task_inputs.h"
 #include "common/model/limits.h"
+#include "tests/support/temp_dir.h"
 
 using namespace capstan;
 using namespace capstan::cli;
@@ -21,16 +22,13 @@ namespace {
 class TestFile {
  public:
   explicit TestFile(const std::string& content) {
-    const int fd = ::mkstemp(path_.data());
-    REQUIRE(fd >= 0);
-    ::close(fd);
     std::ofstream(path_, std::ios::binary) << content;
   }
-  ~TestFile() { ::unlink(path_.c_str()); }
   [[nodiscard]] const std::string& path() const { return path_; }
 
  private:
-  std::string path_ = "/tmp/capstan-inputs-XXXXXX";
+  test::TempDir dir_;
+  std::string path_ = dir_.file("inputs");
 };
 
 JobSpec spec_of(std::vector<Bytes> argv) {

@@ -12,6 +12,7 @@
 
 #include "cli/config.h"
 #include "cli/verb_table.h"
+#include "tests/support/temp_dir.h"
 
 using namespace capstan;
 using namespace capstan::cli;
@@ -22,23 +23,21 @@ namespace {
 class Home {
  public:
   explicit Home(const std::string& text) {
-    char name[] = "/tmp/capstan-home-XXXXXX";
-    dir_ = ::mkdtemp(name);
-    std::filesystem::create_directory(dir_ + "/capstan");
-    std::ofstream(dir_ + "/capstan/config") << text;
+    std::filesystem::create_directory(dir_.file("capstan"));
+    std::ofstream(dir_.file("capstan/config")) << text;
     if (const char* before = std::getenv("XDG_CONFIG_HOME")) before_ = before;
-    ::setenv("XDG_CONFIG_HOME", dir_.c_str(), 1);
+    ::setenv("XDG_CONFIG_HOME", dir_.path().c_str(), 1);
   }
   ~Home() {
     ::unsetenv("XDG_CONFIG_HOME");
     if (!before_.empty()) ::setenv("XDG_CONFIG_HOME", before_.c_str(), 1);
-    std::filesystem::remove_all(dir_);
   }
   Home(const Home&) = delete;
   Home& operator=(const Home&) = delete;
 
  private:
-  std::string dir_, before_;
+  test::TempDir dir_;
+  std::string before_;
 };
 
 std::string error_of(const std::string& text) {

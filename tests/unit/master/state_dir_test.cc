@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "master/state_dir.h"
+#include "tests/support/temp_dir.h"
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
@@ -12,23 +13,6 @@
 
 namespace capstan::test {
 namespace {
-
-/// A directory of its own, gone afterwards.
-class TempDir {
- public:
-  TempDir() {
-    std::string name = (std::filesystem::temp_directory_path() / "capstan-test-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  ~TempDir() { std::filesystem::remove_all(path_); }
-  [[nodiscard]] std::string path(const std::string& leaf = "") const { return path_ + leaf; }
-
- private:
-  std::string path_;
-};
 
 std::string content(const std::string& path) {
   std::ifstream in(path);
@@ -43,7 +27,7 @@ TEST_CASE("the first start makes the keys, the next ones keep them") {
   std::string admin;
   const std::vector<Member> masters = {{"a", {"127.0.0.1:7741"}, net::make_key_pair().public_key}};
   {
-    auto dir = StateDir::open(temp.path("/m"));
+    auto dir = StateDir::open(temp.file("m"));
     REQUIRE(dir);
     key = dir->server().keys.public_key;
     admin = dir->admin().keys.public_key;
@@ -56,7 +40,7 @@ TEST_CASE("the first start makes the keys, the next ones keep them") {
     REQUIRE(::stat(dir->admin_access().c_str(), &status) == 0);
     CHECK((status.st_mode & 0777) == 0600);
   }
-  auto again = StateDir::open(temp.path("/m"));
+  auto again = StateDir::open(temp.file("m"));
   REQUIRE(again);
   CHECK(again->server().keys.public_key == key);
   CHECK(again->admin().keys.public_key == admin);
@@ -76,9 +60,9 @@ TEST_CASE("the first start makes the keys, the next ones keep them") {
 
 TEST_CASE("a second master on the directory is refused with the pid of the first") {
   const TempDir temp;
-  const auto first = StateDir::open(temp.path("/m"));
+  const auto first = StateDir::open(temp.file("m"));
   REQUIRE(first);
-  const auto second = StateDir::open(temp.path("/m"));
+  const auto second = StateDir::open(temp.file("m"));
   REQUIRE(!second);
   CHECK(second.error().code == Errc::Locked);
   CHECK(second.error().message.find(std::to_string(::getpid())) != std::string::npos);
@@ -86,17 +70,17 @@ TEST_CASE("a second master on the directory is refused with the pid of the first
 
 TEST_CASE("somebody else's directory is left as it is") {
   const TempDir temp;
-  std::ofstream(temp.path("/holiday.jpg")) << "x";
+  std::ofstream(temp.file("holiday.jpg")) << "x";
   const auto dir = StateDir::open(temp.path());
   REQUIRE(!dir);
   CHECK(dir.error().code == Errc::Invalid);
   CHECK(dir.error().message.find("--dir") != std::string::npos);
-  CHECK(!std::filesystem::exists(temp.path("/master.lock")));
+  CHECK(!std::filesystem::exists(temp.file("master.lock")));
 }
 
 TEST_CASE("a database without its key is not given a new one") {
   const TempDir temp;
-  std::ofstream(temp.path("/capstan.db")) << "x";
+  std::ofstream(temp.file("capstan.db")) << "x";
   const auto dir = StateDir::open(temp.path());
   REQUIRE(!dir);
   CHECK(dir.error().message.find("master.key") != std::string::npos);
@@ -107,13 +91,13 @@ TEST_CASE("an access file that was removed is made anew, with another key") {
   std::string admin;
   const std::vector<Member> masters = {{"a", {"127.0.0.1:7741"}, net::make_key_pair().public_key}};
   {
-    auto dir = StateDir::open(temp.path("/m"));
+    auto dir = StateDir::open(temp.file("m"));
     REQUIRE(dir);
     REQUIRE(dir->tell_addresses(masters));
     admin = dir->admin().keys.public_key;
     std::filesystem::remove(dir->admin_access());
   }
-  const auto again = StateDir::open(temp.path("/m"));
+  const auto again = StateDir::open(temp.file("m"));
   REQUIRE(again);
   CHECK(again->admin().keys.public_key != admin);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "common/base/config_file.h"
+#include "tests/support/temp_dir.h"
 
 #include <doctest/doctest.h>
 #include <unistd.h>
@@ -16,22 +17,12 @@ namespace {
 /// A file of its own, removed at the end, with `config` as its name in a directory of its own.
 class ConfigFile {
  public:
-  explicit ConfigFile(const std::string& text) {
-    char name[] = "/tmp/capstan-config-XXXXXX";
-    dir_ = ::mkdtemp(name);
-    std::ofstream(path()) << text;
-  }
-  ~ConfigFile() {
-    std::remove(path().c_str());
-    ::rmdir(dir_.c_str());
-  }
-  ConfigFile(const ConfigFile&) = delete;
-  ConfigFile& operator=(const ConfigFile&) = delete;
-  [[nodiscard]] const std::string& dir() const { return dir_; }
-  [[nodiscard]] std::string path() const { return dir_ + "/config"; }
+  explicit ConfigFile(const std::string& text) { std::ofstream(path()) << text; }
+  [[nodiscard]] const std::string& dir() const { return dir_.path(); }
+  [[nodiscard]] std::string path() const { return dir_.file("config"); }
 
  private:
-  std::string dir_;
+  test::TempDir dir_;
 };
 
 std::string error_of(const std::string& text) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "common/base/dirs.h"
+#include "tests/support/temp_dir.h"
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
@@ -13,17 +14,6 @@
 using namespace capstan;
 
 namespace {
-
-/// A directory that is gone with it.
-struct TempDir {
-  std::string path;
-  TempDir() {
-    char name[] = "/tmp/capstan-dirs-XXXXXX";
-    REQUIRE(::mkdtemp(name) != nullptr);
-    path = name;
-  }
-  ~TempDir() { std::filesystem::remove_all(path); }
-};
 
 /// Sets an environment variable (or removes it), and puts it back.
 class Env {
@@ -70,19 +60,19 @@ TEST_CASE("a host name is fit for a file name") {
 }
 
 TEST_CASE("a state directory is made with all above it, for its owner alone") {
-  const TempDir temp;
-  const std::string dir = temp.path + "/a/b//c/";
+  const test::TempDir temp;
+  const std::string dir = temp.file("a/b//c/");
   REQUIRE(prepare_state_dir(dir));
-  CHECK(mode_of(temp.path + "/a") == 0700);
-  CHECK(mode_of(temp.path + "/a/b/c") == 0700);
-  REQUIRE(::chmod((temp.path + "/a").c_str(), 0755) == 0);
-  CHECK(prepare_state_dir(temp.path + "/a"));
-  CHECK(mode_of(temp.path + "/a") == 0755);
+  CHECK(mode_of(temp.file("a")) == 0700);
+  CHECK(mode_of(temp.file("a/b/c")) == 0700);
+  REQUIRE(::chmod((temp.file("a")).c_str(), 0755) == 0);
+  CHECK(prepare_state_dir(temp.file("a")));
+  CHECK(mode_of(temp.file("a")) == 0755);
 }
 
 TEST_CASE("what is no directory, or cannot be one, is refused by name") {
-  const TempDir temp;
-  const std::string file = temp.path + "/file";
+  const test::TempDir temp;
+  const std::string file = temp.file("file");
   std::ofstream(file) << "x";
   CHECK(prepare_state_dir(file).error().message == file + " is not a directory");
   CHECK_FALSE(prepare_state_dir(file + "/below"));
@@ -100,8 +90,8 @@ TEST_CASE("network file systems are known by their numbers") {
 }
 
 TEST_CASE("a second lock is refused with the pid of the first, until that is gone") {
-  const TempDir temp;
-  const std::string file = temp.path + "/lock";
+  const test::TempDir temp;
+  const std::string file = temp.file("lock");
   {
     const auto first = DirLock::take(file);
     REQUIRE(first);
@@ -113,7 +103,7 @@ TEST_CASE("a second lock is refused with the pid of the first, until that is gon
   }
   CHECK(DirLock::take(file));
   CHECK(mode_of(file) == 0600);
-  CHECK(DirLock::take(temp.path + "/none/lock").error().code == Errc::Io);
+  CHECK(DirLock::take(temp.file("none/lock")).error().code == Errc::Io);
 }
 
 TEST_SUITE_END();

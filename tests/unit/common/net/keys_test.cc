@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "common/net/keys.h"
+#include "tests/support/temp_dir.h"
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
@@ -11,17 +12,6 @@
 
 namespace capstan::net {
 namespace {
-
-struct Folder {
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "capstan-keys-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string file(const std::string& name) const { return path + "/" + name; }
-  std::string path;
-};
 
 std::string content_of(const std::string& path) {
   std::ostringstream text;
@@ -72,7 +62,7 @@ TEST_SUITE("common/net/keys") {
   }
 
   TEST_CASE("an access file says which list of masters is the newer one") {
-    const Folder folder;
+    const test::TempDir folder;
     Access access = an_access();
     CHECK(access_text(access).find("members_version") == std::string::npos);
     access.members_version = 7;
@@ -81,7 +71,7 @@ TEST_SUITE("common/net/keys") {
   }
 
   TEST_CASE("an access file is read as it was written, and private whatever the umask is") {
-    const Folder folder;
+    const test::TempDir folder;
     const std::string path = folder.file("admin.access");
     const Access written = an_access();
     const mode_t before = ::umask(0);
@@ -99,7 +89,7 @@ TEST_SUITE("common/net/keys") {
   }
 
   TEST_CASE("names from a newer version and comments are passed over") {
-    const Folder folder;
+    const test::TempDir folder;
     const std::string path = folder.file("a");
     REQUIRE(write_access(path, an_access()));
     replace_file(path, "# hello\n\ncolour = blue = green\r\n" + content_of(path) + "  # end");
@@ -107,7 +97,7 @@ TEST_SUITE("common/net/keys") {
   }
 
   TEST_CASE("a file with something missing or broken is named with its line") {
-    const Folder folder;
+    const test::TempDir folder;
     const std::string path = folder.file("a");
     REQUIRE(write_access(path, an_access()));
     const std::string good = content_of(path);
@@ -135,7 +125,7 @@ TEST_SUITE("common/net/keys") {
   }
 
   TEST_CASE("a secret that others may read is refused with the way out, an invitation is not") {
-    const Folder folder;
+    const test::TempDir folder;
     const std::string path = folder.file("a");
     Access access = an_access();
     REQUIRE(write_access(path, access));
@@ -150,18 +140,18 @@ TEST_SUITE("common/net/keys") {
   }
 
   TEST_CASE("what is no file, not there or far too large is refused") {
-    const Folder folder;
+    const test::TempDir folder;
     const auto absent = read_access(folder.file("none"));
     REQUIRE_FALSE(absent);
     CHECK(absent.error().code == Errc::NotFound);
-    CHECK_FALSE(read_access(folder.path));
+    CHECK_FALSE(read_access(folder.path()));
     replace_file(folder.file("large"), std::string(2 * 1024 * 1024, '#'));
     CHECK_FALSE(read_access(folder.file("large")));
   }
 
   TEST_CASE(
       "a file is replaced whole, with the mode that was asked for, and nothing is left over") {
-    const Folder folder;
+    const test::TempDir folder;
     const std::string path = folder.file("f");
     const std::string large(300'000, 'x');
     REQUIRE(write_file_durably(path, "one", 0644));
@@ -172,7 +162,7 @@ TEST_SUITE("common/net/keys") {
     CHECK_FALSE(write_file_durably(folder.file("d"), "x", 0600));
     CHECK_FALSE(write_file_durably(folder.file("none/f"), "x", 0600));
     std::size_t entries = 0;
-    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder.path)) {
+    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder.path())) {
       ++entries;
     }
     CHECK(entries == 2);
