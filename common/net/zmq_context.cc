@@ -2,7 +2,6 @@
 //
 // The context, and the thin layer over libzmq's sockets that listener and dialer share.
 #include <sys/random.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +10,7 @@
 #include <random>
 
 #include "common/base/check.h"
+#include "common/base/descriptors.h"
 #include "common/model/limits.h"
 #include "common/net/zmq_internal.h"
 
@@ -18,8 +18,6 @@ namespace capstan::net {
 namespace {
 
 constexpr std::size_t kKeyCharacters = 40;
-/// More descriptors than kConnections and all files need; a limit of a milliard makes others slow.
-constexpr rlim_t kDescriptors = 65'536;
 
 /// libzmq numbers the peers of a ROUTER from rand() on, which starts the same in every process. A
 /// peer that guesses the next number can claim it as its own name and abort us.
@@ -27,16 +25,6 @@ void seed_routing_ids() {
   unsigned seed = 0;
   CHECK(::getrandom(&seed, sizeof seed, 0) == sizeof seed);
   std::srand(seed);
-}
-
-/// Without a free descriptor for accept() the I/O thread spins.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  const rlim_t wanted = std::min(limit.rlim_max, kDescriptors);
-  if (limit.rlim_cur >= wanted) return;
-  limit.rlim_cur = wanted;
-  ::setrlimit(RLIMIT_NOFILE, &limit);  // A refusal leaves the limit that was there.
 }
 
 int milliseconds(Micros duration) {
@@ -47,7 +35,7 @@ int milliseconds(Micros duration) {
 
 ZmqContext::ZmqContext() : impl_(std::make_unique<Impl>()) {
   seed_routing_ids();
-  raise_descriptor_limit();
+  raise_descriptor_limit();  // Without a free one for accept() the I/O thread spins.
   impl_->context = zmq_ctx_new();
   CHECK(impl_->context != nullptr);
 }

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <charconv>
 
+#include "common/base/descriptors.h"
 #include "common/model/limits.h"
 #include "worker/exec/job_files.h"
 
@@ -40,21 +41,17 @@ bool parse_key(std::string_view text, AttemptKey& key) {
          number(key.attempt.value, true);
 }
 
-/// Returns the limit that it raised.
-std::optional<ResourceLimit> raise_files_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return {};
-  const ResourceLimit before{RLIMIT_NOFILE, limit.rlim_cur, limit.rlim_max};
-  limit.rlim_cur = limit.rlim_max;
-  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return {};
-  return before;
+std::optional<ResourceLimit> raised_files_limit() {
+  const std::optional<rlimit> before = raise_descriptor_limit();
+  if (!before) return {};
+  return ResourceLimit{RLIMIT_NOFILE, before->rlim_cur, before->rlim_max};
 }
 
 }  // namespace
 
 ProcessRunner::ProcessRunner(Options options, const Clock& clock, Handler handler)
     : options_(std::move(options)),
-      files_limit_(raise_files_limit()),
+      files_limit_(raised_files_limit()),
       mark_(options_.cookie),
       clock_(clock),
       handler_(std::move(handler)),

@@ -56,9 +56,9 @@ class ProcessRunner final : public Runner {
     /// A child that is no task's: the agent.
     std::function<void(pid_t, int status)> on_other_child;
   };
-  /// Makes this process the subreaper of its descendants, and lets it have as many open files as it
-  /// may: a task takes four, and a worker may have hundreds of slots. Children that are there
-  /// already, and those told by `ignore`, are nobody's strangers.
+  /// Makes this process the subreaper of its descendants, and raises its limit of open files: a
+  /// task takes four, and a worker may have hundreds of slots. Children that are there already, and
+  /// those told by `ignore`, are nobody's strangers.
   static Result<std::unique_ptr<ProcessRunner>> open(Options options, const Clock& clock,
                                                      Handler handler);
   void ignore(pid_t pid) override { ignored_.insert(pid); }

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/resource.h>
+
+#include <optional>
+
+namespace capstan {
+
+/// Lets this process have more open files than the usual 1,024, as far as it may: more than all
+/// connections and files need; a limit of a milliard makes others slow. Returns the limit that was
+/// there, if it was raised.
+std::optional<rlimit> raise_descriptor_limit();
+
+}  // namespace capstan
