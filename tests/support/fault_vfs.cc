@@ -28,11 +28,6 @@ sqlite3_file* behind(sqlite3_file* file) {
   return reinterpret_cast<sqlite3_file*>(reinterpret_cast<File*>(file) + 1);
 }
 
-void put(std::string& content, std::uint64_t offset, std::string_view bytes) {
-  content.resize(std::max<std::size_t>(content.size(), offset + bytes.size()), '\0');
-  content.replace(offset, bytes.size(), bytes);
-}
-
 std::string dir_of(const std::string& path) {
   return path.substr(0, path.rfind('/'));
 }
@@ -85,12 +80,7 @@ struct FaultVfsCalls {
     if (fails(file, FaultVfs::Op::Sync)) return error(file, SQLITE_IOERR_FSYNC);
     FaultVfs::FileState* state = FaultVfsCalls::state(file);
     if (state == nullptr) return SQLITE_OK;
-    for (const FaultVfs::Change& change : state->since) {
-      if (change.bytes)
-        put(state->synced, change.offset, *change.bytes);
-      else
-        state->synced.resize(change.offset, '\0');
-    }
+    for (const FaultVfs::Change& change : state->since) change.apply_to(state->synced);
     state->since.clear();
     return SQLITE_OK;
   }
@@ -183,6 +173,12 @@ FaultVfs::~FaultVfs() {
   sqlite3_vfs_register(behind_, 1);
 }
 
+void FaultVfs::Change::apply_to(std::string& content) const {
+  if (!bytes) return content.resize(offset, '\0');
+  content.resize(std::max<std::size_t>(content.size(), offset + bytes->size()), '\0');
+  content.replace(offset, bytes->size(), *bytes);
+}
+
 void FaultVfs::order(Fault fault) {
   until_ = fault.nth;
   happened_ = false;
@@ -212,15 +208,11 @@ void FaultVfs::cut_power(const std::string& dir, const std::string& to, Rng& rng
   for (const auto& [path, state] : files_) {
     if (dir_of(path) != dir || path.ends_with("-shm")) continue;
     std::string content = state.synced;
-    for (const Change& change : state.since) {
+    for (Change change : state.since) {
       if (rng.chance(50)) continue;
-      if (!change.bytes) {
-        content.resize(change.offset, '\0');
-        continue;
-      }
-      std::size_t kept = change.bytes->size();
-      if (rng.chance(25)) kept = rng.below(kept + 1) / kSectorBytes * kSectorBytes;
-      put(content, change.offset, std::string_view(*change.bytes).substr(0, kept));
+      if (change.bytes && rng.chance(25))
+        change.bytes->resize(rng.below(change.bytes->size() + 1) / kSectorBytes * kSectorBytes);
+      change.apply_to(content);
     }
     std::ofstream(to + path.substr(dir.size()), std::ios::binary) << content;
   }

@@ -51,6 +51,7 @@ class FaultVfs {
   struct Change {
     std::uint64_t offset = 0;  ///< A truncation: the new size.
     std::optional<std::string> bytes;
+    void apply_to(std::string& content) const;
   };
   struct FileState {
     std::string synced;

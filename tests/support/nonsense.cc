@@ -236,4 +236,15 @@ cmd::ResultsReported Nonsense::results() {
   return command;
 }
 
+std::vector<std::vector<Entry>> cut(const std::vector<Entry>& entries, Rng& rng, unsigned percent) {
+  std::vector<std::vector<Entry>> pieces(1);
+  for (const Entry& entry : entries) {
+    pieces.back().push_back(entry);
+    const bool is_half = std::holds_alternative<cmd::JobReopened>(entry.command);
+    if (!is_half && rng.chance(percent)) pieces.emplace_back();
+  }
+  if (pieces.back().empty()) pieces.pop_back();
+  return pieces;
+}
+
 }  // namespace capstan::test

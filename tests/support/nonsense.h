@@ -42,4 +42,8 @@ class Nonsense {
   cmd::ResultsReported results();
 };
 
+/// In pieces of any size, but a reopened job is with its retry: behind each other entry a piece
+/// ends with a chance of so many per cent.
+std::vector<std::vector<Entry>> cut(const std::vector<Entry>& entries, Rng& rng, unsigned percent);
+
 }  // namespace capstan::test

@@ -176,18 +176,6 @@ std::string difference(const Changes& a, const Changes& b) {
   return "";
 }
 
-/// In pieces of any size, but a reopened job is with its retry.
-std::vector<store::Batch> cut(const std::vector<Entry>& entries, Rng& rng) {
-  std::vector<store::Batch> batches(1);
-  for (const Entry& entry : entries) {
-    batches.back().push_back(entry);
-    const bool is_half = std::holds_alternative<cmd::JobReopened>(entry.command);
-    if (!is_half && rng.chance(30)) batches.emplace_back();
-  }
-  if (batches.back().empty()) batches.pop_back();
-  return batches;
-}
-
 /// Whether a deleted job has a template until then depends on whether its row was ever written.
 void sweep(QueueFixture& f) {
   cmd::DeletionsSwept swept;
@@ -221,7 +209,7 @@ TEST_SUITE("master/store/changesets") {
       Rng rng(seed);
       Replica leader;
       Replica follower;
-      for (const store::Batch& batch : cut(walk.f.entries, rng)) {
+      for (const store::Batch& batch : cut(walk.f.entries, rng, 30)) {
         const SealedBatch sealed = leader.lead(batch);
         follower.follow(sealed);
         if (rng.chance(60)) follower.commit(sealed.end.seq);
