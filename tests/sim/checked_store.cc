@@ -15,24 +15,24 @@ Result<void> CheckedStore::append(const SealedBatch& sealed, const store::Batch&
     if (written) {
       check_batch(batch);
       check_rows(committed);
-      if (auto done = behind_.append(sealed, batch, committed, applied); !done) return done;
+      if (auto done = PassingStore::append(sealed, batch, committed, applied); !done) return done;
     }
     return fail(Errc::OutcomeUnknown, "killed in the middle of a write");
   }
   check_batch(batch);
   check_rows(committed);
-  return behind_.append(sealed, batch, committed, applied);
+  return PassingStore::append(sealed, batch, committed, applied);
 }
 
 Result<void> CheckedStore::flush(const RowChanges& committed, Seq applied) {
   check_rows(committed);
-  return behind_.flush(committed, applied);
+  return PassingStore::flush(committed, applied);
 }
 
 Result<void> CheckedStore::truncate(Seq keep) {
   last_seq_ = keep;  // Epochs go on rising, but what was taken back counts no more.
   last_at_ = {};
-  return behind_.truncate(keep);
+  return PassingStore::truncate(keep);
 }
 
 void CheckedStore::check_batch(const store::Batch& batch) {

@@ -15,13 +15,13 @@
 #include <utility>
 #include <vector>
 
-#include "master/store/store.h"
+#include "tests/support/passing_store.h"
 
 namespace capstan::sim {
 
-class CheckedStore final : public store::Store {
+class CheckedStore final : public test::PassingStore {
  public:
-  explicit CheckedStore(store::Store& behind) : behind_(behind) {}
+  using PassingStore::PassingStore;
 
   /// The next append fails with OutcomeUnknown; `written` says what really happened.
   void die_in_next_append(bool written) { dies_ = written; }
@@ -32,51 +32,10 @@ class CheckedStore final : public store::Store {
   [[nodiscard]] bool has_lost_a_worker() const { return has_lost_; }
   [[nodiscard]] std::uint64_t entries() const { return last_seq_.value; }
 
-  [[nodiscard]] SealedBatch seal(const store::Batch& batch, const RowChanges& rows) const override {
-    return behind_.seal(batch, rows);
-  }
-  [[nodiscard]] SealedBatch seal_alone(const store::Batch& batch) const override {
-    return behind_.seal_alone(batch);
-  }
   Result<void> append(const SealedBatch& sealed, const store::Batch& batch,
                       const RowChanges& committed, Seq applied) override;
   Result<void> flush(const RowChanges& committed, Seq applied) override;
-  [[nodiscard]] std::vector<JournalEnd> journal_ends() const override {
-    return behind_.journal_ends();
-  }
-  Result<std::optional<JournalEnd>> find_end(Seq seq) override { return behind_.find_end(seq); }
-  Result<store::JournalBatches> read_batches(const JournalEnd& after, std::size_t bytes) override {
-    return behind_.read_batches(after, bytes);
-  }
   Result<void> truncate(Seq keep) override;
-  void hold_journal(Seq seq) override { behind_.hold_journal(seq); }
-  void release_journal() override { behind_.release_journal(); }
-  Result<void> maintain() override { return behind_.maintain(); }
-  bool release_ballast() override { return behind_.release_ballast(); }
-  Result<bool> give_back() override { return behind_.give_back(); }
-  Result<std::optional<RequestRow>> find_request(const Asked& asked) override {
-    return behind_.find_request(asked);
-  }
-  Result<std::optional<TokenRow>> find_token(const std::string& owner,
-                                             const std::string& token) override {
-    return behind_.find_token(owner, token);
-  }
-  Result<InputChunk> read_inputs(SubmissionId submission, std::uint64_t ordinal) override {
-    return behind_.read_inputs(submission, ordinal);
-  }
-  Result<std::optional<std::string>> find_owner(JobId job) override {
-    return behind_.find_owner(job);
-  }
-  Result<std::optional<JobOutline>> find_outline(JobId job) override {
-    return behind_.find_outline(job);
-  }
-  Result<std::optional<cmd::JobsDeleted::One>> find_deletable(JobId job) override {
-    return behind_.find_deletable(job);
-  }
-  Result<std::optional<JobId>> last_job_of(const std::string& owner) override {
-    return behind_.last_job_of(owner);
-  }
-  [[nodiscard]] std::uint64_t database_bytes() const override { return behind_.database_bytes(); }
 
  private:
   struct Seen {
@@ -94,7 +53,6 @@ class CheckedStore final : public store::Store {
     if (complaint_.empty()) complaint_ = what;
   }
 
-  store::Store& behind_;
   std::optional<bool> dies_;
   Seq last_seq_;
   Epoch last_epoch_;

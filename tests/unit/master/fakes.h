@@ -23,6 +23,7 @@
 #include "master/store/store.h"
 #include "tests/support/alone.h"
 #include "tests/support/memory_store.h"
+#include "tests/support/passing_store.h"
 
 namespace capstan::test {
 
@@ -54,67 +55,22 @@ class FakeListener final : public net::Listener {
 };
 
 /// Tells what had been sent when a batch was written.
-class ObservedStore final : public store::Store {
+class ObservedStore final : public PassingStore {
  public:
   ObservedStore(MemoryStore& behind, FakeListener& listener)
-      : behind_(behind), listener_(listener) {}
+      : PassingStore(behind), listener_(listener) {}
   std::vector<std::size_t> sent_at_append;
   std::optional<int> dies_after;  ///< So many more are written.
 
-  [[nodiscard]] SealedBatch seal(const store::Batch& batch, const RowChanges& rows) const override {
-    return behind_.seal(batch, rows);
-  }
-  [[nodiscard]] SealedBatch seal_alone(const store::Batch& batch) const override {
-    return behind_.seal_alone(batch);
-  }
   Result<void> append(const SealedBatch& sealed, const store::Batch& batch, const RowChanges& rows,
                       Seq applied) override {
     sent_at_append.push_back(listener_.total());
     if (dies_after && (*dies_after)-- == 0)
       return fail(Errc::OutcomeUnknown, "killed between two writes");
-    return behind_.append(sealed, batch, rows, applied);
+    return PassingStore::append(sealed, batch, rows, applied);
   }
-  Result<void> flush(const RowChanges& rows, Seq applied) override {
-    return behind_.flush(rows, applied);
-  }
-  [[nodiscard]] std::vector<JournalEnd> journal_ends() const override {
-    return behind_.journal_ends();
-  }
-  Result<std::optional<JournalEnd>> find_end(Seq seq) override { return behind_.find_end(seq); }
-  Result<store::JournalBatches> read_batches(const JournalEnd& after, std::size_t bytes) override {
-    return behind_.read_batches(after, bytes);
-  }
-  Result<void> truncate(Seq keep) override { return behind_.truncate(keep); }
-  void hold_journal(Seq seq) override { behind_.hold_journal(seq); }
-  void release_journal() override { behind_.release_journal(); }
-  Result<void> maintain() override { return behind_.maintain(); }
-  bool release_ballast() override { return behind_.release_ballast(); }
-  Result<bool> give_back() override { return behind_.give_back(); }
-  Result<std::optional<RequestRow>> find_request(const Asked& asked) override {
-    return behind_.find_request(asked);
-  }
-  Result<std::optional<TokenRow>> find_token(const std::string& o, const std::string& t) override {
-    return behind_.find_token(o, t);
-  }
-  Result<InputChunk> read_inputs(SubmissionId submission, std::uint64_t ordinal) override {
-    return behind_.read_inputs(submission, ordinal);
-  }
-  Result<std::optional<std::string>> find_owner(JobId job) override {
-    return behind_.find_owner(job);
-  }
-  Result<std::optional<JobOutline>> find_outline(JobId job) override {
-    return behind_.find_outline(job);
-  }
-  Result<std::optional<cmd::JobsDeleted::One>> find_deletable(JobId job) override {
-    return behind_.find_deletable(job);
-  }
-  Result<std::optional<JobId>> last_job_of(const std::string& owner) override {
-    return behind_.last_job_of(owner);
-  }
-  [[nodiscard]] std::uint64_t database_bytes() const override { return 0; }
 
  private:
-  MemoryStore& behind_;
   FakeListener& listener_;
 };
 

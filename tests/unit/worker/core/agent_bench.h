@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/wire/version.h"
+#include "tests/support/taken.h"
 #include "worker/core/agent.h"
 
 namespace capstan::test {
@@ -88,17 +89,7 @@ struct AgentBench {
 
   template <class Action>
   std::vector<Action> taken() {
-    std::vector<Action> found;
-    std::vector<agent::Action> rest;
-    for (agent::Action& action : actions) {
-      if (auto* it = std::get_if<Action>(&action)) {
-        found.push_back(*it);
-      } else {
-        rest.push_back(action);
-      }
-    }
-    actions = std::move(rest);
-    return found;
+    return take_of<Action>(actions);
   }
   template <class Body>
   std::vector<Body> sent() {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/taken.h"
 #include "worker/core/shepherd.h"
 
 namespace capstan::test {
@@ -52,17 +53,7 @@ struct Bench {
   /// What was done of one kind, which is forgotten.
   template <class Action>
   std::vector<Action> taken() {
-    std::vector<Action> found;
-    std::vector<shepherd::Action> rest;
-    for (shepherd::Action& action : actions) {
-      if (auto* it = std::get_if<Action>(&action)) {
-        found.push_back(*it);
-      } else {
-        rest.push_back(action);
-      }
-    }
-    actions = std::move(rest);
-    return found;
+    return take_of<Action>(actions);
   }
   template <class Message>
   std::vector<Message> told() {
