@@ -100,9 +100,9 @@ inline constexpr int kLogChunksInFlight = 2;  ///< Credit of one peer for bulk b
 inline constexpr auto kPrefillHorizon = 250ms;
 /// Tasks whose mean is above this are not sent ahead at all.
 inline constexpr auto kPrefillTaskMax = 5s;
-/// Attempts ahead of all workers together, however short they are. More of them (512 for each slot,
-/// at first) only reach the tables twice, as running and as ended, and leave the caches …
-inline constexpr std::uint64_t kPrefillTogether = 2048;
+/// Attempts ahead of all workers together, however short they are: 30 ms of them. More only reach
+/// the tables twice, as running and as ended, and leave the caches …
+inline constexpr std::uint64_t kPrefillTogether = 4096;
 /// … but so many for each slot in any case: 30 ms of the shortest real tasks.
 inline constexpr std::uint64_t kPrefillPerSlot = 64;
 
@@ -200,9 +200,9 @@ inline constexpr std::size_t kWalCheckpointBytes = 64 * 1024 * 1024;
 inline constexpr std::size_t kBallastBytes = 16 * 1024 * 1024;  ///< Deleted when the disk is full.
 /// Rows that are in the journal wait so long for others before they go into the tables …
 inline constexpr auto kIdleFlush = 200ms;
-/// … or until they are so many (some 4 MiB; 15 ms to write, while workers live on what they have),
-/// or have so much text.
-inline constexpr std::size_t kDeferredRows = 8192;
+/// … or until they are so many (45 ms to write, some 14 MiB: six times what is sent ahead, so that
+/// most tasks end in between and are written once), or have so much text.
+inline constexpr std::size_t kDeferredRows = 24'576;
 inline constexpr std::size_t kDeferredBytes = 4 * 1024 * 1024;
 inline constexpr std::uint64_t kJournalBytesKept = 1ULL << 30;
 inline constexpr std::uint32_t kSchemaVersion = 1;

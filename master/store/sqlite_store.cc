@@ -208,10 +208,14 @@ Result<void> SqliteStore::append(const SealedBatch& sealed, const Batch& batch,
 Result<void> SqliteStore::flush(const RowChanges& committed, Seq applied) {
   Position next = position_;
   pass_rows(committed, applied, next);
+  // All of it is in the journal: a power cut may take it, and the fsync of the next append is its
+  // own, since the WAL is one file.
+  TRY(connection_.exec("PRAGMA synchronous=NORMAL"));
   Result<void> written = transaction([&]() -> Result<void> {
     TRY(rows_->write(connection_, committed));
     return write_meta(next);
   });
+  TRY(connection_.exec("PRAGMA synchronous=FULL"));
   if (!written) return written;
   position_ = next;
   drop_marks();

@@ -78,7 +78,8 @@ class Store {
   /// OutcomeUnknown: the process must stop.
   virtual Result<void> append(const SealedBatch& sealed, const Batch& batch,
                               const RowChanges& committed, Seq applied) = 0;
-  /// Only rows (an idle loop writes what is outstanding).
+  /// Only rows, of entries that the journal has: without an fsync, durable with the next append (a
+  /// crash before takes all of it, and the next start applies those entries once more).
   virtual Result<void> flush(const RowChanges& committed, Seq applied) = 0;
 
   // The journal in pieces, for replication.

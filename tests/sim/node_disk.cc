@@ -41,7 +41,9 @@ Result<void> NodeDisk::append(const SealedBatch& sealed, const store::Batch& bat
 Result<void> NodeDisk::flush(const RowChanges& committed, Seq applied) {
   if (on_rows_) on_rows_(applied);
   const std::size_t before = unsynced();
-  return timed(MemoryStore::flush(committed, applied), before);
+  Result<void> written = MemoryStore::flush(committed, applied);
+  if (unsynced() != before) pending_.push_back({TimePoint::never(), std::nullopt});
+  return written;
 }
 
 Result<void> NodeDisk::truncate(Seq keep) {
@@ -56,11 +58,22 @@ void NodeDisk::finish(const Pending& write) {
     sync_first();
 }
 
+/// A synced write of the database makes those before it durable, too; the votes are another file.
 void NodeDisk::settle() {
-  while (!pending_.empty() && pending_.front().done <= schedule_.now()) {
-    finish(pending_.front());
-    pending_.pop_front();
+  const TimePoint now = schedule_.now();
+  std::size_t synced = 0;
+  for (std::size_t i = 0; i < pending_.size(); ++i) {
+    if (!pending_[i].vote && pending_[i].done <= now) synced = i + 1;
   }
+  std::deque<Pending> left;
+  for (std::size_t i = 0; i < pending_.size(); ++i) {
+    const bool is_done = pending_[i].vote ? pending_[i].done <= now : i < synced;
+    if (is_done)
+      finish(pending_[i]);
+    else
+      left.push_back(std::move(pending_[i]));
+  }
+  pending_ = std::move(left);
 }
 
 void NodeDisk::finish_all() {
@@ -70,9 +83,15 @@ void NodeDisk::finish_all() {
 
 bool NodeDisk::crash_now() {
   settle();
-  const bool was_writing = !pending_.empty();
-  // A transaction, or a slot of the vote file, is there whole or not at all.
-  if (was_writing && schedule_.rng().chance(50)) finish(pending_.front());
+  // What needed no sync may be there, and the write under way; each whole or not at all.
+  std::size_t most = 0;
+  while (most < pending_.size() && pending_[most].done == TimePoint::never()) ++most;
+  const bool was_writing = most < pending_.size();
+  if (was_writing) ++most;
+  for (std::uint64_t kept = schedule_.rng().below(most + 1); kept > 0; --kept) {
+    finish(pending_.front());
+    pending_.pop_front();
+  }
   pending_.clear();
   MemoryStore::crash(0);
   return was_writing;

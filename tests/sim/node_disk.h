@@ -2,9 +2,9 @@
 //
 // What a node of a simulated cluster has that outlives its process: its database, its vote file,
 // what it fetched of a snapshot; and the clock of its machine. A write takes its time on that clock
-// while the process waits for it. So a turn of the loop is computed at one moment of the schedule
-// and lasts until now(): whoever dies in between has on its disk what was synced by then, perhaps
-// the write under way, and nothing behind it.
+// while the process waits for it (but for a flush, which is not synced). So a turn of the loop is
+// computed at one moment of the schedule and lasts until now(): whoever dies in between has on its
+// disk what was synced by then, perhaps the write under way, and nothing behind it.
 #pragma once
 
 #include <cstdint>
@@ -68,7 +68,7 @@ class NodeDisk final : public test::MemoryStore {
 
  private:
   struct Pending {
-    TimePoint done;
+    TimePoint done;            ///< never: without a sync of its own, with the next that has one.
     std::optional<Vote> vote;  ///< None: the oldest write of the database.
   };
   Result<void> timed(Result<void> written, std::size_t unsynced_before);

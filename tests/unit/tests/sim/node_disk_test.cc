@@ -54,6 +54,24 @@ TEST_CASE("of what was not synced a crash leaves the write under way, or nothing
   CHECK(was_lost);
 }
 
+TEST_CASE("a flush takes no time, and is durable with the next append") {
+  for (const bool appends : {false, true}) {
+    Fixture f;
+    const Seq end = f.batch.back().seq;
+    REQUIRE(f.disk.append(f.disk.seal(f.batch, f.rows), f.batch, {}, Seq{}));
+    f.disk.finish_all();
+    f.disk.clock().begin_turn();
+    REQUIRE(f.disk.flush(f.rows, end));
+    CHECK_FALSE(f.disk.clock().has_spent());
+    store::Batch next{f.batch.back()};
+    next.front().seq = end.next();
+    if (appends) REQUIRE(f.disk.append(f.disk.seal(next, {}), next, {}, end));
+    f.schedule.step(f.disk.clock().now());
+    f.disk.settle();
+    CHECK((f.disk.unsynced() == 0) == appends);
+  }
+}
+
 TEST_CASE("a snapshot ends where the tables are, and is the database where it is installed") {
   Fixture f;
   f.append();
