@@ -204,7 +204,9 @@ void Agent::open_session(std::size_t master, const msg::Message& message,
   }
   for (const JobId job : std::exchange(followed_, {})) tell(pair::Follow{job, false});
   starts_.clear();
+  returned_early_.clear();
   for (auto& [key, held] : held_) {
+    held.given_here = false;
     held.told = held.started && held.start_order <= link.hello_starts;
     if (held.started && !held.told) starts_.push_back(key);
   }
@@ -222,6 +224,7 @@ void Agent::open_session(std::size_t master, const msg::Message& message,
 
 // What changed between HELLO and its Welcome no session has heard of, and nothing would repair it.
 void Agent::tell_what_hello_missed(Link& link) {
+  returned_early_.insert(link.returned.begin(), link.returned.end());
   if (!link.returned.empty()) send_as_ourselves(msg::Returned{std::exchange(link.returned, {})});
   if (link.hello_said != std::pair(leaving_, disk_full_)) {
     send_as_ourselves(msg::WorkerNotice{leaving_, disk_full_});

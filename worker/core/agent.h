@@ -177,6 +177,7 @@ class Agent {
     TimePoint started_at;
     std::uint64_t start_order = 0;  // Among the starts that were heard of.
     bool told = false;              // Started was sent, or this session's HELLO listed it so.
+    bool given_here = false;        // A Start of this session named it.
   };
   struct Unacked {
     pair::SpoolItem item;
@@ -272,6 +273,9 @@ class Agent {
   bool disk_full_ = false;
   bool stopped_ = false;
   std::map<AttemptKey, Held> held_;
+  /// Given back in this session before a Start of it, which may be on its way: the master had not
+  /// heard so when it sent it, and may have given the attempt to another worker when it comes.
+  std::set<AttemptKey> returned_early_;
   std::set<JobId> told_;            // The shepherd keeps their templates.
   std::set<JobId> may_be_idle_;     // Some attempt of them went since the last look.
   std::vector<AttemptKey> starts_;  // Heard of, not told yet.
@@ -288,13 +292,5 @@ class Agent {
   TimePoint now_;
   agent::Actions out_;
 };
-
-/// The worker's variables with the job's over them, each name once.
-[[nodiscard]] std::vector<EnvVar> job_environment(const std::vector<EnvVar>& worker,
-                                                  const std::vector<EnvVar>& job);
-/// What is a task's own, behind those. CAPSTAN_INPUT has several inputs a line each; it is left out
-/// in jobs without inputs, and when it would be too long for execve.
-[[nodiscard]] std::vector<EnvVar> task_environment(const JobSpec& spec, const AttemptKey& key,
-                                                   const std::vector<Bytes>& inputs);
 
 }  // namespace capstan

@@ -7,6 +7,7 @@
 #include "common/model/limits.h"
 #include "common/model/render.h"
 #include "worker/core/agent.h"
+#include "worker/core/environment.h"
 
 namespace capstan {
 
@@ -112,8 +113,12 @@ void Agent::add_ended(pair::SpoolItem item) {
 void Agent::on_pair(const pair::Returned& message) {
   msg::Returned returned;
   for (const AttemptKey& key : message.keys) {
-    if (held_.erase(key) > 0) returned.keys.push_back(key);
     may_be_idle_.insert(key.job);
+    const auto held = held_.find(key);
+    if (held == held_.end()) continue;
+    if (!held->second.given_here) returned_early_.insert(key);
+    held_.erase(held);
+    returned.keys.push_back(key);
   }
   if (returned.keys.empty()) return;
   for (Link& link : links_) {
@@ -215,12 +220,23 @@ void Agent::on_body(std::size_t master, const msg::Start& body) {
   }
   tell_template(body.job, job->second);
   for (Link& link : links_) link.is_outdated = link.is_asked;
+  msg::Returned again;
   for (const msg::Start::One& one : body.tasks) {
     const AttemptKey key{body.job, one.task, body.attempt};
-    if (held_.contains(key) || unacked_order_.contains(key)) continue;
-    held_.try_emplace(held_.end(), key);
+    if (unacked_order_.contains(key)) continue;
+    if (returned_early_.erase(key) > 0) {
+      again.keys.push_back(key);
+      continue;
+    }
+    const auto held = held_.find(key);
+    if (held != held_.end()) {
+      held->second.given_here = true;
+      continue;
+    }
+    held_.try_emplace(held_.end(), key)->second.given_here = true;
     run_one(job->second, key, one.inputs);
   }
+  if (!again.keys.empty()) send_as_ourselves(std::move(again));
 }
 
 void Agent::run_one(const Template& job, const AttemptKey& key, const std::vector<Bytes>& inputs) {
@@ -374,38 +390,6 @@ void Agent::on(const agent::OutputRead& event) {
                               .offset = chunk->offset,
                               .data = std::move(chunk->data),
                               .last = chunk->last});
-}
-
-// --- Environment ---------------------------------------------------------------------------------
-
-std::vector<EnvVar> job_environment(const std::vector<EnvVar>& worker,
-                                    const std::vector<EnvVar>& job) {
-  std::map<Bytes, Bytes> merged;
-  for (const EnvVar& each : worker) merged[each.name] = each.value;
-  for (const EnvVar& each : job) merged[each.name] = each.value;
-  for (const char* ours : {"CAPSTAN_JOB_ID", "CAPSTAN_TASK_INDEX", "CAPSTAN_ATTEMPT",
-                           "CAPSTAN_INPUT", "CAPSTAN_CPUS", "CAPSTAN_WORKER"}) {
-    merged.erase(ours);
-  }
-  std::vector<EnvVar> environment;
-  for (auto& [name, value] : merged) environment.push_back({name, std::move(value)});
-  return environment;
-}
-
-std::vector<EnvVar> task_environment(const JobSpec& spec, const AttemptKey& key,
-                                     const std::vector<Bytes>& inputs) {
-  std::vector<EnvVar> environment;
-  environment.reserve(3);
-  environment.push_back({"CAPSTAN_TASK_INDEX", std::to_string(key.task.value)});
-  environment.push_back({"CAPSTAN_ATTEMPT", std::to_string(key.attempt.value)});
-  constexpr std::size_t kRoom = limits::kArgumentBytes - (sizeof("CAPSTAN_INPUT=") - 1);
-  Bytes lines;
-  for (std::size_t i = 0; i < inputs.size() && lines.size() <= kRoom; ++i) {
-    if (i > 0) lines += '\n';
-    lines += inputs[i];
-  }
-  if (spec.has_inputs && lines.size() <= kRoom) environment.push_back({"CAPSTAN_INPUT", lines});
-  return environment;
 }
 
 }  // namespace capstan

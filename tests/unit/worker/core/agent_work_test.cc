@@ -4,6 +4,7 @@
 #include "common/model/limits.h"
 #include "common/wire/codec.h"
 #include "tests/unit/worker/core/agent_bench.h"
+#include "worker/core/environment.h"
 
 namespace capstan {
 namespace {
@@ -218,6 +219,29 @@ TEST_SUITE("worker/core/agent work") {
     CHECK(started[0].started[0].key == key_of(1));
     CHECK(started[0].started[0].ago == 60ms);
     CHECK(bench.agent.held_count() == 1);
+  }
+
+  TEST_CASE("a Start that was sent before its master heard of the return is returned, not run") {
+    Bench bench;
+    bench.open();
+    bench.start(5);
+    bench.reconnect();  // A HELLO leaves, and then:
+    bench.shepherd(pair::Returned{{key_of(5)}});
+    bench.taken<agent::ToShepherd>();
+    bench.welcome(2);  // Reconciled without knowing of it.
+    CHECK(bench.sent<msg::Returned>().at(0).keys == std::vector{key_of(5)});
+    JobSpec spec;
+    spec.cwd = "/";
+    spec.argv = {"echo"};
+    bench.master_says(msg::JobTemplate{JobId(1), spec});
+    bench.start(5);
+    CHECK(bench.told<pair::Run>().empty());
+    CHECK(bench.sent<msg::Returned>().at(0).keys == std::vector{key_of(5)});
+    bench.start(5);  // The answer to that: it was given anew.
+    CHECK(bench.told<pair::Run>().size() == 1);
+    bench.shepherd(pair::Returned{{key_of(5)}});
+    bench.start(5);
+    CHECK(bench.told<pair::Run>().size() == 1);
   }
 
   TEST_CASE("a start that was heard between HELLO and Welcome is told") {
