@@ -20,6 +20,7 @@
 #include "cli/output.h"
 #include "cli/text.h"
 #include "common/base/blake2b.h"
+#include "common/base/print_error.h"
 #include "common/base/unique_fd.h"
 
 namespace capstan::cli {
@@ -67,7 +68,8 @@ class PartFile {
   PartFile& operator=(const PartFile&) = delete;
 
   Outcome<void> open() {
-    fd_ = UniqueFd(::open(part_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    ::unlink(part_.c_str());  // What is there may be somebody's who would then own the keys.
+    fd_ = UniqueFd(::open(part_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     if (!fd_) return failure("cannot make " + part_);
     return {};
   }
@@ -174,8 +176,8 @@ class BackupVerb final : public Verb {
                         [&](Micros span) { return asker->pause(span); }};
     const Outcome<std::uint64_t> bytes = receive(source, file);
     if (bytes) return std::optional<Taken>(Taken{*bytes, node});
-    fmt::print(stderr, "capstan backup: not of the standby {}: {}; asking the primary\n",
-               printable(node), bytes.error().message);
+    print_error("capstan backup: not of the standby {}: {}; asking the primary\n", printable(node),
+                bytes.error().message);
     return std::optional<Taken>();
   }
 
@@ -240,7 +242,7 @@ class RestoreVerb final : public Verb {
     const std::string& dir = words.positionals.back();
     const int code = TRY(run_master({"--restore", words.positionals.front(), "--dir", dir}));
     if (code != 0) return fail_with(code, "");
-    fmt::print(stderr, "restored: start it with capstan-master --dir {}\n", printable(dir));
+    print_error("restored: start it with capstan-master --dir {}\n", printable(dir));
     return kExitOk;
   }
 };

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "cli/client.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <iterator>
@@ -11,6 +9,7 @@
 
 #include "cli/known_members.h"
 #include "cli/worker_names.h"
+#include "common/base/print_error.h"
 #include "common/model/limits.h"
 #include "common/model/parse.h"
 #include "common/wire/codec.h"
@@ -522,7 +521,7 @@ Failure Client::no_answer() const {
 
 void Client::notice(const std::string& line) {
   if (options_.is_silent) return;
-  fmt::print(stderr, "capstan {}: {}\n", options_.verb, line);
+  print_error("capstan {}: {}\n", options_.verb, line);
 }
 
 Outcome<msg::Body> Client::blocking(const std::function<void(Reply)>& start) {
@@ -550,9 +549,11 @@ Outcome<bool> Client::wait_for_answer(const std::function<bool()>& done) {
     if (TRY(run_until(done, from + patience))) return true;
     if (progressed_at_ != from) continue;
     if (patience == options_.timeout) return false;
-    notice((is_open() ? "waiting for the answer of the master at " : "waiting for a master at ") +
-           addresses_of(options_.access) + " (gives up after " + duration_text(options_.timeout) +
-           ")");
+    const std::string whom =
+        is_open() ? "waiting for the answer of the master at " : "waiting for a master at ";
+    notice((last_reason_.empty() ? whom + addresses_of(options_.access)
+                                 : "the master says: " + last_reason_ + "; trying again") +
+           " (gives up after " + duration_text(options_.timeout) + ")");
     was_told = true;
   }
 }

@@ -13,6 +13,7 @@
 #include "cli/output.h"
 #include "cli/table.h"
 #include "cli/text.h"
+#include "common/base/print_error.h"
 #include "common/json/json.h"
 
 namespace capstan::cli {
@@ -169,6 +170,7 @@ class FailoverVerb final : public Verb {
     TRY(reach.open(common()));
     const SeenCluster before = merged(reach.seen);
     const std::string whom = TRY(whom_to_ask(reach.seen, to_, allow_loss_, !lost_.empty()));
+    if (allow_loss_) TRY(check_primary_is_off(before, whom));
     if (allow_loss_ && !yes_ && !TRY(is_confirmed(before, whom))) return kExitFailed;
     msg::ClusterControl order;
     order.verb = allow_loss_ ? msg::ClusterVerb::FailOverWithLoss : msg::ClusterVerb::FailOver;
@@ -179,16 +181,28 @@ class FailoverVerb final : public Verb {
   }
 
  private:
+  /// It is no reason to lose anything that its standby is not in sync yet.
+  static Outcome<void> check_primary_is_off(const SeenCluster& before, const std::string& whom) {
+    if (!before.is_of_primary() || before.view.primary == whom) return {};
+    const std::string primary = printable(before.view.primary);
+    return fail_with(
+        kExitRefused,
+        fmt::format("{} is up and leads, in epoch {}: nothing needs to be lost. Start the standby, "
+                    "wait until capstan cluster says that it is in sync, then: capstan failover. "
+                    "To go on without {} all the same stop it first",
+                    primary, before.epoch.value, primary));
+  }
+
   Outcome<bool> is_confirmed(const SeenCluster& before, const std::string& whom) const {
     if (::isatty(STDIN_FILENO) == 0)
       return usage_error(
           "may lose what was acknowledged: say so with --yes (or answer on a "
           "terminal)");
     const std::string& risk = before.view.at_risk;
-    fmt::print(stderr,
-               "{} will lead with what it has{}.\nIs the old primary off, and will it stay off? "
-               "[y/N] ",
-               printable(whom), risk.empty() ? "" : "; at risk: " + printable(risk));
+    print_error(
+        "{} will lead with what it has{}.\nIs the old primary off, and will it stay off? "
+        "[y/N] ",
+        printable(whom), risk.empty() ? "" : "; at risk: " + printable(risk));
     std::string answer;
     std::getline(std::cin, answer);
     return answer == "y" || answer == "yes";
@@ -217,8 +231,8 @@ class FailoverVerb final : public Verb {
         return tl::unexpected<Failure>(seen.error());
       const SeenCluster now = seen ? merged(*seen) : SeenCluster{};
       if (now.is_of_primary() && now.epoch > before.epoch) {
-        fmt::print(stderr, "capstan failover: {} leads now, in epoch {}\n",
-                   printable(now.view.primary), now.epoch.value);
+        print_error("capstan failover: {} leads now, in epoch {}\n", printable(now.view.primary),
+                    now.epoch.value);
         return kExitOk;
       }
     }

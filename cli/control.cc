@@ -93,6 +93,7 @@ std::string done_json(const msg::Done& done) {
 }
 
 std::string done_text(const msg::Done& done, std::string_view what) {
+  if (done.tasks == 0 && !done.note.empty()) return printable(done.note) + "\n";
   const std::string tasks = done.tasks == 0 ? "" : count_text(done.tasks, "task");
   const bool is_one = done.jobs.size() == 1;
   std::string text;
@@ -136,7 +137,8 @@ std::unique_ptr<Verb> make_retry_verb() {
       msg::Verb::Retry, "retry", "run finished tasks again", "runs again",
       "Opens a new round for tasks that are finished, each with all its retries again; with "
       "--failed only for those that failed or were skipped. Attempts are counted on. A finished "
-      "job comes back to life.",
+      "job comes back to life; what it waited for (--after) it does not wait for again, so retry "
+      "the jobs of a chain one after the other.",
       "  capstan retry last --failed\n  capstan retry 17.42\n", true});
 }
 

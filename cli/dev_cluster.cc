@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "cli/dev_control.h"
+#include "common/base/print_error.h"
 #include "common/model/parse.h"
 #include "common/net/keys.h"
 
@@ -348,7 +349,7 @@ void DevCluster::reap() {
     if (is_ending_) continue;
     has_line_ = true;
     control_->node_has_ended(**node);
-    fmt::print(stderr, "capstan dev: {} ended: {}\n", (*node)->name(), wait_status_text(status));
+    print_error("capstan dev: {} ended: {}\n", (*node)->name(), wait_status_text(status));
   }
 }
 

@@ -13,6 +13,7 @@
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/wait.h"
+#include "common/base/print_error.h"
 #include "common/json/json.h"
 #include "common/model/limits.h"
 #include "common/model/parse.h"
@@ -61,7 +62,7 @@ class EventsVerb final : public Verb {
     if (!follow_) return kExitOk;
     while (true) {
       const auto page = TRY(client->ask<msg::EventList>(list));
-      if (page.gap) fmt::print(stderr, "capstan events: some were gone before they were read\n");
+      if (page.gap) print_error("capstan events: some were gone before they were read\n");
       TRY(print(page.events));
       list.after = page.upto;
       if (page.more) continue;
@@ -105,9 +106,8 @@ class EventsVerb final : public Verb {
     if (limit_ != 0 && events.size() > limit_)
       events.erase(events.begin(), events.end() - static_cast<std::ptrdiff_t>(limit_));
     else if (gap)
-      fmt::print(stderr, "capstan events: what is older is not kept any more\n");
-    if (events.empty() && !follow_ && !json_)
-      fmt::print(stderr, "capstan events: there are none\n");
+      print_error("capstan events: what is older is not kept any more\n");
+    if (events.empty() && !follow_ && !json_) print_error("capstan events: there are none\n");
     return print(events);
   }
 

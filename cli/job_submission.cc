@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "cli/job_submission.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <utility>
 
 #include "cli/access_lookup.h"
+#include "common/base/print_error.h"
 #include "common/model/limits.h"
 #include "common/wire/codec.h"
 
@@ -146,7 +145,7 @@ Outcome<int> SubmittingVerb::run(const Words& words) {
   }
   const msg::Submitted submitted = TRY(client->submit(*submission));
   if (!submitted.warning.empty() && !quiet_) {
-    fmt::print(stderr, "capstan {}: {}\n", name_, printable(submitted.warning));
+    print_error("capstan {}: {}\n", name_, printable(submitted.warning));
   }
   return go_on({*client, interrupts, submission->open().spec, submitted});
 }

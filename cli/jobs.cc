@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
 // `jobs`: which there are, newest first, narrowed by what the master knows of them.
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/when.h"
+#include "common/base/print_error.h"
 #include "common/json/json.h"
 #include "common/model/limits.h"
 
@@ -97,7 +97,7 @@ class JobsVerb final : public Verb {
       if (!page.more || page.jobs.empty()) break;
       list.before = page.jobs.back().id;
       if (limit_ != 0 && shown >= limit_) {
-        if (!json_) fmt::print(stderr, "capstan jobs: there are older ones: --all shows them\n");
+        if (!json_) print_error("capstan jobs: there are older ones: --all shows them\n");
         break;
       }
     }

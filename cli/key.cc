@@ -10,6 +10,7 @@
 #include "cli/output.h"
 #include "cli/table.h"
 #include "cli/text.h"
+#include "common/base/print_error.h"
 #include "common/json/json.h"
 #include "common/net/keys.h"
 
@@ -88,10 +89,13 @@ class KeyVerb final : public Verb {
     }
     Output out(STDOUT_FILENO);
     if (out_.empty()) out.write(net::access_text(access));
-    TRY(out.flush());
+    if (auto wrote = out.flush(); !wrote)
+      return fail_with(kExitFailed, wrote.error().message + "; " + printable(name) +
+                                        " was added, and its key is lost: capstan key revoke " +
+                                        printable(name));
     if (!quiet_ && !out_.empty())
-      fmt::print(stderr, "capstan key: {} is for {}: ~/.config/capstan/access there\n",
-                 printable(out_), printable(name));
+      print_error("capstan key: {} is for {}: ~/.config/capstan/access there\n", printable(out_),
+                  printable(name));
     return kExitOk;
   }
 

@@ -10,6 +10,7 @@
 #include "cli/table.h"
 #include "cli/task_pages.h"
 #include "cli/text.h"
+#include "common/base/print_error.h"
 #include "common/json/json.h"
 #include "common/model/parse.h"
 
@@ -148,9 +149,9 @@ class WorkersVerb final : public Verb {
     out.write(table.page());
     TRY(out.flush());
     if (workers.empty() && !json_) {
-      fmt::print(stderr,
-                 "capstan workers: none yet; on each machine: capstan-worker --access "
-                 "worker.access\n");
+      print_error(
+          "capstan workers: none yet; on each machine: capstan-worker --access "
+          "worker.access\n");
     }
     return kExitOk;
   }

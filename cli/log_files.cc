@@ -33,8 +33,9 @@ class NewFile {
     NewFile file;
     file.path_ = dir + "/" + name;
     file.temporary_ = fmt::format("{}/.{}.{}", dir, name, ::getpid());
+    ::unlink(file.temporary_.c_str());  // Of an earlier process, or somebody's link to elsewhere.
     file.fd_ =
-        UniqueFd(::open(file.temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+        UniqueFd(::open(file.temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
     if (!file.fd_) return file.broken("make", file.temporary_);
     return file;
   }

@@ -19,6 +19,7 @@
 #include "cli/task_pages.h"
 #include "cli/text.h"
 #include "common/base/bytes.h"
+#include "common/base/print_error.h"
 
 namespace capstan::cli {
 namespace {
@@ -102,8 +103,8 @@ class Follower {
     if (events.caught_up) pump_.on_caught_up();
   }
   void tell(const msg::TaskView& task) const {
-    fmt::print(stderr, "capstan logs: {}: {}\n", task_name(request_.target.job, task.task),
-               end_text(task));
+    print_error("capstan logs: {}: {}\n", task_name(request_.target.job, task.task),
+                end_text(task));
   }
   [[nodiscard]] bool is_finished() const {
     if (watch_.is_finished()) return true;
@@ -148,8 +149,8 @@ class Reader {
     }
     TRY(out_.flush());
     if (running_ != 0) {
-      fmt::print(stderr, "capstan logs: {} running: -f shows what they print as they do\n",
-                 count_text(running_, "task"));
+      print_error("capstan logs: {} running: -f shows what they print as they do\n",
+                  count_text(running_, "task"));
     }
     if (printed_tasks_ != 0) return kExitOk;
     return fail_with(kExitRefused,
@@ -239,15 +240,15 @@ class Reader {
     out_.write(lines.finish());
     if (is_last(task) && task.ended && task.end == EndClass::LaunchError) {
       TRY(out_.flush());
-      fmt::print(stderr, "capstan logs: {}: {}\n", task_name(request_.target.job, task.task),
-                 end_text(task));
+      print_error("capstan logs: {}: {}\n", task_name(request_.target.job, task.task),
+                  end_text(task));
     }
     return {};
   }
   void note_hole(const msg::TaskView& task, std::uint64_t bytes) {
     static_cast<void>(out_.flush());
-    fmt::print(stderr, "capstan logs: {}: {} bytes were dropped here\n",
-               task_name(request_.target.job, task.task), bytes);
+    print_error("capstan logs: {}: {} bytes were dropped here\n",
+                task_name(request_.target.job, task.task), bytes);
   }
   /// Until the master may have more of this stream than when it was asked last.
   Outcome<void> await_delivery(const msg::TaskView& task) {
@@ -269,8 +270,8 @@ class Reader {
     const auto is_news = [&] { return has_grown_ || watch_->failure().has_value(); };
     if (!TRY(client_.run_until(is_news, client_.now() + kTellAfter)) && !has_told_) {
       has_told_ = true;
-      fmt::print(stderr, "capstan logs: waiting for what {} has not delivered of {} yet\n",
-                 printable(task.worker), task_name(request_.target.job, task.task));
+      print_error("capstan logs: waiting for what {} has not delivered of {} yet\n",
+                  printable(task.worker), task_name(request_.target.job, task.task));
     }
     TRY(client_.run_while_waiting(is_news));
     if (watch_->failure()) return tl::unexpected<Failure>(*watch_->failure());
@@ -393,7 +394,7 @@ class LogsVerb final : public Verb {
     Output out(STDOUT_FILENO);
     if (json_) out.write(summary_json(summary));
     TRY(out.flush());
-    if (!json_) fmt::print(stderr, "capstan logs: {}\n", summary_text(summary, to_));
+    if (!json_) print_error("capstan logs: {}\n", summary_text(summary, to_));
     return summary.gone == 0 ? kExitOk : kExitFailed;
   }
   std::string to_;

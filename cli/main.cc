@@ -17,7 +17,9 @@
 #include "cli/verb.h"
 #include "cli/verb_table.h"
 #include "common/base/config.h"
+#include "common/base/descriptors.h"
 #include "common/base/log.h"
+#include "common/base/print_error.h"
 #include "common/model/parse.h"
 #include "common/wire/version.h"
 
@@ -123,9 +125,7 @@ int run(const std::vector<std::string>& args) {
   const Outcome<int> ended =
       line ? dispatch(*line, name) : Outcome<int>(tl::unexpected<Failure>(line.error()));
   if (ended) return *ended;
-  if (!ended.error().message.empty()) {
-    fmt::print(stderr, "{}: {}\n", name, ended.error().message);
-  }
+  if (!ended.error().message.empty()) { print_error("{}: {}\n", name, ended.error().message); }
   return ended.error().exit_code;
 }
 
@@ -133,6 +133,7 @@ int run(const std::vector<std::string>& args) {
 }  // namespace capstan::cli
 
 int main(int argc, char** argv) {
+  capstan::fill_standard_descriptors();
   // What the libraries below have to say is for the logs of programs that stay.
   capstan::log::configure(capstan::log::Level::Error, capstan::log::Format::Text);
   return capstan::cli::run({argv + 1, argv + argc});

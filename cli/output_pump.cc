@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/print_error.h"
+
 namespace capstan::cli {
 namespace {
 
@@ -189,10 +191,9 @@ void OutputPump::tell_dropped(const FlowKey& key, const Flow& flow) {
   if (flow.dropped == 0) return;
   if (options_.before_print) options_.before_print();
   flush();
-  fmt::print(stderr, "capstan: {}: {} bytes of its {} were dropped{}\n",
-             task_name(options_.job, key.task), flow.dropped,
-             key.stream == Stream::Stdout ? "stdout" : "stderr",
-             flow.holes == 1 ? "" : fmt::format(" in {} places", flow.holes));
+  print_error("capstan: {}: {} bytes of its {} were dropped{}\n", task_name(options_.job, key.task),
+              flow.dropped, key.stream == Stream::Stdout ? "stdout" : "stderr",
+              flow.holes == 1 ? "" : fmt::format(" in {} places", flow.holes));
 }
 
 void OutputPump::write(Stream stream, const std::string& text) {
@@ -204,7 +205,10 @@ void OutputPump::write(Stream stream, const std::string& text) {
 void OutputPump::flush() {
   for (Output* output : {options_.out, options_.err}) {
     if (output == nullptr) continue;
-    if (auto flushed = output->flush(); !flushed && !failure_) failure_ = flushed.error();
+    const auto flushed = output->flush();
+    if (flushed) continue;
+    is_broken_ = true;
+    if (!failure_) failure_ = flushed.error();
   }
   if (options_.after_print) options_.after_print();
 }

@@ -65,6 +65,8 @@ class OutputPump final : public TaskPrinter {
   void finish();
   /// A write, or a read that was refused for another reason than being gone.
   [[nodiscard]] const std::optional<Failure>& failure() const { return failure_; }
+  /// What was to be printed could not be.
+  [[nodiscard]] bool is_broken() const { return is_broken_; }
 
  private:
   struct FlowKey {
@@ -112,6 +114,7 @@ class OutputPump final : public TaskPrinter {
   std::size_t in_flight_ = 0;
   std::size_t owed_ = 0;  ///< Flows that ended and are not printed whole.
   std::optional<Failure> failure_;
+  bool is_broken_ = false;
 };
 
 }  // namespace capstan::cli

@@ -10,6 +10,7 @@
 #include "cli/job_watch.h"
 #include "cli/output.h"
 #include "cli/text.h"
+#include "common/base/print_error.h"
 #include "common/model/parse.h"
 
 namespace capstan::cli {
@@ -57,8 +58,8 @@ class PurgeVerb final : public Verb {
   [[nodiscard]] Outcome<bool> is_confirmed() const {
     if (::isatty(STDIN_FILENO) == 0)
       return usage_error("deletes for good: say so with --yes (or answer on a terminal)");
-    fmt::print(stderr, "Delete finished jobs that ended more than {} ago? [y/N] ",
-               duration_text(older_than_));
+    print_error("Delete finished jobs that ended more than {} ago? [y/N] ",
+                duration_text(older_than_));
     std::string answer;
     std::getline(std::cin, answer);
     return answer == "y" || answer == "yes";

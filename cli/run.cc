@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "cli/progress.h"
 #include "cli/text.h"
 #include "cli/wait.h"
+#include "common/base/print_error.h"
 #include "common/model/limits.h"
 
 namespace capstan::cli {
@@ -47,10 +49,12 @@ class Show {
   Outcome<int> run() {
     client_.allow_interrupts(1);
     const auto is_over = [this] {
-      if (interrupts_.count() == 1 && !std::exchange(cancelled_, true)) cancel();
+      const bool is_unwanted = interrupts_.count() == 1 || pump_.is_broken();
+      if (is_unwanted && !std::exchange(cancelled_, true)) cancel();
+      if (watch_.failure()) return true;
+      if (pump_.failure()) return watch_.is_finished() || !pump_.is_broken();
       ordered_.go_on(watch_.is_finished());
-      return watch_.failure() || pump_.failure() ||
-             (watch_.is_finished() && pump_.is_idle() && ordered_.is_done());
+      return watch_.is_finished() && pump_.is_idle() && ordered_.is_done();
     };
     const Outcome<void> waited = client_.run_while_waiting(is_over);
     pump_.finish();
@@ -92,8 +96,8 @@ class Show {
   void cancel() {
     progress_.clear();
     if (!options_.is_quiet) {
-      fmt::print(stderr, "capstan run: cancelling job {}; once more to leave it behind\n",
-                 options_.job.value);
+      print_error("capstan run: cancelling job {}; once more to leave it behind\n",
+                  options_.job.value);
     }
     Selector selector;
     selector.job = options_.job;
@@ -110,13 +114,13 @@ class Show {
   void tell_end(const msg::JobView& job) const {
     if (options_.is_quiet) return;
     for (const msg::TaskView& task : failures_) {
-      fmt::print(stderr, "capstan run: {}\n", failure_text(job.id, task));
+      print_error("capstan run: {}\n", failure_text(job.id, task));
     }
     if (job.counts.failed > failures_.size()) {
-      fmt::print(stderr, "capstan run: {} failed in all: capstan tasks {} --state failed\n",
-                 job.counts.failed, job.id.value);
+      print_error("capstan run: {} failed in all: capstan tasks {} --state failed\n",
+                  job.counts.failed, job.id.value);
     }
-    fmt::print(stderr, "{}\n", summary_text(job));
+    print_error("{}\n", summary_text(job));
   }
 
   Client& client_;
@@ -140,7 +144,7 @@ class RunVerb final : public SubmittingVerb {
         "stderr), and ends with 0 only when every task succeeded. When the job has several tasks "
         "every line has its task in front, as in '17.42: ', and a line longer than 64 KiB is cut. "
         "A task that runs again prints again. Ctrl-C cancels the job and waits for it to end; a "
-        "second one leaves.\n\n" +
+        "second one leaves. It is cancelled, too, when nobody reads the output any more.\n\n" +
         std::string(kCommandText) +
         "\n\n--timeout covers the submission; then it waits for as long as it takes.";
     // clang-format off
@@ -169,6 +173,7 @@ class RunVerb final : public SubmittingVerb {
 
  protected:
   Outcome<int> go_on(const Sent& sent) override {
+    ::signal(SIGPIPE, SIG_IGN);  // Nobody reads on: the job is cancelled, as by Ctrl-C.
     Show::Options options;
     if (keep_order_) options.in_order = tasks_of(sent);
     options.job = sent.submitted.job;

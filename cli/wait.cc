@@ -12,6 +12,7 @@
 #include "cli/output.h"
 #include "cli/output_pump.h"
 #include "cli/progress.h"
+#include "common/base/print_error.h"
 #include "common/json/json.h"
 #include "common/model/limits.h"
 #include "common/model/parse.h"
@@ -161,10 +162,10 @@ class Waiter {
     if (request_.as_json) {
       out_.write(json::line(job) + "\n");
     } else if (!request_.is_quiet && whole) {
-      fmt::print(stderr, "{}\n", summary_text(job));
+      print_error("{}\n", summary_text(job));
     } else if (!request_.is_quiet) {
-      fmt::print(stderr, "tasks of job {}: {}\n", job.id.value,
-                 succeeded ? "all succeeded" : "finished, not all succeeded");
+      print_error("tasks of job {}: {}\n", job.id.value,
+                  succeeded ? "all succeeded" : "finished, not all succeeded");
     }
   }
 
@@ -215,16 +216,18 @@ class WaitVerb final : public Verb {
 
   Outcome<int> run(const Words& words) override {
     const auto selectors = TRY(parse_selectors(words.positionals));
+    WaitRequest request;
+    // Of the jobs' end; the master's answers have the usual limit.
+    if (words.has("timeout"))
+      request.at_most = std::exchange(common_.timeout, limits::kClientTimeout);
     net::EventLoop loop;
     Interrupts interrupts;
     TRY(interrupts.install(loop));
     const auto client = TRY(connect(loop, *this, &interrupts));
-    WaitRequest request;
     request.targets = TRY(resolve(*client, selectors));
     request.is_quiet = quiet_;
     request.as_json = json_;
     request.with_progress = !quiet_;
-    if (words.has("timeout")) request.at_most = common().timeout;
     return wait_for(*client, request);
   }
 

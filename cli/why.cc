@@ -14,6 +14,7 @@
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/worker_names.h"
+#include "common/base/print_error.h"
 #include "common/json/json.h"
 
 namespace capstan::cli {
@@ -127,8 +128,8 @@ class AttemptsVerb final : public Verb {
     out.write(table.page());
     TRY(out.flush());
     if (list.attempts.empty() && !json_)
-      fmt::print(stderr, "capstan attempts: none yet; capstan why {} says more\n",
-                 task_name(task.job, task.task));
+      print_error("capstan attempts: none yet; capstan why {} says more\n",
+                  task_name(task.job, task.task));
     return kExitOk;
   }
 

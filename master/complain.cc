@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "master/complain.h"
 
-#include <fmt/format.h>
-
 #include <cstdio>
+
+#include "common/base/print_error.h"
 
 namespace capstan {
 namespace {
@@ -24,7 +24,7 @@ int exit_code(Errc code) {
 }  // namespace
 
 int complain(const Error& error) {
-  fmt::print(stderr, "capstan-master: {}\n", error.message);
+  print_error("capstan-master: {}\n", error.message);
   return exit_code(error.code);
 }
 

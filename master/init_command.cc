@@ -8,6 +8,7 @@
 #include <string>
 
 #include "common/base/config.h"
+#include "common/base/print_error.h"
 #include "common/net/addresses.h"
 #include "master/complain.h"
 #include "master/init.h"
@@ -105,8 +106,7 @@ int run_init(const std::vector<std::string>& args) {
   line.init.dir = parsed->positional.front();
   const auto made = init_cluster(line.init);
   if (!made) return complain(made.error());
-  for (const std::string& warning : *made)
-    fmt::print(stderr, "capstan-master: warning: {}\n", warning);
+  for (const std::string& warning : *made) print_error("capstan-master: warning: {}\n", warning);
   say_what_is_next(line.init);
   return 0;
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/base/config_file.h"
+#include "common/base/descriptors.h"
 #include "common/base/dirs.h"
 #include "common/base/log.h"
 #include "common/model/parse.h"
@@ -214,6 +215,7 @@ const char* malloc_conf = "narenas:2,dirty_decay_ms:1000,muzzy_decay_ms:0";  // 
 }
 
 int main(int argc, char** argv) {
+  capstan::fill_standard_descriptors();
   ::umask(077);  // Keys, the queue and its output are nobody else's.
   return capstan::run(std::vector<std::string>(argv + 1, argv + argc));
 }

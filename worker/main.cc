@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "common/base/config_file.h"
+#include "common/base/descriptors.h"
 #include "common/base/dirs.h"
 #include "common/base/log.h"
+#include "common/base/print_error.h"
 #include "common/model/parse.h"
 #include "common/wire/version.h"
 #include "worker/agent_main.h"
@@ -101,7 +103,7 @@ config::Page manual() {
 }
 
 int complain(const Error& error) {
-  fmt::print(stderr, "capstan-worker: {}\n", error.message);
+  print_error("capstan-worker: {}\n", error.message);
   return error.code == Errc::Invalid ? kExitUsage : kExitFailStop;
 }
 
@@ -177,6 +179,7 @@ int run(const std::vector<std::string>& args, unsigned user_umask) {
 }  // namespace capstan
 
 int main(int argc, char** argv) {
+  capstan::fill_standard_descriptors();
   const mode_t user_umask = ::umask(077);  // Ours for our files, the user's for tasks.
   return capstan::run(std::vector<std::string>(argv + 1, argv + argc), user_umask);
 }

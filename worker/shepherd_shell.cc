@@ -102,6 +102,9 @@ Result<std::unique_ptr<ShepherdShell>> ShepherdShell::open(const WorkerOptions& 
 }
 
 Result<void> ShepherdShell::open_signals() {
+  // An --output file may be a pipe whose reader goes, or grow too large: errors of that write.
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);
   ignored_signals_ = ignored_signals();
   const auto is_ignored = [this](int number) {
     return std::find(ignored_signals_.begin(), ignored_signals_.end(), number) !=

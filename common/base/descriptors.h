@@ -12,4 +12,9 @@ namespace capstan {
 /// there, if it was raised.
 std::optional<rlimit> raise_descriptor_limit();
 
+/// First in main(): a program that was started without standard input, output or error gets
+/// /dev/null there. Else the first file that it opens would have one of their numbers, and what is
+/// said to people would be written into it.
+void fill_standard_descriptors();
+
 }  // namespace capstan

@@ -119,14 +119,24 @@ void ReadsApi::on_why(const Session& session, const msg::Why& question) {
 }
 
 void ReadsApi::explain_finished(const Session& session, const msg::Why& question) {
+  struct Ended {
+    store::Tables::TaskEntry entry;
+    std::string of_job;  ///< Why its job was skipped or cancelled.
+  };
   ask(
       session, question.query,
-      [question, identity = session.identity](store::Tables& tables) {
-        return visible_task(tables, identity, question.job, question.task);
+      [question, identity = session.identity](store::Tables& tables) -> Result<Ended> {
+        Ended ended{TRY(visible_task(tables, identity, question.job, question.task)), ""};
+        const TaskState state = ended.entry.row.state;
+        if (state != TaskState::Skipped && state != TaskState::Cancelled) return ended;
+        if (const auto job = TRY(tables.get_job(question.job))) ended.of_job = job->reason;
+        return ended;
       },
-      [this, query = question.query](Session& asker, const store::Tables::TaskEntry& entry) {
-        const msg::TaskView view = task_view(entry.task, entry.row, ledger_.queue().workers());
-        sessions_.send(asker, msg::WhyReply{query, view.state, ended_text(view), {}});
+      [this, query = question.query](Session& asker, const Ended& ended) {
+        const msg::TaskView view =
+            task_view(ended.entry.task, ended.entry.row, ledger_.queue().workers());
+        std::string reason = ended.of_job.empty() ? ended_text(view) : ended.of_job;
+        sessions_.send(asker, msg::WhyReply{query, view.state, std::move(reason), {}});
       });
 }
 

@@ -167,6 +167,26 @@ TEST_SUITE("integration/failover") {
     CHECK((bob.run({"--timeout", "10s", "jobs"}).code == 0) == is_known);
   }
 
+  TEST_CASE("nothing is lost by an operator's word while the primary is up") {
+    Pair pair({.workers = 1, .cpus = 1});
+    const std::string first = pair.primary();
+    const std::string second = Pair::other(first);
+    pair.kill(second);
+    REQUIRE(eventually([&] { return pair.is_solo(); }));
+    const std::string job = pair.cli().submit({}, {"true"});
+    CHECK(pair.cli().wait(job) == 0);
+    pair.start(second);
+    const Args lossy = {"failover", "--allow-data-loss", "--yes", "--to", second};
+    Finished refused;
+    REQUIRE(eventually([&] {
+      refused = pair.cli().run(lossy);
+      return refused.code != 75;  // It does not answer yet.
+    }));
+    CHECK(refused.code == 3);
+    CHECK(contains(refused.err, first + " is up and leads"));
+    CHECK(pair.cli().job(job).at("state") == "succeeded");
+  }
+
   TEST_CASE("a node that served alone and is gone is not replaced before an operator says so") {
     Pair pair({.workers = 1, .cpus = 2});
     const std::string first = pair.primary();

@@ -87,6 +87,20 @@ TEST_SUITE("integration/waiting") {
     cli.ok({"cancel", late});
   }
 
+  TEST_CASE("--timeout of wait is for the jobs' end, not for the master's answers") {
+    const Cluster cluster;
+    const Cli& cli = cluster.cli();
+    const std::string job = cli.submit({"--hold"}, {"true"});
+    for (const std::string& which : {job, std::string("last"), std::string("all")}) {
+      CHECK(cli.run({"wait", "--timeout", "0s", which}).code == 124);
+    }
+    cli.ok({"cancel", job, "--reason", "wrong data"});
+    CHECK(contains(cli.ok({"why", job}), "is cancelled: wrong data"));
+    const std::string live = cli.submit({"--hold"}, {"true"});
+    CHECK(cli.ok({"retry", live, "--failed"}) ==
+          "nothing of job " + live + " was to be done again\n");
+  }
+
   TEST_CASE("so many failures end the job, and a retry goes on") {
     Cluster cluster({.cpus = 2});
     const Cli& cli = cluster.cli();
