@@ -3,10 +3,10 @@
 // Wiring, and the loop. See daemon.h.
 #include "master/daemon.h"
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <map>
@@ -16,6 +16,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/print_error.h"
 #include "common/net/addresses.h"
 #include "common/net/event_loop.h"
 #include "common/net/zmq_transport.h"
@@ -30,6 +31,7 @@
 #include "master/state_dir.h"
 #include "master/store/sqlite_store.h"
 #include "master/store/sqlite_tables.h"
+#include "master/store_check.h"
 #include "master/web/http_server.h"
 
 namespace capstan {
@@ -37,6 +39,7 @@ namespace {
 
 constexpr Micros kNoteEvery = std::chrono::seconds(1);
 constexpr Micros kPublishEvery = std::chrono::milliseconds(200);
+constexpr std::array kStopSignals = {SIGTERM, SIGINT};
 
 /// One life: what is opened in this order, and closed in the other one.
 struct Process {
@@ -57,6 +60,7 @@ struct Process {
   std::unique_ptr<web::HttpServer> http;
   std::unique_ptr<KeyDoor> keys;
   std::unique_ptr<HostDoor> host;
+  std::optional<StoreCheck> check;
   std::unique_ptr<api::ReadThread> reads;
   std::unique_ptr<LogDoor> logs;
   std::unique_ptr<BackupDoor> backups;
@@ -82,6 +86,7 @@ struct Process {
   }
 
   Result<void> open_store();
+  [[nodiscard]] Result<void> require_database() const;
   Result<void> open_database();
   Result<void> open_sockets();
   void admit_all(const Queue& queue);
@@ -104,7 +109,7 @@ Result<void> Process::open_store() {
   // What was typed wrong is said before anything is made in the directory.
   TRY(net::parse_address(options.listen));
   TRY(net::parse_address(options.http));
-  TRY(loop.on_signals({SIGTERM, SIGINT}, [this](int signal) {
+  TRY(loop.on_signals({kStopSignals.begin(), kStopSignals.end()}, [this](int signal) {
     log::info("master.stopping", {{"signal", signal}});
     stopping = true;
   }));
@@ -120,7 +125,20 @@ Result<void> Process::open_store() {
   return dir->is_witness() ? Result<void>{} : open_database();
 }
 
+/// Of a single master. A node of a pair may have lost its database: it gets it from the other one.
+Result<void> Process::require_database() const {
+  const bool has_led = vote->is_there() && vote->vote().reg.leader != 0;
+  const std::string path = store::database_path(dir->path());
+  if (dir->cluster() || !has_led || ::access(path.c_str(), F_OK) == 0) return {};
+  return fail(Errc::NotAllowed,
+              path +
+                  " is missing, and this master has led before: put it back, or restore a backup "
+                  "into another directory (capstan restore FILE DIR). To begin with an empty "
+                  "queue give another --dir");
+}
+
 Result<void> Process::open_database() {
+  TRY(require_database());
   const Uuid cluster = dir->server().cluster;
   store::StoreOptions store_options;
   store_options.dir = dir->path();
@@ -276,12 +294,12 @@ Result<void> Process::begin() {
 /// Off the loop, while it serves.
 void Process::check_after_crash() {
   log::info("store.checking", {{"reason", "the last end was not a clean one"}});
-  reads->post([this, path = dir->path()](store::Tables&) -> api::Reads::Completion {
-    return [this, checked = store::quick_check(path)] {
+  check.emplace(dir->path(), [this](Result<void> checked) {
+    loop.post([this, checked = std::move(checked)] {
       if (checked) return log::info("store.checked");
       log::error("store.damaged", {{"reason", checked.error().message}});
       failed = checked.error();
-    };
+    });
   });
 }
 
@@ -304,24 +322,24 @@ void Process::say_ready() const {
                              {"seq", node->status().seq.value},
                              {"jobs", node->queue() ? node->queue()->jobs().size() : 0}});
   if (dir->cluster()) {
-    fmt::print(stderr, "capstan-master ready on {} (node {} of a cluster{})\n", at,
-               dir->server().name, dir->is_witness() ? ", its witness" : "");
+    print_error("capstan-master ready on {} (node {} of a cluster{})\n", at, dir->server().name,
+                dir->is_witness() ? ", its witness" : "");
     return;
   }
   if (net::is_loopback(bound.host)) {
-    fmt::print(stderr,
-               "capstan-master ready on {} (this machine only; to let others in: --listen "
-               "0.0.0.0:{})\n",
-               at, bound.port);
+    print_error(
+        "capstan-master ready on {} (this machine only; to let others in: --listen "
+        "0.0.0.0:{})\n",
+        at, bound.port);
     return;
   }
   std::string dial;
   for (const std::string& address : members.front().addresses)
     dial += (dial.empty() ? "" : ", ") + address;
-  fmt::print(stderr,
-             "capstan-master ready on {} (others dial {}; to let a worker in: copy {} to it and "
-             "run capstan-worker --access worker.access)\n",
-             at, dial, dir->worker_access());
+  print_error(
+      "capstan-master ready on {} (others dial {}; to let a worker in: copy {} to it and "
+      "run capstan-worker --access worker.access)\n",
+      at, dial, dir->worker_access());
 }
 
 /// Strangers at the door: told together, however many come.
@@ -378,7 +396,8 @@ Result<Node::Turned> live(const DaemonOptions& options, std::optional<Alarms>& a
     log::error("master.failed", {{"reason", ended.error().message}});
     return fail(Errc::Io, "stopped: " + ended.error().message);
   }
-  process.reads.reset();  // A reader would keep the WAL.
+  process.check.reset();  // A reader would keep the WAL.
+  process.reads.reset();
   process.backups.reset();
   process.snapshots.reset();
   if (*ended != Node::Turned::Restart) TRY(process.node->leave());
@@ -391,6 +410,11 @@ Result<Node::Turned> live(const DaemonOptions& options, std::optional<Alarms>& a
 }  // namespace
 
 Result<void> run_master(const DaemonOptions& options) {
+  // Also between two lives: the next one is told.
+  sigset_t stops;
+  ::sigemptyset(&stops);
+  for (const int signal : kStopSignals) ::sigaddset(&stops, signal);
+  ::pthread_sigmask(SIG_BLOCK, &stops, nullptr);
   std::optional<Alarms> alarms;
   while (TRY(live(options, alarms)) == Node::Turned::Restart) {}
   return {};

@@ -32,6 +32,7 @@ Node::Impl::Impl(Options o, Doors d, std::optional<Replica> r)
       backups(d.backups) {
   for (const Voter& voter : options.ha.voters) ids[voter.name] = voter.id;
   open_relay();
+  find_orphans();
 }
 
 bool Node::Impl::is_alone() const {

@@ -51,7 +51,8 @@ struct Node::Impl final : api::Replication {
   std::optional<OutputRelay> relay;  ///< None: a witness, or alone.
   std::deque<JobId> unwanted;        ///< Jobs that the leader deleted: their packs go.
   bool is_forgetting = false;
-  api::BackupsApi backups;  ///< Of the standby; the Server has its own.
+  bool knows_orphans = false;  ///< They are in `unwanted`, or removed.
+  api::BackupsApi backups;     ///< Of the standby; the Server has its own.
 
   Impl(Options o, Doors d, std::optional<Replica> r);
 
@@ -108,6 +109,7 @@ struct Node::Impl final : api::Replication {
   // node_output.cc
   [[nodiscard]] NodeId other_master() const;
   void open_relay();
+  void find_orphans();
   void tend_output();
   void take_output(NodeId from, Epoch epoch, msg::LogRelay piece);
   void forget_output();

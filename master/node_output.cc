@@ -24,6 +24,25 @@ void Node::Impl::open_relay() {
   relay.emplace(OutputRelay::Doors{*doors.logs, doors.clock, send});
 }
 
+/// Output of jobs that are gone: they were deleted while this node was away and got a snapshot for
+/// it, or when it ended before it had removed them all. Nobody else would remove it.
+void Node::Impl::find_orphans() {
+  if (doors.logs == nullptr || doors.reads == nullptr) return;
+  doors.logs->list_jobs([this](const Result<std::vector<JobId>>& jobs) {
+    if (!jobs) return log::error("output.not_listed", {{"reason", jobs.error().message}});
+    knows_orphans = jobs->empty();
+    if (knows_orphans) return;
+    doors.reads->post([this, jobs = *jobs](store::Tables& tables) -> api::Reads::Completion {
+      return [this, gone = tables.list_gone(jobs)] {
+        if (!gone) return log::error("output.not_listed", {{"reason", gone.error().message}});
+        if (!gone->empty()) log::info("output.orphaned", {{"jobs", gone->size()}});
+        unwanted.insert(unwanted.end(), gone->begin(), gone->end());
+        knows_orphans = true;
+      };
+    });
+  });
+}
+
 /// One that leads no more tells nobody anything: its workers keep what they have for the next one.
 void Node::Impl::tend_output() {
   forget_output();
@@ -33,6 +52,7 @@ void Node::Impl::tend_output() {
     if (peer.id == other_master() && machine.is_in_sync()) life = peer.life;
   }
   relay->set_peer(life);
+  if (knows_orphans && unwanted.empty()) relay->allow_walk();
   relay->tick();
 }
 

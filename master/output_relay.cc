@@ -28,6 +28,10 @@ void OutputRelay::remove(JobId job, std::function<void(Result<void>)> done) {
   doors_.logs.remove(job, std::move(done));
 }
 
+void OutputRelay::list_jobs(std::function<void(Result<std::vector<JobId>>)> done) {
+  doors_.logs.list_jobs(std::move(done));
+}
+
 void OutputRelay::list(std::optional<StreamId> after,
                        std::function<void(Result<std::vector<Extent>>)> done) {
   doors_.logs.list(std::move(after), std::move(done));
@@ -84,7 +88,8 @@ void OutputRelay::pump() {
 
 /// What the peer missed: every stream that we have is asked for, behind what is new.
 void OutputRelay::walk() {
-  if (!walks_ || doors_.clock.now() < walk_at_ || std::exchange(listing_, true)) return;
+  if (!walks_ || !may_walk_ || doors_.clock.now() < walk_at_ || std::exchange(listing_, true))
+    return;
   doors_.logs.list(walked_, [this, peer = peers_](const Result<std::vector<Extent>>& found) {
     if (peer != peers_) return;
     listing_ = false;
@@ -200,7 +205,8 @@ void OutputRelay::tick() {
 TimePoint OutputRelay::next_deadline() const {
   TimePoint next = TimePoint::never();
   if (!later_.empty()) next = later_.front().first;
-  if (walks_ && !listing_ && sent_.empty() && reading_ == 0) next = std::min(next, walk_at_);
+  if (walks_ && may_walk_ && !listing_ && sent_.empty() && reading_ == 0)
+    next = std::min(next, walk_at_);
   // Numbers ascend with time.
   if (!sent_.empty())
     next = std::min(next, sent_.begin()->second.at + Micros(limits::kRelayResend));

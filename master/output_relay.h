@@ -44,9 +44,13 @@ class OutputRelay final : public api::Logs {
   void read(const AttemptKey& key, Stream stream, std::uint64_t offset,
             std::function<void(Result<Part>)> done) override;
   void remove(JobId job, std::function<void(Result<void>)> done) override;
+  void list_jobs(std::function<void(Result<std::vector<JobId>>)> done) override;
   void list(std::optional<StreamId> after,
             std::function<void(Result<std::vector<Extent>>)> done) override;
 
+  /// What the peer missed is not looked for before: there is no output of jobs that are gone here
+  /// (any more), which it would take for something new.
+  void allow_walk() { may_walk_ = true; }
   /// The standby that is in sync, by its life; 0: none. Another one than before begins anew.
   void set_peer(std::uint64_t life);
   void on_relayed(const msg::LogRelayed& answer);
@@ -93,6 +97,7 @@ class OutputRelay final : public api::Logs {
   std::deque<std::pair<TimePoint, Key>> later_;  ///< Not taken, to be said again then.
   std::map<std::uint64_t, Sent> sent_;
   std::size_t reading_ = 0;
+  bool may_walk_ = false;
   bool walks_ = false;    ///< Not every stream was asked for yet.
   bool listing_ = false;  ///< The next ones are being looked up.
   TimePoint walk_at_{};

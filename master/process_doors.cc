@@ -66,6 +66,12 @@ void LogDoor::remove(JobId job, std::function<void(Result<void>)> done) {
   if (!taken) done(fail(Errc::Unavailable, "too much output is waiting to be written"));
 }
 
+void LogDoor::list_jobs(std::function<void(Result<std::vector<JobId>>)> done) {
+  const bool taken = writer_->post_list_jobs(
+      [this, done](std::vector<JobId> jobs) { complete([done, jobs] { done(jobs); }); });
+  if (!taken) done(fail(Errc::Unavailable, "too much is waiting to be read; ask again"));
+}
+
 void LogDoor::list(std::optional<StreamId> after,
                    std::function<void(Result<std::vector<Extent>>)> done) {
   std::optional<store::LogStreamId> behind;

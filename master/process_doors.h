@@ -60,6 +60,7 @@ class LogDoor final : public api::Logs {
   void read(const AttemptKey& key, Stream stream, std::uint64_t offset,
             std::function<void(Result<Part>)> done) override;
   void remove(JobId job, std::function<void(Result<void>)> done) override;
+  void list_jobs(std::function<void(Result<std::vector<JobId>>)> done) override;
   void list(std::optional<StreamId> after,
             std::function<void(Result<std::vector<Extent>>)> done) override;
   /// On the loop.

@@ -52,7 +52,8 @@ struct Server::Impl {
     net::PeerId peer;
     net::Identity identity;
     msg::Message message;
-    bool closed = false;  ///< No message: the connection closed.
+    bool closed = false;    ///< No message: the connection closed.
+    std::size_t bytes = 0;  ///< Of inbox_bytes.
   };
 
   Options options;
@@ -70,6 +71,7 @@ struct Server::Impl {
   api::BackupsApi backups;
 
   std::deque<Frame> inbox;
+  std::size_t inbox_bytes = 0;
   std::set<WorkerId> suspects;
   TimePoint began_at;
   TimePoint turned_at;  // All times here are those of entries.

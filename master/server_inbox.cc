@@ -129,11 +129,20 @@ void Server::on_frame(net::PeerId peer, const net::Identity& identity, std::stri
     return;
   }
   s.sessions.hear(peer, message->session, s.ledger.now());
-  s.inbox.push_back({peer, identity, std::move(*message), false});
+  const std::size_t bytes = frame.size() + sizeof(Impl::Frame);
+  if (s.inbox_bytes + bytes > limits::kInboxBytes) {
+    if (s.sessions.count_refused())
+      log::warn("message.dropped", {{"name", identity.name},
+                                    {"bytes", frame.size()},
+                                    {"reason", "too much waits for the commit before it"}});
+    return;
+  }
+  s.inbox_bytes += bytes;
+  s.inbox.push_back({peer, identity, std::move(*message), false, bytes});
 }
 
 void Server::on_closed(net::PeerId peer) {
-  impl_->inbox.push_back({peer, {}, {}, true});
+  impl_->inbox.push_back({peer, {}, {}, true, 0});
 }
 
 Result<void> Server::Impl::take_messages() {
@@ -146,6 +155,7 @@ Result<void> Server::Impl::take_messages() {
     }
     Frame frame = std::move(inbox.front());
     inbox.pop_front();
+    inbox_bytes -= frame.bytes;
     if (frame.closed)
       sessions.on_closed(frame.peer);
     else

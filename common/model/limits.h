@@ -61,6 +61,9 @@ inline constexpr std::size_t kEntriesPerBatch = 4096;
 /// what is behind waits in libzmq, whose high water mark holds the peer back.
 inline constexpr std::size_t kFramesPerPoll = 64;
 inline constexpr std::size_t kInboxFrames = 256;
+/// While a commit waits for the other master frames arrive and none is taken. Beyond this they are
+/// dropped, and their peers say HELLO anew: seconds of results of 500 workers fit.
+inline constexpr std::size_t kInboxBytes = 64 * 1024 * 1024;
 /// Messages taken in one turn.
 inline constexpr std::size_t kMessagesPerTurn = 1024;
 inline constexpr int kDecodeDepth = 8;      ///< Nesting of a msgpack value.
@@ -185,7 +188,9 @@ inline constexpr auto kRelayResend = 2s;
 // --- Clients -------------------------------------------------------------------------------------
 inline constexpr auto kClientTimeout = 30s;
 inline constexpr std::size_t kRowsPerPage = 1000;  ///< Of a wide read.
-inline constexpr std::size_t kClients = 4096;      ///< Sessions of clients at once.
+inline constexpr std::size_t kClients = 4096;      ///< Sessions of clients at once …
+/// … and so many more of admins: somebody must get in when one user has taken all.
+inline constexpr std::size_t kClientsOfAdmins = 64;
 inline constexpr std::size_t kWatchesPerClient = 16;
 /// Questions of one client that are not answered yet: bounds the reader thread's queue.
 inline constexpr std::size_t kQuestionsPerClient = 64;

@@ -32,6 +32,7 @@ struct EventLoop::Impl {
   UniqueFd signals;
   std::function<void(int)> on_signal;
   sigset_t mask_before{};
+  bool were_blocked = false;  // What comes too late for this loop is for the next one.
   Watched watched;
   std::vector<PollSource*> sources;
   bool is_polling = false;
@@ -60,7 +61,7 @@ EventLoop::EventLoop() : impl_(std::make_unique<Impl>()) {
 }
 
 EventLoop::~EventLoop() {
-  if (!impl_->signals) return;
+  if (!impl_->signals || impl_->were_blocked) return;
   signalfd_siginfo pending{};
   while (::read(impl_->signals.get(), &pending, sizeof pending) == sizeof pending) continue;
   ::pthread_sigmask(SIG_SETMASK, &impl_->mask_before, nullptr);
@@ -92,6 +93,9 @@ Result<void> EventLoop::on_signals(std::vector<int> signals, std::function<void(
     ::pthread_sigmask(SIG_SETMASK, &impl_->mask_before, nullptr);
     return fail(Errc::Io, "while making a descriptor for signals: " + errno_text(error));
   }
+  impl_->were_blocked = std::all_of(signals.begin(), signals.end(), [this](int one) {
+    return ::sigismember(&impl_->mask_before, one) == 1;
+  });
   impl_->on_signal = std::move(handler);
   return {};
 }

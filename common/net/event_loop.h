@@ -29,7 +29,8 @@ class EventLoop {
   void watch(int fd, Callback ready);
   void unwatch(int fd);
   /// Blocks these signals in this thread and delivers them as callbacks. Call before any thread is
-  /// started.
+  /// started. One that comes when this loop turns no more is thrown away, or stays for the next
+  /// loop if all of them were blocked before.
   Result<void> on_signals(std::vector<int> signals, std::function<void(int)> handler);
 
   /// From any thread: `task` runs in the next poll(). Unbounded use is the caller's fault: post one

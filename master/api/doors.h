@@ -65,6 +65,11 @@ class Logs {
   /// Everything of a job is gone, behind what was appended before. No error when there was nothing.
   virtual void remove(JobId job, std::function<void(Result<void>)> done) = 0;
 
+  /// Those that have output, ascending.
+  virtual void list_jobs(std::function<void(Result<std::vector<JobId>>)> done) {
+    done(std::vector<JobId>{});
+  }
+
   struct StreamId {
     AttemptKey key;
     Stream stream = Stream::Stdout;

@@ -118,7 +118,12 @@ void LogsApi::retry(TimePoint at) {
   std::deque<Refused> again = std::exchange(refused_, {});
   for (Refused& one : again) {
     // Of a session that is over: the worker sends it again by itself.
-    if (sessions_.find(one.session) != nullptr) append(std::move(one.chunk), one.session);
+    Session* worker = sessions_.find(one.session);
+    if (worker == nullptr) continue;
+    if (ledger_.queue().deletions().contains(one.chunk.key.job))
+      discard(one.chunk, *worker);
+    else
+      append(std::move(one.chunk), one.session);
   }
 }
 

@@ -92,6 +92,11 @@ std::vector<cmd::JobsDeleted::One> Retention::take(std::deque<cmd::JobsDeleted::
 void Retention::commit_purge() {
   if (purges_.empty() || !purges_.front().is_read) return;
   Purge& purge = purges_.front();
+  if (purge.failed) {
+    ledger_.commit(cmd::RequestAnswered{purge.asked, purge.failed->code, purge.failed->message});
+    purges_.pop_front();
+    return;
+  }
   cmd::JobsDeleted deleted;
   deleted.asked = purge.asked;
   deleted.jobs = take(purge.jobs, purge.kept);
@@ -166,12 +171,11 @@ void Retention::read_purge(const Purge& purge) {
     return [this, page = tables.list_expired(expiry)]() mutable {
       reads_purge_ = false;
       Purge& first = purges_.front();
+      first.is_read = true;
       if (!page) {
-        ledger_.commit(cmd::RequestAnswered{first.asked, page.error().code, page.error().message});
-        purges_.pop_front();
+        first.failed = page.error();
         return;
       }
-      first.is_read = true;
       first.more = page->more;
       first.jobs.assign(std::make_move_iterator(page->jobs.begin()),
                         std::make_move_iterator(page->jobs.end()));

@@ -72,6 +72,7 @@ class Retention {
     std::optional<std::string> owner;
     WallTime finished_before;
     bool is_read = false;
+    std::optional<Error> failed{};  ///< It could not be read.
     std::deque<cmd::JobsDeleted::One> jobs;
     std::uint64_t deleted = 0;
     std::uint64_t kept = 0;  ///< Others wait for them.

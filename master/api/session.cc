@@ -141,7 +141,8 @@ Session& Sessions::open_worker(net::PeerId peer, const net::Identity& identity, 
 
 Result<Session*> Sessions::open_client(net::PeerId peer, const net::Identity& identity) {
   if (const auto old = by_peer_.find(peer); old != by_peer_.end()) end(old->second);
-  if (clients_ >= limits::kClients)
+  const std::size_t kept = identity.role == Role::Admin ? limits::kClientsOfAdmins : 0;
+  if (clients_ >= limits::kClients + kept)
     return fail(Errc::Unavailable, "too many clients are connected; try again later");
   ++clients_;
   return &open(peer, identity);

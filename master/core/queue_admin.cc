@@ -26,6 +26,7 @@ void QueueApply::on(const cmd::WorkersDrained& c) {
     Worker& worker = *queue_.worker_at(id);
     if (worker.row.drained != c.drained) ++row.tasks;
     if (!worker.row.drained && !c.drained) continue;
+    if (worker.row.drained && c.drained && c.reason.empty()) continue;  // Who said why stands.
     worker.row.drained = c.drained;
     worker.row.drained_by = c.drained ? c.asked.owner : "";
     worker.row.drain_reason = c.drained ? c.reason : "";

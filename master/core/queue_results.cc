@@ -102,7 +102,12 @@ void QueueApply::granted_result(Granted granted, const AttemptResult& result) {
       live.lost.push_back({live.attempts, live.worker, live.instance, live.started_at.us != 0,
                            live.assigned_at, live.started_at});
     }
-    if (outcome == Outcome::Ready) return to_ready(granted);
+    if (outcome == Outcome::Ready) {
+      // What nobody asked for is not given out again at once, as in TasksReturned.
+      const Worker* worker = queue_.find_worker(live.worker);
+      const bool is_expected = live.recalled || worker == nullptr || worker->row.leaving;
+      return is_expected ? to_ready(granted) : to_backoff(granted);
+    }
     ++live.failures;
     return to_backoff(granted);
   }

@@ -109,6 +109,7 @@ std::optional<Alarm> Machine::Impl::alarm_of(const Peer& peer, TimePoint now) co
     return Alarm{"diverged", name + " had other rows: it gets a snapshot"};
   if (peer.needs_snapshot) return Alarm{"lag", name + " is behind: it gets a snapshot"};
   if (contains(confirmed_.isr, peer.id())) return std::nullopt;
+  if (!peer.is_streaming) return Alarm{"lag", name + " has not told yet how far it is"};
   if (peer.matched == last().seq)
     return Alarm{"lag", name + " has caught up, and counts when it was steady for a while"};
   return Alarm{"lag", name + " is behind by " +

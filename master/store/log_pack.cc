@@ -315,8 +315,8 @@ Result<LogSlice> LogPacks::read(const LogAsk& ask) {
   return slice;
 }
 
-std::optional<JobId> LogPacks::next_job(JobId from) const {
-  std::optional<JobId> next;
+std::vector<JobId> LogPacks::jobs() const {
+  std::vector<JobId> jobs;
   std::error_code error;
   for (std::filesystem::directory_iterator it(dir_, error), end; !error && it != end;
        it.increment(error)) {
@@ -325,17 +325,19 @@ std::optional<JobId> LogPacks::next_job(JobId from) const {
     std::uint64_t number = 0;
     const auto read = std::from_chars(name.data(), name.data() + name.size(), number);
     if (read.ec != std::errc() || read.ptr != name.data() + name.size()) continue;
-    const JobId job(number);
-    if (job >= from && (!next || job < *next)) next = job;
+    jobs.emplace_back(number);
   }
-  return next;
+  std::sort(jobs.begin(), jobs.end());
+  return jobs;
 }
 
 Result<std::vector<LogStream>> LogPacks::list(const std::optional<LogStreamId>& after,
                                               std::size_t max) {
+  // The directory is read once a walk: what gets its first output later is not looked for.
+  if (!after) listed_ = jobs();
   std::vector<LogStream> found;
-  std::optional<JobId> job = next_job(after ? after->key.job : JobId{});
-  for (; job && found.empty(); job = next_job(JobId(job->value + 1))) {
+  auto job = std::lower_bound(listed_.begin(), listed_.end(), after ? after->key.job : JobId{});
+  for (; job != listed_.end() && found.size() < max; ++job) {
     Pack* pack = TRY(use(*job, false));
     if (pack == nullptr) continue;
     auto stream = pack->streams.begin();

@@ -59,8 +59,10 @@ class LogPacks {
   Result<LogSlice> read(const LogAsk& ask);
   /// The job's output is gone. No error when there was none.
   Result<void> remove(JobId job);
+  /// Those that have output here, ascending.
+  [[nodiscard]] std::vector<JobId> jobs() const;
   /// Streams behind `after`, ascending by job, task, attempt, stream; at least one while there are
-  /// any, of one job when that has some.
+  /// any of a job that had output when the walk began (at none).
   Result<std::vector<LogStream>> list(const std::optional<LogStreamId>& after, std::size_t max);
 
  private:
@@ -86,8 +88,6 @@ class LogPacks {
   };
 
   [[nodiscard]] std::string path_of(JobId job) const;
-  /// The first job from `from` on that has a pack.
-  [[nodiscard]] std::optional<JobId> next_job(JobId from) const;
   /// The pack with its index; nullptr when there is no file and none is to be made.
   Result<Pack*> use(JobId job, bool create);
   Result<void> load(JobId job, Pack& pack);
@@ -97,6 +97,7 @@ class LogPacks {
 
   std::string dir_;
   std::map<JobId, Pack> packs_;
+  std::vector<JobId> listed_;  ///< Of the walk that goes on.
   std::uint64_t uses_ = 0;
 };
 

@@ -41,6 +41,10 @@ bool LogWriter::post_list(std::optional<LogStreamId> after, Listed done) {
   return enqueue(List{after, std::move(done)}, 0);
 }
 
+bool LogWriter::post_list_jobs(JobsListed done) {
+  return enqueue(ListJobs{std::move(done)}, 0);
+}
+
 bool LogWriter::enqueue(Order order, std::size_t bytes) {
   {
     const std::lock_guard lock(mutex_);
@@ -78,6 +82,7 @@ void LogWriter::carry_out(std::vector<Order> orders) {
     if (auto* read = std::get_if<Read>(&order)) read->done(packs_.read(read->ask));
     if (auto* remove = std::get_if<Remove>(&order)) remove->done(packs_.remove(remove->job));
     if (auto* list = std::get_if<List>(&order)) list->done(packs_.list(list->after, kListed));
+    if (auto* jobs = std::get_if<ListJobs>(&order)) jobs->done(packs_.jobs());
   }
   store(chunks, done);
 }

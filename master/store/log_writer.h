@@ -24,6 +24,7 @@ class LogWriter {
   using Stored = std::function<void(Result<void>)>;
   using Answered = std::function<void(Result<LogSlice>)>;
   using Listed = std::function<void(Result<std::vector<LogStream>>)>;
+  using JobsListed = std::function<void(std::vector<JobId>)>;
 
   explicit LogWriter(std::string dir);
   /// What was posted is done first.
@@ -37,6 +38,7 @@ class LogWriter {
   bool post_read(LogAsk ask, Answered done);
   bool post_remove(JobId job, Stored done);
   bool post_list(std::optional<LogStreamId> after, Listed done);
+  bool post_list_jobs(JobsListed done);
 
  private:
   struct Append {
@@ -55,7 +57,10 @@ class LogWriter {
     std::optional<LogStreamId> after;
     Listed done;
   };
-  using Order = std::variant<Append, Read, Remove, List>;
+  struct ListJobs {
+    JobsListed done;
+  };
+  using Order = std::variant<Append, Read, Remove, List, ListJobs>;
 
   bool enqueue(Order order, std::size_t bytes);
   void run();

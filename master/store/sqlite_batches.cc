@@ -108,6 +108,8 @@ Result<void> SqliteStore::truncate(Seq keep) {
 /// Batches that are too old or too many, but never one behind the tables or the hold.
 Result<void> SqliteStore::trim_journal() {
   const std::uint64_t bytes_kept = limits::kJournalBytesKept;
+  // Who has not taken its snapshot by then needs a newer one: the journal would fill this disk.
+  if (position_.journal_bytes > held_at_bytes_ + bytes_kept) held_.reset();
   const std::uint64_t bytes_end =
       position_.journal_bytes > bytes_kept ? position_.journal_bytes - bytes_kept : 0;
   const std::int64_t newest_wall = TRY(connection_.read_int(

@@ -49,6 +49,23 @@ Result<void> SqliteTables::prepare_sweep() {
 
 // --- Which jobs ----------------------------------------------------------------------------------
 
+Result<std::vector<JobId>> SqliteTables::list_gone(const std::vector<JobId>& jobs) {
+  const ReadTransaction transaction = TRY(ReadTransaction::begin(connection_));
+  const JobId next(
+      static_cast<std::uint64_t>(TRY(connection_.read_int("SELECT next_job FROM meta"))));
+  Statement is_known =
+      TRY(connection_.prepare("SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)"
+                              " OR EXISTS (SELECT 1 FROM deletions WHERE job = ?1)"));
+  std::vector<JobId> gone;
+  for (const JobId job : jobs) {
+    if (job >= next) continue;  // Its entry has not reached the tables yet.
+    const Rewind rewind(is_known);
+    is_known.put(job.value);
+    if (TRY(is_known.next()) && is_known.i64() == 0) gone.push_back(job);
+  }
+  return gone;
+}
+
 Result<std::uint64_t> SqliteTables::bytes_kept() {
   // Free pages are used again; the journal has a bound of its own.
   const std::int64_t rows = TRY(connection_.read_int(

@@ -39,8 +39,9 @@ std::string database_path(const std::string& dir) {
   return dir + "/capstan.db";
 }
 
-Result<void> quick_check(const std::string& dir) {
+Result<void> quick_check(const std::string& dir, const std::atomic<bool>* stop) {
   Connection connection = TRY(Connection::open(database_path(dir), Access::ReadOnly));
+  if (stop != nullptr) connection.stop_when(*stop);
   const std::string said = TRY(connection.read_text("PRAGMA quick_check(1)"));
   if (said != "ok") return fail(Errc::Corrupt, database_path(dir) + ": " + said);
   return {};

@@ -6,6 +6,7 @@
 // own connection (sqlite_tables.h).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -26,9 +27,8 @@ namespace capstan::store {
 /// The one *.db file of a directory.
 std::string database_path(const std::string& dir);
 
-/// PRAGMA quick_check on a connection of its own: for a reader thread after an unclean end, while
-/// the loop serves. Corrupt with what it found.
-Result<void> quick_check(const std::string& dir);
+/// PRAGMA quick_check on a connection of its own. An error of its own, soon, when `stop` is set.
+Result<void> quick_check(const std::string& dir, const std::atomic<bool>* stop = nullptr);
 
 /// What a start needs of the clock and of randomness, which the store has none of.
 struct StoreOptions {
@@ -56,7 +56,10 @@ class SqliteStore final : public Store {
   Result<std::optional<JournalEnd>> find_end(Seq seq) override;
   Result<JournalBatches> read_batches(const JournalEnd& after, std::size_t bytes) override;
   Result<void> truncate(Seq keep) override;
-  void hold_journal(Seq seq) override { held_ = seq; }
+  void hold_journal(Seq seq) override {
+    held_ = seq;
+    held_at_bytes_ = position_.journal_bytes;
+  }
   void release_journal() override { held_.reset(); }
   Result<void> maintain() override;
   bool release_ballast() override;
@@ -109,9 +112,10 @@ class SqliteStore final : public Store {
   Statement find_request_, find_token_, read_inputs_, find_owner_, find_outline_, find_deletable_;
   Statement last_job_;
   Position position_;
-  std::deque<Mark> marks_;         ///< Of position_.applied, and of every batch behind it.
-  std::optional<Seq> held_;        ///< The journal is not trimmed past this batch end.
-  std::list<CachedChunk> chunks_;  ///< Newest use first.
+  std::deque<Mark> marks_;           ///< Of position_.applied, and of every batch behind it.
+  std::optional<Seq> held_;          ///< The journal is not trimmed past this batch end.
+  std::uint64_t held_at_bytes_ = 0;  ///< The journal's end when that began.
+  std::list<CachedChunk> chunks_;    ///< Newest use first.
   std::size_t chunks_bytes_ = 0;
   std::uint64_t checkpoint_at_pages_ = 0;
   std::uint64_t commits_ = 0;  ///< Since the last trim that found nothing to do.

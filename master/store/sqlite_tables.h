@@ -28,6 +28,7 @@ class SqliteTables final : public Tables {
                                                                        TaskIndex task) override;
   Result<JournalPiece> read_journal(const JournalAsk& ask) override;
   Result<ExpiredPage> list_expired(const Expiry& expiry) override;
+  Result<std::vector<JobId>> list_gone(const std::vector<JobId>& jobs) override;
   Result<std::vector<SweepStep>> plan_sweep(const SweepAsk& ask) override;
   Result<TimePoint> find_old_requests(TimePoint before, std::uint32_t limit) override;
   Result<cmd::JobReopened> read_finished_job(JobId job) override;

@@ -94,8 +94,9 @@ class Store {
   /// Takes back what is behind `keep`, durably. Invalid, and nothing is changed, when `keep` is
   /// none of journal_ends(). Other errors as of append().
   virtual Result<void> truncate(Seq keep) = 0;
-  /// From now on the journal keeps the batch that ends at `seq` and all behind it. There is one
-  /// hold: a second one takes its place; an end of the process releases it.
+  /// From now on the journal keeps the batch that ends at `seq` and all behind it, up to another
+  /// kJournalBytesKept. There is one hold: a second one takes its place; an end of the process
+  /// releases it.
   virtual void hold_journal(Seq seq) = 0;
   virtual void release_journal() = 0;
 
@@ -226,6 +227,9 @@ class Tables {
     bool more = false;
   };
   virtual Result<ExpiredPage> list_expired(const Expiry& expiry) = 0;
+
+  /// Of these the ones that were jobs once and of which nothing is left here, no deletion either.
+  virtual Result<std::vector<JobId>> list_gone(const std::vector<JobId>& jobs) = 0;
 
   /// The next steps that sweep deleted jobs (Queue::deletions()), and the rows of each.
   struct SweepAsk {

@@ -52,6 +52,29 @@ TEST_SUITE("integration/backup") {
     CHECK(cli.run({"job", lost}).code == 3);  // It came after the backup.
   }
 
+  TEST_CASE("a backup is nobody else's file") {
+    const Cluster cluster;
+    const std::string file = cluster.dir() / "a.backup";
+    write_file(file + ".part", "", 0666);
+    cluster.cli().ok({"backup", "--quiet", file});
+    struct stat now {};
+    REQUIRE(::stat(file.c_str(), &now) == 0);
+    CHECK((now.st_mode & 0777U) == 0600);
+  }
+
+  TEST_CASE("a master that has led does not begin with an empty queue in place of a lost one") {
+    Cluster cluster;
+    CHECK(cluster.cli().wait(cluster.cli().submit({}, {"true"})) == 0);
+    cluster.kill_master();
+    const std::string database = cluster.master_dir() + "/capstan.db";
+    for (const char* suffix : {"", "-wal", "-shm"}) ::unlink((database + suffix).c_str());
+    const Finished started = run({.argv = cluster.master_command()});
+    CHECK(started.code == 3);
+    CHECK(contains(started.err, "is missing"));
+    CHECK(contains(started.err, "capstan restore"));
+    CHECK_FALSE(exists(database));
+  }
+
   TEST_CASE("a backup in place of a database does not start") {
     Cluster cluster;
     const std::string file = cluster.dir() / "a.backup";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What happens to a database as a file: copied, installed, lost, compared.
+// What happens to a database as a file: copied, installed, lost, compared; and what it tells of
+// other files beside it.
 #include "common/base/check.h"
 #include "master/store/row_hash.h"
 #include "tests/support/memory_store.h"
@@ -34,6 +35,15 @@ bool MemoryStore::has_same_tables(const MemoryStore& other) const {
 void MemoryStore::lose() {
   CHECK(!is_open_);
   disk_ = Image{};
+}
+
+Result<std::vector<JobId>> MemoryStore::list_gone(const std::vector<JobId>& jobs) {
+  std::vector<JobId> gone;
+  for (const JobId job : jobs) {
+    const bool is_known = now().jobs.contains(job) || now().deletions.contains(job);
+    if (job < now().next.job && !is_known) gone.push_back(job);
+  }
+  return gone;
 }
 
 bool MemoryStore::has_durably(const JournalEnd& end) const {

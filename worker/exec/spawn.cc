@@ -194,6 +194,24 @@ __attribute__((noinline)) pid_t vfork_and_become(Plan& plan, Failure& failure) {
   return pid;
 }
 
+/// Of a script that is there and whose interpreter is not: "/usr/bin/python2". "": that is not it.
+std::string missing_interpreter(const Plan& plan) {
+  for (const std::string& program : plan.programs) {
+    const bool is_absolute = program.starts_with('/');
+    const std::string path = is_absolute ? program : plan.options->cwd + "/" + program;
+    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    char head[256];
+    const ssize_t length = file ? ::read(file.get(), head, sizeof head) : 0;
+    if (length <= 2) continue;
+    std::string_view line(head, static_cast<std::size_t>(length));
+    if (!line.starts_with("#!")) continue;
+    line = line.substr(2, line.find('\n') - 2);
+    line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+    return std::string(line.substr(0, line.find_first_of(" \t")));
+  }
+  return "";
+}
+
 }  // namespace
 
 bool has_terminal() {
@@ -223,7 +241,10 @@ Result<pid_t> spawn(const SpawnOptions& options) {
   if (failure.step == Step::Enter) {
     return fail(Errc::Io, "cannot enter " + printable(options.cwd) + ": " + words);
   }
-  return fail(Errc::Io, printable(options.argv.front()) + ": " + words);
+  const std::string what = printable(options.argv.front()) + ": ";
+  const std::string interpreter = failure.error == ENOENT ? missing_interpreter(plan) : "";
+  if (interpreter.empty()) return fail(Errc::Io, what + words);
+  return fail(Errc::Io, what + "its interpreter " + printable(interpreter) + ": " + words);
 }
 
 }  // namespace capstan

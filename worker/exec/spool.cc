@@ -302,6 +302,7 @@ Result<void> Spool::flush() {
   if (size_ > compact_at_ && size_ > 4 * live_bytes_) {
     // The old file is whole until the new one has its name: a failure only postpones it.
     const bool compacted = compact().has_value();
+    if (!compacted) ::unlink(fresh_path().c_str());  // A full disk needs the room.
     compact_at_ = compacted ? limits::kSpoolCompactBytes : 2 * size_;
   }
   return {};
@@ -327,7 +328,7 @@ Result<void> Spool::compact() {
     bytes.resize(bytes.size() + size);
     TRY(read_at(file_.get(), at, std::span(bytes).last(size), path_));
   }
-  const std::string fresh_path = path_ + ".new";
+  const std::string fresh_path = this->fresh_path();
   UniqueFd fresh(::open(fresh_path.c_str(), O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600));
   if (!fresh) return io_error("making", fresh_path);
   generation(generation_);

@@ -57,6 +57,7 @@ class Spool {
   Result<void> begin();
   Result<Contents> load();
   Result<void> compact();
+  [[nodiscard]] std::string fresh_path() const { return path_ + ".new"; }
   using Index = std::map<AttemptKey, std::size_t>;  // Where in Contents::items.
   void apply(Contents& contents, Index& index, std::string_view payload) const;
   void add_record(const std::string& payload);

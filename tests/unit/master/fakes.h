@@ -129,6 +129,11 @@ class FakeLogs final : public api::Logs {
     removed.push_back(job);
     done({});
   }
+  void list_jobs(std::function<void(Result<std::vector<JobId>>)> done) override {
+    std::set<JobId> jobs;
+    for (const auto& [key, kept] : streams) jobs.insert(key.first.job);
+    done(std::vector<JobId>(jobs.begin(), jobs.end()));
+  }
   void list(std::optional<StreamId> after,
             std::function<void(Result<std::vector<Extent>>)> done) override {
     std::vector<Extent> all;

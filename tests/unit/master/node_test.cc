@@ -119,6 +119,29 @@ TEST_CASE("a node that does not lead says so when its own disk is nearly full") 
   CHECK(is_raised());
 }
 
+TEST_CASE("output of jobs that are gone is removed by the next start") {
+  Single single;
+  REQUIRE(single.store.open());
+  RowChanges rows;
+  rows.next_job = JobId(5);
+  std::vector<Effect> effects;
+  const store::Batch batch{{.seq = Seq(1),
+                            .epoch = Epoch(257),
+                            .at = {1},
+                            .wall = {1},
+                            .level = kEntryLevel,
+                            .command = cmd::ReignBegan{.node = "a"}}};
+  REQUIRE(single.store.append(single.store.seal(batch, rows), batch, rows, Seq(1)));
+  single.store.close();
+  // One of a job that was, and one of a job whose entry has not come to the tables yet.
+  for (const std::uint64_t job : {3, 7})
+    single.logs.append({a_key(job, 1, 1), Stream::Stdout, 0, "output", true}, [](Result<void>) {});
+  Node node = single.begin({{1, "a", false}});
+  REQUIRE(node.turn());
+  REQUIRE(node.turn());
+  CHECK(single.logs.removed == std::vector{JobId(3)});
+}
+
 TEST_CASE("a database that the vote file knows is in the next vote, one that it does not is not") {
   store::Opened opened;
   opened.meta.nonce = 7;

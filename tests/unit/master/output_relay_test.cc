@@ -24,6 +24,8 @@ struct Wire {
   bool is_deleted = false;  ///< There: every job.
   OutputRelay relay{{ours, clock, [this](msg::LogRelay piece) { sent.push_back(piece); }}};
 
+  Wire() { relay.allow_walk(); }
+
   /// Worker's output; returns whether its sender may forget it.
   const bool& append(std::uint64_t offset, const Bytes& data, bool last = false, int task = 1) {
     bool& done = done_.emplace_back(false);
@@ -127,6 +129,20 @@ TEST_SUITE("master/output_relay") {
     CHECK(live);
     CHECK(wire.is_equal());
     CHECK(wire.theirs.streams.at({a_key(17, 1, 1), Stream::Stdout}).data == "onetwothreefour");
+  }
+
+  TEST_CASE("what it missed is not looked for before it may be") {
+    Wire wire;
+    wire.append(0, "missed", true);
+    OutputRelay held(
+        {wire.ours, wire.clock, [&](msg::LogRelay piece) { wire.sent.push_back(piece); }});
+    held.set_peer(1);
+    held.tick();
+    CHECK(wire.sent.empty());
+    CHECK(held.next_deadline() == TimePoint::never());
+    held.allow_walk();
+    held.tick();
+    CHECK(wire.sent.size() == 1);
   }
 
   TEST_CASE("a standby that has everything is asked, and gets nothing twice") {

@@ -3,6 +3,7 @@
 // Who may come in, in which session, saying what.
 #include "master/api/session.h"
 #include "master/server.h"
+#include "tests/support/quiet.h"
 #include "tests/unit/master/server_fixture.h"
 
 namespace capstan::test {
@@ -319,6 +320,47 @@ TEST_CASE("a worker is heard when its message arrives, however long the inbox") 
     CHECK(bench.server->status().workers_up == 1);
   }
   CHECK(bench.server->inbox_size() > limits::kMessagesPerTurn);
+}
+
+/// The other master never has what is shipped to it, until it is told to.
+struct Behind final : api::Replication {
+  Seq has;
+  [[nodiscard]] bool is_replicated() const override { return true; }
+  void ship(const SealedBatch&) override {}
+  void written(const JournalEnd&) override {}
+  [[nodiscard]] Seq committed() const override { return has; }
+  [[nodiscard]] std::uint32_t level() const override { return kEntryLevel; }
+  void min_copies_set(std::uint32_t) override {}
+};
+
+TEST_CASE("while a commit waits so much is kept of what arrives, and the rest is dropped") {
+  Bench bench;
+  Behind behind;
+  behind.has = Seq(UINT64_MAX);
+  bench.server.reset();
+  bench.memory.crash();
+  bench.begin({bench.store, bench.listener, bench.reads, bench.logs, bench.keys, bench.host,
+               bench.clock, behind});
+  Peer client = bench.client();
+  behind.has = Seq{};
+  bench.server->set_min_copies(1);
+  bench.turn();  // Its batch waits from here on.
+  constexpr std::size_t kSent = 200'000;
+  for (std::size_t i = 0; i < kSent; ++i) client.send(msg::Heartbeat{});
+  bench.turn();
+  const std::size_t kept = bench.server->inbox_size();
+  CHECK(kept > kSent / 100);
+  CHECK(kept < kSent);
+  behind.has = Seq(UINT64_MAX);
+  bench.turn();
+  while (bench.server->inbox_size() > 0) bench.turn();
+  client.send(msg::Heartbeat{});
+  bench.turn();
+  CHECK(client.count<msg::NeedHello>() == 1);
+  client.hello();
+  client.send(msg::ListJobs{});
+  bench.turn();
+  CHECK(client.count<msg::JobList>() == 1);
 }
 
 TEST_CASE("an invitation that enrols without end is held back, and told nothing wrong") {

@@ -158,6 +158,28 @@ TEST_SUITE("common/net/event_loop") {
     CHECK(sigismember(&mask, SIGUSR1) == 0);
   }
 
+  TEST_CASE("a signal that comes between two loops is the next one's, if it was blocked before") {
+    sigset_t blocked;
+    sigset_t before;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR1);
+    REQUIRE(::pthread_sigmask(SIG_BLOCK, &blocked, &before) == 0);
+    {
+      EventLoop first;
+      REQUIRE(first.on_signals({SIGUSR1}, [](int) {}));
+      REQUIRE(::kill(::getpid(), SIGUSR1) == 0);
+    }
+    int seen = 0;
+    {
+      EventLoop second;
+      REQUIRE(second.on_signals({SIGUSR1}, [&](int number) { seen = number; }));
+      const TimePoint end = soon();
+      while (seen == 0 && SystemClock().now() < end) second.poll(end);
+    }
+    CHECK(seen == SIGUSR1);
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+
   TEST_CASE("a source that has more is run again at once") {
     EventLoop loop;
     int runs = 0;

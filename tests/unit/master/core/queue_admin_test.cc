@@ -31,6 +31,10 @@ TEST_CASE("a drain says by whom and why, outlives a HELLO, and is ended by a res
   CHECK(row.drained);
   CHECK(answered(f.apply(cmd::WorkersDrained{f.ask("root"), {w}, true, "again"})).tasks == 0);
   CHECK(row.drain_reason == "again");
+  // Without a reason, to wait for its end: who said why stands.
+  CHECK(answered(f.apply(cmd::WorkersDrained{f.ask("ann"), {w}, true, ""})).tasks == 0);
+  CHECK(row.drained_by == "root");
+  CHECK(row.drain_reason == "again");
   CHECK(answered(f.apply(cmd::WorkersDrained{f.ask("root"), {w}, false, ""})).tasks == 1);
   CHECK_FALSE(row.drained);
   CHECK(row.drain_reason == "");

@@ -92,11 +92,15 @@ TEST_CASE("a result counts only from the instance its attempt was granted to") {
   CHECK(t.f.broken == "");
 }
 
-TEST_CASE("stopped with its worker, or stopped without our wish: again, uncharged") {
+TEST_CASE("stopped with its worker: again, uncharged; without anybody's wish: not at once") {
   for (const EndClass end : {EndClass::WorkerLost, EndClass::Cancelled, EndClass::Superseded}) {
     OneTask t;
+    const bool is_leaving = end == EndClass::WorkerLost;
+    if (is_leaving)
+      t.f.apply(cmd::WorkerNoticed{t.w, t.f.queue.find_worker(t.w)->row.instance, true, false});
     t.f.report(t.w, a_result(a_key(1, 1, 1), end));
-    CHECK(t.f.state(t.job, 1) == TaskState::Ready);
+    CHECK(t.f.state(t.job, 1) == (is_leaving ? TaskState::Ready : TaskState::Backoff));
+    if (!is_leaving) t.f.apply(cmd::BackoffsOver{t.job, {TaskIndex(1)}});
     CHECK(t.f.row(t.job, 1).failures == 0);
     CHECK(t.f.row(t.job, 1).losses == 0);
     t.f.assign(t.other, t.job, {1}, 2);

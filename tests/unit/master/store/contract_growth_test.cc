@@ -41,6 +41,22 @@ TEST_SUITE("master/store/contract_growth") {
     CHECK(again.state.next_job == JobId(5));
   }
 
+  TEST_CASE_TEMPLATE("jobs of which nothing is left are told from those that are not there yet",
+                     Disk, SqliteDisk, MemoryDisk) {
+    Disk disk;
+    disk.open();
+    append(disk, 1, 1, everything());  // Jobs 3 and 4; 5 is the next.
+    RowChanges deleted;
+    deleted.delete_job(JobId(3), {"ann", "", SubmissionId(6)});
+    append(disk, 2, 2, deleted);
+    const std::vector<JobId> all{JobId(1), JobId(3), JobId(4), JobId(5), JobId(17)};
+    CHECK(disk.tables().list_gone(all).value() == std::vector{JobId(1)});
+    RowChanges swept;
+    swept.swept.push_back({JobId(3), SubmissionId(6), TaskIndex(UINT32_MAX), UINT64_MAX, true});
+    append(disk, 3, 3, swept);
+    CHECK(disk.tables().list_gone(all).value() == std::vector{JobId(1), JobId(3)});
+  }
+
   TEST_CASE_TEMPLATE("steps have a bounded number of rows", Disk, SqliteDisk, MemoryDisk) {
     Disk disk;
     disk.open();

@@ -61,6 +61,27 @@ TEST_SUITE("master/store/log_pack") {
           std::vector<std::string>{"17.42.1 5", "17.42.1 err 4 last", "17.43.1 3", "118.1.1 5"});
   }
 
+  TEST_CASE("many small packs are listed together; what comes during a walk is not looked for") {
+    const TempDir dir;
+    LogPacks packs(dir.file("logs"));
+    const auto add = [&](std::uint64_t job) {
+      msg::LogChunk chunk = a_chunk(0, "x");
+      chunk.key = a_key(job, 1, 1);
+      REQUIRE(packs.append({chunk}).has_value());
+    };
+    for (std::uint64_t job = 1; job <= 10; ++job) add(job);
+    CHECK(packs.jobs().size() == 10);
+    const auto first = packs.list(std::nullopt, 4).value();
+    CHECK(first.size() == 4);
+    CHECK(first.back().id.key.job == JobId(4));
+    REQUIRE(packs.remove(JobId(6)).has_value());
+    add(11);
+    const auto rest = packs.list(first.back().id, 100).value();
+    CHECK(rest.size() == 5);
+    CHECK(rest.back().id.key.job == JobId(10));
+    CHECK(packs.list(std::nullopt, 100).value().size() == 10);
+  }
+
   TEST_CASE("output is read back by offset, before and after a restart") {
     const TempDir dir;
     LogPacks first(dir.file("logs"));

@@ -89,6 +89,12 @@ TEST_SUITE("worker/exec/process_runner") {
     launch({"/etc/passwd"});
     REQUIRE_FALSE(started);
     CHECK(started.error().message == "/etc/passwd: Permission denied");
+    std::ofstream(dir.file("script")) << "#! /no/such/shell -e\necho\n";
+    ::chmod(dir.file("script").c_str(), 0755);
+    launch({"./script"}, dir.path());
+    REQUIRE_FALSE(started);
+    CHECK(started.error().message ==
+          "./script: its interpreter /no/such/shell: No such file or directory");
     launch({"/bin/true"}, "/no/such/dir");
     REQUIRE_FALSE(started);
     CHECK(started.error().message == "cannot enter /no/such/dir: No such file or directory");
