@@ -60,7 +60,7 @@ struct Process {
   std::unique_ptr<web::HttpServer> http;
   std::unique_ptr<KeyDoor> keys;
   std::unique_ptr<HostDoor> host;
-  std::optional<StoreCheck> check;
+  std::unique_ptr<StoreCheck> check;
   std::unique_ptr<api::ReadThread> reads;
   std::unique_ptr<LogDoor> logs;
   std::unique_ptr<BackupDoor> backups;
@@ -98,7 +98,7 @@ struct Process {
   [[nodiscard]] Server::Options server_options() const;
   void say_ready() const;
   void warn_of_shared_machines() const;
-  void check_after_crash();
+  Result<void> check_after_crash();
   void note_refusals();
   void publish();
   [[nodiscard]] TimePoint next_deadline() const;
@@ -287,20 +287,21 @@ Result<void> Process::begin() {
   know_keys();
   if (!dir->is_witness()) TRY(dir->tell_addresses(members));
   http->publish(node->status());
-  if (!clean && !is_new) check_after_crash();
+  if (!clean && !is_new) TRY(check_after_crash());
   return {};
 }
 
 /// Off the loop, while it serves.
-void Process::check_after_crash() {
+Result<void> Process::check_after_crash() {
   log::info("store.checking", {{"reason", "the last end was not a clean one"}});
-  check.emplace(dir->path(), [this](Result<void> checked) {
+  check = TRY(StoreCheck::begin(dir->path(), [this](Result<void> checked) {
     loop.post([this, checked = std::move(checked)] {
       if (checked) return log::info("store.checked");
       log::error("store.damaged", {{"reason", checked.error().message}});
       failed = checked.error();
     });
-  });
+  }));
+  return {};
 }
 
 void Process::warn_of_shared_machines() const {

@@ -51,7 +51,7 @@ struct Node::Impl final : api::Replication {
   std::optional<OutputRelay> relay;  ///< None: a witness, or alone.
   std::deque<JobId> unwanted;        ///< Jobs that the leader deleted: their packs go.
   bool is_forgetting = false;
-  bool knows_orphans = false;  ///< They are in `unwanted`, or removed.
+  bool knows_orphans = false;  ///< They were looked for: are in `unwanted`, or removed.
   api::BackupsApi backups;     ///< Of the standby; the Server has its own.
 
   Impl(Options o, Doors d, std::optional<Replica> r);

@@ -29,15 +29,15 @@ void Node::Impl::open_relay() {
 void Node::Impl::find_orphans() {
   if (doors.logs == nullptr || doors.reads == nullptr) return;
   doors.logs->list_jobs([this](const Result<std::vector<JobId>>& jobs) {
-    if (!jobs) return log::error("output.not_listed", {{"reason", jobs.error().message}});
-    knows_orphans = jobs->empty();
+    knows_orphans = !jobs || jobs->empty();
+    if (!jobs) log::error("output.not_listed", {{"reason", jobs.error().message}});
     if (knows_orphans) return;
     doors.reads->post([this, jobs = *jobs](store::Tables& tables) -> api::Reads::Completion {
       return [this, gone = tables.list_gone(jobs)] {
+        knows_orphans = true;
         if (!gone) return log::error("output.not_listed", {{"reason", gone.error().message}});
         if (!gone->empty()) log::info("output.orphaned", {{"jobs", gone->size()}});
         unwanted.insert(unwanted.end(), gone->begin(), gone->end());
-        knows_orphans = true;
       };
     });
   });

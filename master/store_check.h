@@ -4,27 +4,31 @@
 // minutes of a large one, and nobody waits for it.
 #pragma once
 
-#include <atomic>
 #include <functional>
+#include <future>
+#include <memory>
 #include <string>
-#include <thread>
 
 #include "common/base/error.h"
+#include "master/store/sqlite.h"
 
 namespace capstan {
 
 class StoreCheck {
  public:
+  using Told = std::function<void(Result<void>)>;
   /// `told` is called once, on the checking thread.
-  StoreCheck(std::string dir, std::function<void(Result<void>)> told);
-  /// Gives up what is not done; `told` may be called with an error that means nothing then.
+  static Result<std::unique_ptr<StoreCheck>> begin(const std::string& dir, Told told);
+  /// Gives up what is not done: `told` gets an error then that means nothing.
   ~StoreCheck();
   StoreCheck(const StoreCheck&) = delete;
   StoreCheck& operator=(const StoreCheck&) = delete;
 
  private:
-  std::atomic<bool> stopping_ = false;
-  std::thread thread_;
+  StoreCheck(store::Connection connection, Told told);
+
+  store::Connection connection_;
+  std::future<void> done_;
 };
 
 }  // namespace capstan

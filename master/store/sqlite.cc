@@ -111,6 +111,10 @@ void Connection::stop_when(const std::atomic<bool>& stop) {
   sqlite3_progress_handler(handle_->db, kEvery, ask, const_cast<std::atomic<bool>*>(&stop));
 }
 
+void Connection::interrupt() const {
+  sqlite3_interrupt(handle_->db);
+}
+
 Result<bool> Connection::checkpoint_passive() {
   int frames = 0;
   int copied = 0;

@@ -83,6 +83,9 @@ class Connection {
 
   /// Long statements fail soon when this is set. It outlives the connection.
   void stop_when(const std::atomic<bool>& stop);
+  /// From any thread: the statement that runs fails soon, also inside of one long step of it. One
+  /// that has not begun yet does not notice.
+  void interrupt() const;
   /// Pages in the WAL after the last commit.
   [[nodiscard]] std::uint64_t wal_pages() const;
   /// Rows changed by the last INSERT, UPDATE or DELETE.

@@ -39,11 +39,16 @@ std::string database_path(const std::string& dir) {
   return dir + "/capstan.db";
 }
 
-Result<void> quick_check(const std::string& dir, const std::atomic<bool>* stop) {
-  Connection connection = TRY(Connection::open(database_path(dir), Access::ReadOnly));
-  if (stop != nullptr) connection.stop_when(*stop);
+Result<void> quick_check(Connection& connection) {
   const std::string said = TRY(connection.read_text("PRAGMA quick_check(1)"));
-  if (said != "ok") return fail(Errc::Corrupt, database_path(dir) + ": " + said);
+  if (said != "ok") return fail(Errc::Corrupt, "the database is damaged: " + said);
+  return {};
+}
+
+Result<void> quick_check(const std::string& dir) {
+  Connection connection = TRY(Connection::open(database_path(dir), Access::ReadOnly));
+  Result<void> checked = quick_check(connection);
+  if (!checked) return fail(std::move(checked.error()), database_path(dir));
   return {};
 }
 

@@ -6,7 +6,6 @@
 // own connection (sqlite_tables.h).
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -27,8 +26,9 @@ namespace capstan::store {
 /// The one *.db file of a directory.
 std::string database_path(const std::string& dir);
 
-/// PRAGMA quick_check on a connection of its own. An error of its own, soon, when `stop` is set.
-Result<void> quick_check(const std::string& dir, const std::atomic<bool>* stop = nullptr);
+/// PRAGMA quick_check. Corrupt with what it found.
+Result<void> quick_check(Connection& connection);
+Result<void> quick_check(const std::string& dir);
 
 /// What a start needs of the clock and of randomness, which the store has none of.
 struct StoreOptions {

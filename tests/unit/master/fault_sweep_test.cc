@@ -164,8 +164,12 @@ class Lead {
 /// One or two masters, and whoever sends them the load.
 class Load {
  public:
-  Load(FaultVfs& disk, std::size_t nodes, const Batches& batches)
-      : disk_(disk), nodes_(nodes), rng_(1), batches_(batches) {}
+  Load(FaultVfs& disk, std::size_t nodes, const Batches& batches, std::uint64_t seed = 1)
+      : disk_(disk), nodes_(nodes), rng_(seed), batches_(batches) {}
+
+  /// Between batches, and behind rows that were not synced, so often.
+  void cut_power_sometimes(unsigned percent) { cuts_percent_ = percent; }
+  [[nodiscard]] std::uint64_t cuts() const { return cuts_; }
 
   void order(std::size_t node, FaultVfs::Fault fault) {
     fault.dir = machines_[node].dir();
@@ -185,6 +189,7 @@ class Load {
       } else {
         one_batch(batches_[next()]);
       }
+      if (rng_.chance(cuts_percent_)) cut_power();
     }
     finish();
   }
@@ -299,6 +304,14 @@ class Load {
     if (!taken) lose_follower();
   }
 
+  /// Of one that did nothing wrong.
+  void cut_power() {
+    ++cuts_;
+    machines_[leader_].cut_power(disk_, rng_);
+    const Result<void> joined = join(leader_);
+    REQUIRE_MESSAGE(joined, joined.error().message);
+  }
+
   /// Each is stopped and started, the one that follows first.
   void restart() {
     if (nodes_ > 1) {
@@ -337,6 +350,8 @@ class Load {
   std::optional<Replica> replica_;
   JournalEnd acknowledged_;
   bool restarted_ = false;
+  unsigned cuts_percent_ = 0;
+  std::uint64_t cuts_ = 0;
   std::map<std::string, std::vector<std::string>> rows_;
 };
 
@@ -378,6 +393,25 @@ TEST_CASE("a single master: every operation of the disk fails once, then the pow
 
 TEST_CASE("the same, and the disk is full") {
   sweep(1, 0, true);
+}
+
+TEST_CASE("the power is cut at any moment, also behind rows that no fsync has followed") {
+  FaultVfs disk;
+  const Batches batches = a_load();
+  Load calm(disk, 1, batches);
+  calm.run();
+  std::uint64_t cuts = 0;
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    CAPTURE(seed);
+    Load load(disk, 1, batches, seed);
+    load.cut_power_sometimes(30);
+    load.run();
+    cuts += load.cuts();
+    REQUIRE(load.acknowledged() == calm.acknowledged());
+    REQUIRE(load.rows() == calm.rows());
+  }
+  MESSAGE(cuts << " cuts");
+  CHECK(cuts > 200);
 }
 
 TEST_CASE("a pair: every operation of the primary's disk fails once") {
