@@ -65,7 +65,7 @@ auto fields(Shape, Is<msg::TakeOver> auto& m) {
   return all(m.upto);
 }
 auto fields(Shape, Is<msg::Reseed> auto& m) {
-  return all(m.reg);
+  return all(m.reg, m.life);
 }
 auto fields(Shape, Is<msg::LogRelay> auto& m) {
   return all(m.life, m.number, m.key, stream(m.stream), m.prev, m.offset,

@@ -148,7 +148,7 @@ void Machine::Impl::reseed(const event::Control& control) {
   }
   if (!target->abstains()) { return answer(Errc::Conflict, target->voter.name + " has its votes"); }
   if (is_mutant(Mutant::ReseedOnOneWord)) {
-    send(*target, epoch_, msg::Reseed{confirmed_});
+    send(*target, epoch_, msg::Reseed{confirmed_, target->life()});
     return answer_ok("re-seeded");
   }
   if (pending_) return answer(Errc::Unavailable, "the in-sync set is changing: try again");
@@ -166,7 +166,7 @@ void Machine::Impl::reseed_when_confirmed() {
   });
   if (!all_agree || pending_) return;
   if (!target->is_connected || !target->abstains()) return;
-  send(*target, epoch_, msg::Reseed{confirmed_});
+  send(*target, epoch_, msg::Reseed{confirmed_, target->life()});
   // Should it not arrive, or its votes be lost once more, its next hello says so.
   target->hello->abstains = target->hello->fresh = false;
   answer_ok("re-seeded");
@@ -175,6 +175,7 @@ void Machine::Impl::reseed_when_confirmed() {
 void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::Reseed& reseed) {
   const Register& reg = reseed.reg;
   if (may_vote() || reg.epoch != epoch || node_of(epoch) != from.id()) return;
+  if (reseed.life != life_) return;  // Promises that were lost since then are not in it.
   if (reg.leader != from.id() || epoch < vote_.promised) return;
   // Of a database beside lost votes nothing is known: a nonce that no database has (R9a).
   vote_ = Vote{.promised = epoch, .reg = reg, .nonce = ~nonce_, .fresh = false};

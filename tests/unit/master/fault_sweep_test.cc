@@ -255,7 +255,8 @@ class Load {
     std::vector<JournalEnd> ends = machines_[follower()].store().journal_ends();
     while (leads.find_end(ends.back().seq).value() != ends.back()) ends.pop_back();
     const JournalEnd keep = ends.back();
-    TRY(replica_->store(keep, TRY(leads.read_batches(keep, limits::kBatchBytes)).batches));
+    store::JournalBatches behind = TRY(leads.read_batches(keep, limits::kBatchBytes));
+    TRY(replica_->store(keep, std::move(behind.batches)));
     return replica_->commit(end().seq, {});
   }
 

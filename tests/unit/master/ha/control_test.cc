@@ -127,6 +127,27 @@ TEST_CASE("a reseed needs the word of every other voter") {
   CHECK(c.machine(c.witness).abstains());
 }
 
+TEST_CASE("a reseed for an earlier loss of the votes counts for nothing") {
+  Cluster c;
+  c.world.crash(c.witness);
+  c.world.lose_vote(c.witness, false);
+  c.world.start(c.witness);
+  c.world.run_for(seconds(1));
+  std::uint64_t life = 0;
+  for (const auto& peer : c.machine(c.primary).peers()) {
+    if (peer.id == c.witness) life = peer.life;
+  }
+  const auto votes_after = [&](std::uint64_t meant_for) {
+    msg::Message message;
+    message.epoch = c.machine(c.primary).epoch();
+    message.body = msg::Reseed{c.machine(c.primary).vote().reg, meant_for};
+    (void)c.machine(c.witness).step(ha::event::Received{c.primary, message}, c.world.now());
+    return !c.machine(c.witness).abstains();
+  };
+  CHECK_FALSE(votes_after(life + 1));
+  CHECK(votes_after(life));
+}
+
 TEST_CASE(
     "a data node that lost its votes follows nobody until it is re-seeded, and does not lead "
     "before it has caught up") {
