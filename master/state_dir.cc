@@ -16,6 +16,7 @@
 #include "common/base/bytes.h"
 #include "common/net/addresses.h"
 #include "master/store/backup.h"
+#include "master/store/sqlite_store.h"
 
 namespace capstan {
 namespace {
@@ -48,16 +49,17 @@ Result<void> refuse_lone_backup(const std::string& file) {
 }
 
 Result<void> require_new(const std::string& path) {
+  // First of all, in whatever order the directory is: other files may be left beside it.
+  if (const std::string database = store::database_path(path); exists(database)) {
+    TRY(refuse_lone_backup(database));
+    return fail(Errc::Invalid, path +
+                                   " has a database but its master.key is missing: put the "
+                                   "key file back (workers and users know no other key)");
+  }
   std::error_code error;
   for (std::filesystem::directory_iterator it(path, error), end; !error && it != end;
        it.increment(error)) {
     const std::string name = it->path().filename().string();
-    if (name == "capstan.db") {
-      TRY(refuse_lone_backup(it->path()));
-      return fail(Errc::Invalid, path +
-                                     " has a database but its master.key is missing: put the "
-                                     "key file back (workers and users know no other key)");
-    }
     if (!is_ours(name))
       return fail(Errc::Invalid, path + " is not empty (" + printable(name) +
                                      ") and is no master's directory: give another one with --dir");
