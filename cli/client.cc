@@ -2,7 +2,6 @@
 #include "cli/client.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <iterator>
 #include <optional>
 #include <utility>

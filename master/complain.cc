@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "master/complain.h"
 
-#include <cstdio>
-
 #include "common/base/print_error.h"
 
 namespace capstan {

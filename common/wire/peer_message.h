@@ -126,8 +126,7 @@ struct TakeOver {
 /// From a leader to a voter that lost its votes, on an admin's word: begin with these.
 struct Reseed {
   Register reg;
-  std::uint64_t life =
-      0;  ///< The receiver's: an earlier loss than its last one counts for nothing.
+  std::uint64_t life = 0;  ///< The receiver's: an earlier loss counts for nothing.
 };
 
 /// Output of tasks that is to be on every in-sync master before its worker may forget it. Behind

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "tests/integration/process.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -19,6 +18,8 @@
 #include <sstream>
 
 #include <doctest/doctest.h>
+
+#include "tests/support/loopback.h"
 
 extern char** environ;
 
@@ -90,25 +91,19 @@ Args environment_with(const Args& extra) {
 
 // --- TempDir -------------------------------------------------------------------------------------
 
-TempDir::TempDir() {
-  std::string name = fs::temp_directory_path() / "capstan-test-XXXXXX";
-  REQUIRE(::mkdtemp(name.data()) != nullptr);
-  path_ = name;
-}
+TempDir::TempDir() : dir_(fs::temp_directory_path()) {}
 
 TempDir::~TempDir() {
   // Twice: what was being forked in the first round is there in the second.
   for (int round = 0; round < 2; ++round) {
     for (const pid_t pid : all_pids()) {
-      if (pid != ::getpid() && belongs_to(pid, path_)) ::kill(pid, SIGKILL);
+      if (pid != ::getpid() && belongs_to(pid, path())) ::kill(pid, SIGKILL);
     }
   }
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
 }
 
 std::string TempDir::operator/(std::string_view name) const {
-  return path_ + "/" + std::string(name);
+  return dir_.file(std::string(name));
 }
 
 // --- Child ---------------------------------------------------------------------------------------
@@ -341,14 +336,7 @@ std::uint64_t rss_bytes(pid_t pid) {
 }
 
 int free_port() {
-  const UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  REQUIRE(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) == 0);
-  REQUIRE(::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
-  return ntohs(address.sin_port);
+  return test::BoundSocket().port;
 }
 
 std::string read_file(const std::string& path) {

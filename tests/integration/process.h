@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "common/base/unique_fd.h"
+#include "tests/support/temp_dir.h"
 
 namespace capstan::itest {
 
@@ -38,11 +39,11 @@ class TempDir {
   ~TempDir();
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
-  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] const std::string& path() const { return dir_.path(); }
   [[nodiscard]] std::string operator/(std::string_view name) const;
 
  private:
-  std::string path_;
+  test::TempDir dir_;
 };
 
 /// How a process ended, and all that it printed.

@@ -9,7 +9,7 @@
 
 namespace capstan::test {
 
-class Alone final : public api::Replication {
+class Alone : public api::Replication {
  public:
   [[nodiscard]] bool is_replicated() const override { return false; }
   void ship(const SealedBatch&) override {}

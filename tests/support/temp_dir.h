@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// A directory that is gone at the end of the scope. In memory where there is room: what is tested
-// is what we write, not the disk, and a sync costs milliseconds there.
+// A directory that is gone at the end of the scope. In memory where there is room, unless another
+// parent is named: what is tested is what we write, not the disk, and a sync costs milliseconds
+// there.
 #pragma once
 
 #include <stdlib.h>
@@ -16,8 +17,9 @@ namespace capstan::test {
 
 class TempDir {
  public:
-  TempDir() {
-    path_ = (parent() / "capstan-test-XXXXXX").string();
+  TempDir() : TempDir(in_memory()) {}
+  explicit TempDir(const std::filesystem::path& parent)
+      : path_((parent / "capstan-test-XXXXXX").string()) {
     if (::mkdtemp(path_.data()) == nullptr) throw std::runtime_error("mkdtemp " + path_);
   }
   TempDir(TempDir&& other) noexcept : path_(std::exchange(other.path_, {})) {}
@@ -33,7 +35,7 @@ class TempDir {
   [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
 
  private:
-  static std::filesystem::path parent() {
+  static std::filesystem::path in_memory() {
     constexpr std::uintmax_t kRoomBytes = 1ULL << 30;
     std::error_code none;
     const auto space = std::filesystem::space("/dev/shm", none);

@@ -328,9 +328,9 @@ Result<void> Spool::compact() {
     bytes.resize(bytes.size() + size);
     TRY(read_at(file_.get(), at, std::span(bytes).last(size), path_));
   }
-  const std::string fresh_path = this->fresh_path();
-  UniqueFd fresh(::open(fresh_path.c_str(), O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600));
-  if (!fresh) return io_error("making", fresh_path);
+  const std::string fresh_file = fresh_path();
+  UniqueFd fresh(::open(fresh_file.c_str(), O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600));
+  if (!fresh) return io_error("making", fresh_file);
   generation(generation_);
   for (const auto& [key, live] : live_) {
     if (live.acked) add_acked(&key, 1);
@@ -338,9 +338,9 @@ Result<void> Spool::compact() {
     if (live.delivered[1]) add_delivered(key, Stream::Stderr);
   }
   bytes += std::exchange(pending_, {});
-  TRY(write_at(fresh.get(), 0, bytes, fresh_path));
-  if (!live_.empty() && ::fdatasync(fresh.get()) != 0) return io_error("syncing", fresh_path);
-  if (::rename(fresh_path.c_str(), path_.c_str()) != 0) return io_error("renaming", fresh_path);
+  TRY(write_at(fresh.get(), 0, bytes, fresh_file));
+  if (!live_.empty() && ::fdatasync(fresh.get()) != 0) return io_error("syncing", fresh_file);
+  if (::rename(fresh_file.c_str(), path_.c_str()) != 0) return io_error("renaming", fresh_file);
   for (auto& [key, live] : live_) live.at = moved.at(key);
   file_ = std::move(fresh);
   size_ = bytes.size();

@@ -124,7 +124,6 @@ TEST_CASE("output of jobs that are gone is removed by the next start") {
   REQUIRE(single.store.open());
   RowChanges rows;
   rows.next_job = JobId(5);
-  std::vector<Effect> effects;
   const store::Batch batch{{.seq = Seq(1),
                             .epoch = Epoch(257),
                             .at = {1},

@@ -323,14 +323,10 @@ TEST_CASE("a worker is heard when its message arrives, however long the inbox") 
 }
 
 /// The other master never has what is shipped to it, until it is told to.
-struct Behind final : api::Replication {
+struct Behind final : Alone {
   Seq has;
   [[nodiscard]] bool is_replicated() const override { return true; }
-  void ship(const SealedBatch&) override {}
-  void written(const JournalEnd&) override {}
   [[nodiscard]] Seq committed() const override { return has; }
-  [[nodiscard]] std::uint32_t level() const override { return kEntryLevel; }
-  void min_copies_set(std::uint32_t) override {}
 };
 
 TEST_CASE("while a commit waits so much is kept of what arrives, and the rest is dropped") {

@@ -16,6 +16,7 @@
 
 #include "common/base/unique_fd.h"
 #include "common/model/limits.h"
+#include "tests/support/loopback.h"
 #include "tests/unit/common/net/zmq_fixture.h"
 
 namespace capstan::net {
@@ -91,16 +92,8 @@ void send_plain(const UniqueFd& fd, const std::string& bytes) {
 /// Passes one connection on to a server, and no more than so many bytes of what the client says.
 class StingyProxy {
  public:
-  StingyProxy(std::uint16_t server_port, std::size_t bytes)
-      : listening_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), left_(bytes) {
-    sockaddr_in bound{};
-    bound.sin_family = AF_INET;
-    bound.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof bound;
-    REQUIRE(::bind(listening_.get(), reinterpret_cast<sockaddr*>(&bound), size) == 0);
-    REQUIRE(::listen(listening_.get(), 1) == 0);
-    REQUIRE(::getsockname(listening_.get(), reinterpret_cast<sockaddr*>(&bound), &size) == 0);
-    port_ = ntohs(bound.sin_port);
+  StingyProxy(std::uint16_t server_port, std::size_t bytes) : left_(bytes) {
+    REQUIRE(::listen(listening_.fd.get(), 1) == 0);
     server_ = plain_connection(server_port);
     REQUIRE(::pipe2(stop_, O_CLOEXEC) == 0);
     thread_ = std::thread([this] { pass_on(); });
@@ -112,11 +105,11 @@ class StingyProxy {
   }
   StingyProxy(const StingyProxy&) = delete;
   StingyProxy& operator=(const StingyProxy&) = delete;
-  [[nodiscard]] std::uint16_t port() const { return port_; }
+  [[nodiscard]] std::uint16_t port() const { return listening_.port; }
 
  private:
   void pass_on() {
-    const UniqueFd client(::accept(listening_.get(), nullptr, nullptr));
+    const UniqueFd client(::accept(listening_.fd.get(), nullptr, nullptr));
     for (;;) {
       pollfd fds[] = {{stop_[0], POLLIN, 0},
                       {server_.get(), POLLIN, 0},
@@ -140,9 +133,8 @@ class StingyProxy {
     return true;
   }
 
-  UniqueFd listening_;
+  capstan::test::BoundSocket listening_;
   UniqueFd server_;
-  std::uint16_t port_ = 0;
   std::size_t left_;
   int stop_[2] = {-1, -1};
   char buffer_[64 * 1024] = {};

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "common/net/zmq_transport.h"
 
-#include <arpa/inet.h>
 #include <doctest/doctest.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <string>
 #include <vector>
 
-#include "common/base/unique_fd.h"
 #include "common/model/limits.h"
+#include "tests/support/loopback.h"
 #include "tests/unit/common/net/zmq_fixture.h"
 
 namespace capstan::net {
@@ -228,17 +226,10 @@ TEST_SUITE("common/net/zmq_transport") {
     const std::string address = server->listener->bound_address();
     Server stranger(cluster);
     // One where nobody listens, one that takes connections and says nothing, and the right one.
-    const UniqueFd mute(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in bound{};
-    bound.sin_family = AF_INET;
-    bound.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof bound;
-    REQUIRE(::bind(mute.get(), reinterpret_cast<sockaddr*>(&bound), size) == 0);
-    REQUIRE(::listen(mute.get(), 5) == 0);
-    REQUIRE(::getsockname(mute.get(), reinterpret_cast<sockaddr*>(&bound), &size) == 0);
+    const capstan::test::BoundSocket mute;
+    REQUIRE(::listen(mute.fd.get(), 5) == 0);
     Member member = server->member();
-    member.addresses = {"127.0.0.1:1", "127.0.0.1:" + std::to_string(ntohs(bound.sin_port)),
-                        address};
+    member.addresses = {"127.0.0.1:1", "127.0.0.1:" + std::to_string(mute.port), address};
     Client client(cluster, member, cluster.anna);
     REQUIRE(cluster.wait_for([&] { return client.frames.size() == 1; }));
     server.reset();

@@ -48,6 +48,13 @@ struct Cluster {
     world.submit();
     return world.run_until([&] { return world.acknowledged() > before; }, duration);
   }
+  /// It has told the others so. `back_to_init`: it has a vote file as init wrote it.
+  void restart_without_votes(NodeId id, bool back_to_init = false) {
+    world.crash(id);
+    world.lose_vote(id, back_to_init);
+    world.start(id);
+    world.run_for(seconds(1));
+  }
   /// The answer to what node `id` was told.
   ha::action::Answer tell(NodeId id, const ha::event::Control& control) {
     const std::size_t before = world.answers().size();

@@ -97,10 +97,8 @@ TEST_CASE("a voter that lost its votes abstains until it is re-seeded") {
   SUBCASE("its vote file is a copy of what init wrote") {
     back_to_init = true;
   }
-  c.world.crash(c.witness);
-  c.world.lose_vote(c.witness, back_to_init);
-  c.world.start(c.witness);
-  c.world.run_for(seconds(2));
+  c.restart_without_votes(c.witness, back_to_init);
+  c.world.run_for(seconds(1));
   CHECK(c.machine(c.witness).abstains());
   c.world.crash(c.primary);
   CHECK_FALSE(c.comes_to_lead(c.standby, seconds(20)));  // One vote is no majority.
@@ -117,10 +115,7 @@ TEST_CASE("a voter that lost its votes abstains until it is re-seeded") {
 
 TEST_CASE("a reseed needs the word of every other voter") {
   Cluster c;
-  c.world.crash(c.witness);
-  c.world.lose_vote(c.witness, false);
-  c.world.start(c.witness);
-  c.world.run_for(seconds(1));
+  c.restart_without_votes(c.witness);
   CHECK_FALSE(c.tell(c.primary, {.verb = ClusterVerb::Reseed, .node = c.standby}).ok);
   c.world.pause(c.standby);
   CHECK_FALSE(c.tell(c.primary, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
@@ -129,10 +124,7 @@ TEST_CASE("a reseed needs the word of every other voter") {
 
 TEST_CASE("a reseed for an earlier loss of the votes counts for nothing") {
   Cluster c;
-  c.world.crash(c.witness);
-  c.world.lose_vote(c.witness, false);
-  c.world.start(c.witness);
-  c.world.run_for(seconds(1));
+  c.restart_without_votes(c.witness);
   std::uint64_t life = 0;
   for (const auto& peer : c.machine(c.primary).peers()) {
     if (peer.id == c.witness) life = peer.life;
