@@ -139,7 +139,10 @@ class FailoverVerb final : public Verb {
         "gone while its standby was not in sync, or too few voters are left. The node leads then "
         "with what it has, and what was acknowledged since it was in sync is lost. First make "
         "sure that the old primary is off and stays off: if it still runs, there are two of "
-        "them. It asks before it does anything; what was done is recorded in the journal.";
+        "them. It asks before it does anything; what was done is recorded in the journal.\n\n"
+        "A node named by --lost-voters must not come back with its votes, also when this command "
+        "failed: delete capstan.vote in its directory before you start it, and give it votes with "
+        "capstan cluster reseed.";
     // clang-format off
     options_.add_options()
         ("to", po::value(&to_)->value_name("NODE"),
@@ -175,6 +178,7 @@ class FailoverVerb final : public Verb {
     order.verb = allow_loss_ ? msg::ClusterVerb::FailOverWithLoss : msg::ClusterVerb::FailOver;
     order.node = allow_loss_ ? whom : to_;
     order.lost = split_commas(lost_);
+    if (!lost_.empty()) warn_of_given_up();
     TRY(tell(reach, whom, order));
     return wait_for_leader(reach, before);
   }
@@ -205,6 +209,14 @@ class FailoverVerb final : public Verb {
     std::string answer;
     std::getline(std::cin, answer);
     return answer == "y" || answer == "yes";
+  }
+
+  /// With their votes they might let another primary lead that knows nothing of this one.
+  void warn_of_given_up() const {
+    print_error(
+        "capstan failover: {}: given up from now on, whatever comes of this. Before such a node is "
+        "started again, delete capstan.vote in its directory; then: capstan cluster reseed NODE\n",
+        printable(lost_));
   }
 
   /// A primary whose fellow voters are given up begins anew first, and is told once more.

@@ -50,7 +50,8 @@ void Node::Impl::control(net::PeerId peer, const msg::ClusterControl& ask) {
     reply(peer, msg::ClusterDone{ask.query, false, code, std::move(reason)});
   };
   if (asker) return refuse(Errc::Unavailable, "another command of the cluster is under way");
-  ha::event::Control event{.verb = ask.verb, .node = 0, .lost = {}, .value = ask.value};
+  ha::event::Control event{
+      .verb = ask.verb, .node = 0, .lost = {}, .value = ask.value, .wall = doors.clock.wall()};
   const auto id_of = [&](const std::string& name) {
     const auto known = ids.find(name);
     return known == ids.end() ? NodeId{0} : known->second;

@@ -35,7 +35,7 @@ auto fields(Shape, Is<msg::Promised> auto& m) {
   return all(m.reg);
 }
 auto fields(Shape, Is<msg::Rejected> auto& m) {
-  return all(m.promised, words(m.reason, kWordsBytes));
+  return all(m.promised, words(m.reason, kWordsBytes), m.abstains);
 }
 auto fields(Shape, Is<msg::Accept> auto& m) {
   return all(m.reg);

@@ -65,6 +65,7 @@ struct Promised {
 struct Rejected {
   Epoch promised;
   std::string reason;
+  bool abstains = false;  ///< It lost its votes, or has none yet: it stands for nobody (R12).
 };
 
 /// Accept this register (phase 2); its epoch is the envelope's.

@@ -109,15 +109,22 @@ void Machine::Impl::override_old_primary(const event::Control& control) {
   is_override_ = true;
   lost_ = control.lost;
   std::erase(lost_, config_.self);
-  if (!may_vote() || !lost_.empty()) {
-    // Who lost its votes may have led in epochs that nobody is left to tell of: far above them all.
-    constexpr std::uint64_t kMoreThanEver = 1 << 20;
-    const std::uint64_t jump = kMoreThanEver + rng_.below(kMoreThanEver);
-    highest_seen_ = Epoch(next_epoch().value + jump * 256);
-  }
+  if (!may_vote() || !lost_.empty()) highest_seen_ = above_all(control.wall);
   note(action::Note::Level::Warn, "failover.overridden",
        "by an operator's word the old primary is off, and what only it has is lost");
   stand(Cause::Override);
+}
+
+/// Who lost its votes may have led in epochs that nobody is left to tell of, also by an override of
+/// which this node knows nothing. An election takes more than a millisecond: so the milliseconds
+/// since 1970 are above all of them; and where a clock is behind, more than there ever are above
+/// those that this node knows.
+Epoch Machine::Impl::above_all(WallTime wall) {
+  constexpr std::uint64_t kElections = 1 << 20;  // More than ever are between two overrides.
+  const Epoch known = next_epoch();
+  const Epoch by_clock(static_cast<std::uint64_t>(std::max<std::int64_t>(wall.us, 0)) / 1000 * 256);
+  if (by_clock > known) return by_clock;
+  return Epoch(known.value + (kElections + rng_.below(kElections)) * 256);
 }
 
 /// Too many voters lost their votes for any change of the register: the others may have made
@@ -141,19 +148,19 @@ void Machine::Impl::give_up(const std::vector<NodeId>& lost) {
 /// nothing, and are not waited for: else two that lost their votes would wait for each other.
 void Machine::Impl::reseed(const event::Control& control) {
   if (role_ != Role::Leader) return answer(Errc::Unavailable, "this node is not the primary");
-  const Peer* target = find(control.node);
+  Peer* target = find(control.node);
   if (target == nullptr) return answer(Errc::NotFound, "no other voter of that name");
   if (!target->is_connected || !target->hello) {
     return answer(Errc::Unavailable, target->voter.name + " is not connected");
   }
   if (!target->abstains()) { return answer(Errc::Conflict, target->voter.name + " has its votes"); }
-  if (is_mutant(Mutant::ReseedOnOneWord)) {
-    send(*target, epoch_, msg::Reseed{confirmed_, target->life()});
-    return answer_ok("re-seeded");
-  }
+  if (is_mutant(Mutant::ReseedOnOneWord)) return give_votes(*target);
+  // It was decided for this life of it: the message may be lost.
+  if (target->life() == target->reseeded_life) return give_votes(*target);
   if (pending_) return answer(Errc::Unavailable, "the in-sync set is changing: try again");
   pending_control_ = Pending{control, now_ + config_.timers.control_wait};
   pending_control_->ver = confirmed_.ver + 1;
+  pending_control_->life = target->life();
   propose(confirmed_.isr);
 }
 
@@ -165,10 +172,17 @@ void Machine::Impl::reseed_when_confirmed() {
            peer.accepted_ver >= pending.ver;
   });
   if (!all_agree || pending_) return;
-  if (!target->is_connected || !target->abstains()) return;
-  send(*target, epoch_, msg::Reseed{confirmed_, target->life()});
-  // Should it not arrive, or its votes be lost once more, its next hello says so.
-  target->hello->abstains = target->hello->fresh = false;
+  if (!target->is_connected || !target->abstains() || target->life() != pending.life) return;
+  give_votes(*target);
+}
+
+/// From now on it may have votes, and so it must agree. Should this not arrive, or its votes be
+/// lost once more, its next hello says so.
+void Machine::Impl::give_votes(Peer& target) {
+  send(target, epoch_, msg::Reseed{confirmed_, target.life()});
+  target.reseeded_life = target.life();
+  std::erase(lost_, target.id());
+  target.hello->abstains = target.hello->fresh = false;
   answer_ok("re-seeded");
 }
 
@@ -176,7 +190,7 @@ void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::Reseed& resee
   const Register& reg = reseed.reg;
   if (may_vote() || reg.epoch != epoch || node_of(epoch) != from.id()) return;
   if (reseed.life != life_) return;  // Promises that were lost since then are not in it.
-  if (reg.leader != from.id() || epoch < vote_.promised) return;
+  if (reg.leader != from.id() || epoch < std::max(vote_.promised, abstained_)) return;
   // Of a database beside lost votes nothing is known: a nonce that no database has (R9a).
   vote_ = Vote{.promised = epoch, .reg = reg, .nonce = ~nonce_, .fresh = false};
   abstains_ = false;

@@ -120,13 +120,14 @@ void Machine::Impl::stand(Cause cause) {
   candidacy_ = next_epoch();
   leader_ = 0;
   vote_.promised = candidacy_;
-  vote_.fresh = !may_vote();  // An override's, should it fail: its votes are as lost as before.
+  // An override's, should it fail: its votes are as lost as before, and no first ones any more.
+  abstains_ = vote_.fresh = !may_vote();
   save_vote();
   best_ = vote_.reg;
   pending_.reset();
   round_until_ = now_ + config_.timers.election_round;
   for (Peer& peer : peers_) {
-    peer.has_promised = false;
+    peer.has_promised = peer.has_abstained = false;
     peer.accepted_ver = 0;
     send(peer, candidacy_, msg::Prepare{last(), is_override_});
   }
@@ -135,7 +136,7 @@ void Machine::Impl::stand(Cause cause) {
 
 void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::Prepare& prepare) {
   if (node_of(epoch) != from.id() || !from.is_data()) return;
-  if (!may_vote()) return reject(from, epoch, "it abstains");
+  if (!may_vote()) return abstain(from, epoch);
   if (epoch < vote_.promised) return reject(from, epoch, "it promised a higher epoch");
   if (epoch == vote_.promised) return send(from, epoch, msg::Promised{vote_.reg});
   const Seq committed = role_ == Role::Leader ? commit_ : heard_commit_;
@@ -176,7 +177,7 @@ void Machine::Impl::check_promises() {
 void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::Accept& accept) {
   const Register& reg = accept.reg;
   if (reg.epoch != epoch || node_of(epoch) != from.id() || reg.leader != from.id()) return;
-  if (!may_vote()) return reject(from, epoch, "it abstains");
+  if (!may_vote()) return abstain(from, epoch);
   if (epoch < vote_.promised) return reject(from, epoch, "it promised a higher epoch");
   if (vote_.reg.is_before(reg)) {
     vote_.promised = epoch;
@@ -229,9 +230,38 @@ void Machine::Impl::reject(const Peer& peer, Epoch epoch, std::string reason) {
   send(peer, epoch, msg::Rejected{vote_.promised, std::move(reason)});
 }
 
+/// R12: the candidate may go on without it. So in this life it begins with no older register (R10).
+void Machine::Impl::abstain(const Peer& from, Epoch epoch) {
+  if (!abstains_) distrust_freshness(from);  // Nobody stands before every voter has begun.
+  abstained_ = std::max({abstained_, vote_.promised, epoch});
+  send(from, epoch, msg::Rejected{abstained_, "it abstains", true});
+}
+
+/// Among voters of whom an operator gave up some, one less may be all that was waited for.
+void Machine::Impl::count_agreement() {
+  if (role_ == Role::Candidate) check_promises();
+  if (role_ == Role::Claiming || role_ == Role::Leader) check_register();
+}
+
+/// What was asked before may be lost with the connection, or with the peer's life.
+void Machine::Impl::ask_once_more(Peer& peer) {
+  if (role_ == Role::Leader) return beat(peer);
+  if (role_ == Role::Asking && !peer.has_granted) {
+    send(peer, asked_, msg::PreVote{last(), saw_leader_close(), vote_.reg});
+  }
+  if (role_ == Role::Candidate && !peer.has_promised) {
+    send(peer, candidacy_, msg::Prepare{last(), is_override_});
+  }
+  if (role_ == Role::Claiming && pending_) send(peer, candidacy_, msg::Accept{*pending_});
+}
+
 /// R5: whoever sees a higher epoch steps down.
-void Machine::Impl::on_message(Peer&, Epoch, const msg::Rejected& rejected) {
+void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::Rejected& rejected) {
   highest_seen_ = std::max(highest_seen_, rejected.promised);
+  if (rejected.abstains && epoch == candidacy_) {
+    from.has_abstained = true;
+    count_agreement();
+  }
   if (role_ == Role::Follower || role_ == Role::Asking || rejected.promised <= candidacy_) return;
   if (role_ != Role::Leader) return yield(Cause::HigherEpoch);
   give_way(rejected.promised);
@@ -263,14 +293,28 @@ void Machine::Impl::yield(Cause cause) {
   // Another node's claim is newer than what this one has: that one goes first.
   if (cause == Cause::NotInIsr) election_at_ = election_at_ + config_.timers.election_max;
   if (is_override_) {
+    std::string refused = "not agreed: " + silent_voters();
     is_override_ = false;
     lost_.clear();
-    if (!had_claimed) return answer(Errc::Unavailable, "the voters that are left did not agree");
+    if (!had_claimed) return answer(Errc::Unavailable, std::move(refused));
     // Some may have recorded it: then a later election of this node carries it on.
     answer(
         Errc::OutcomeUnknown,
         "not enough voters confirmed in time: it may still take effect, keep the old primary off");
   }
+}
+
+/// Those of whom an override would have needed a promise.
+std::string Machine::Impl::silent_voters() const {
+  std::string names;
+  for (const Peer& peer : peers_) {
+    if (is_given_up(peer) || peer.has_promised) continue;
+    names += (names.empty() ? "" : ", ") + peer.voter.name;
+    names += peer.abstains()     ? " (last heard without votes)"
+             : peer.is_connected ? ""
+                                 : " (not connected)";
+  }
+  return names;
 }
 
 void Machine::Impl::expire_round() {

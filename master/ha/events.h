@@ -82,6 +82,7 @@ struct Control {
   NodeId node = 0;             ///< 0: not named.
   std::vector<NodeId> lost{};  ///< Of FailOverWithLoss: voters that will not answer.
   std::uint32_t value = 0;
+  WallTime wall{};  ///< When, by this node's clock: later overrides get higher epochs (R12).
 };
 /// This node was told to end: its last step.
 struct Leave {};

@@ -30,10 +30,9 @@ Machine::Impl::Impl(Config config, Start start)
       vote_(std::move(start.vote)),
       life_(start.life),
       nonce_(start.nonce),
-      // Fresh, but not as init wrote it: of an override that did not come through, and had a claim
-      // of its own, or no file before it.
+      // Fresh, but not as init wrote it: of an override that did not come through.
       abstains_(!start.has_vote ||
-                (vote_.fresh && (vote_.reg.leader != 0 || vote_.reg.isr.empty()))),
+                (vote_.fresh && (vote_.promised != vote_.reg.epoch || vote_.reg.leader != 0))),
       is_complete_(start.is_complete),
       is_diverged_(start.is_diverged),
       ends_(std::move(start.ends)),
@@ -155,15 +154,7 @@ void Machine::Impl::on(const event::Connected& event) {
   peer->closed_at.reset();
   say_hello(*peer);
   if (peer->id() == leader_) has_asked_after_close_ = false;
-  if (role_ == Role::Leader) beat(*peer);
-  // What was asked on the connection before may be lost with it.
-  if (role_ == Role::Asking && !peer->has_granted) {
-    send(*peer, asked_, msg::PreVote{last(), saw_leader_close(), vote_.reg});
-  }
-  if (role_ == Role::Candidate && !peer->has_promised) {
-    send(*peer, candidacy_, msg::Prepare{last(), is_override_});
-  }
-  if (role_ == Role::Claiming && pending_) send(*peer, candidacy_, msg::Accept{*pending_});
+  ask_once_more(*peer);
 }
 
 void Machine::Impl::on(const event::Closed& event) {
@@ -221,9 +212,7 @@ void Machine::Impl::on_message(Peer& from, Epoch, const msg::PeerHello& hello) {
     election_at_ = std::min(election_at_, now_ + config_.timers.election_after_closed);
   }
   clear_freshness();
-  // Among voters that an operator gave up, one less may be all that a majority was waiting for.
-  if (!lost_.empty() && role_ == Role::Candidate) check_promises();
-  if (!lost_.empty() && (role_ == Role::Claiming || role_ == Role::Leader)) check_register();
+  if (!lost_.empty()) count_agreement();
 }
 
 /// R9a: what was said in an earlier life may still arrive, over a connection of that time. Lives
@@ -243,35 +232,26 @@ bool Machine::Impl::counts(Peer& from, std::uint64_t life) const {
 void Machine::Impl::begin_peer_life(Peer& peer) {
   ++peer.round;
   peer.accepted_ver = 0;  // It says again what it accepted: asked for with the next heartbeat.
+  peer.has_abstained = false;
   forget_stream(peer);
-  if (role_ == Role::Leader) beat(peer);
+  ask_once_more(peer);
 }
 
 /// A vote file as init wrote it may be the first, or a copy of it that was put where votes were
-/// lost. Only when all others were heard, and none is further, it is the first (R10). It begins
-/// above every promise that they told: whoever had a promise of this voter before the loss had
-/// promised itself the same before it asked.
+/// lost. Only when all others were heard, and none ever promised anything, it is the first (R10):
+/// nobody stands before every voter that it hears has begun.
 void Machine::Impl::clear_freshness() {
   if (!vote_.fresh || abstains_) return;
   bool all_heard = true;
-  Epoch promised = vote_.promised;
   for (const Peer& peer : peers_) {
     if (!peer.hello || peer.hello->abstains) {  // Whoever forgot its votes may have voted.
       all_heard = false;
       continue;
     }
-    promised = std::max(promised, peer.hello->promised);
-    if (vote_.reg.is_before(peer.hello->reg)) {
-      abstains_ = true;
-      note(action::Note::Level::Warn, "votes.lost",
-           "the vote file is as init wrote it, but " + peer.voter.name +
-               " has voted: this node abstains until it is re-seeded");
-      return say_hello_to_all();
-    }
+    if (vote_.promised < peer.hello->promised) return distrust_freshness(peer);
   }
   if (!all_heard) return;
   vote_.fresh = false;
-  vote_.promised = promised;
   save_vote();
   note(action::Note::Level::Info, "votes.begun", "all voters were heard, and none has voted");
   say_hello_to_all();
@@ -281,6 +261,14 @@ void Machine::Impl::clear_freshness() {
     const auto jitter = static_cast<std::int64_t>(rng_.below(static_cast<std::uint64_t>(2 * step)));
     election_at_ = std::min(election_at_, now_ + Micros(step + jitter));
   }
+}
+
+void Machine::Impl::distrust_freshness(const Peer& by) {
+  abstains_ = true;
+  note(action::Note::Level::Warn, "votes.lost",
+       "the vote file is as init wrote it, but " + by.voter.name +
+           " has voted: this node abstains until it is re-seeded");
+  say_hello_to_all();
 }
 
 void Machine::Impl::say_hello(const Peer& peer) {

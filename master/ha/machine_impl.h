@@ -8,60 +8,16 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "common/base/rng.h"
 #include "master/ha/machine.h"
+#include "master/ha/peer.h"
 
 namespace capstan::ha {
-
-/// Another voter, as this one knows it.
-struct Peer {
-  Voter voter{};
-  bool is_connected = false;  ///< Our connection to it.
-  std::optional<TimePoint> closed_at{};
-  std::optional<TimePoint> heard_at{};
-
-  // What it said of itself, in its present life.
-  bool is_foreign = false;  ///< Of another cluster or generation: nothing that it says counts.
-  std::optional<msg::PeerHello> hello{};
-  std::set<std::uint64_t> earlier_lives{};
-  /// Of our appends to it: counts up with each of its lives, and each time its journal is sent from
-  /// another place. Only an answer to the present one counts (R9a).
-  std::uint64_t round = 0;
-  TimePoint life_heard_at{};  ///< When something last came from its present life.
-
-  // Of the round that is going on.
-  bool has_granted = false;
-  bool has_promised = false;
-  std::uint64_t accepted_ver = 0;  ///< The highest that it accepted of our epoch.
-
-  // Its journal, as we as the leader know it; data nodes only. Starts from nothing with each of its
-  // lives (R9a).
-  Seq matched{};                ///< It has our journal up to here, durably.
-  JournalEnd sent{};            ///< It has this, or it is on its way.
-  std::deque<Seq> in_flight{};  ///< Ends of what is on its way.
-  bool is_streaming = false;    ///< It answered: `sent` can be trusted.
-  bool needs_snapshot = false;  ///< Until its next life.
-  bool is_diverged = false;     ///< That is why.
-  bool is_making = false;       ///< The shell was asked for a snapshot.
-  std::optional<msg::SnapshotOffer> offer{};
-  TimePoint offer_at{};      ///< When to offer, or to ask for a snapshot, next.
-  TimePoint progress_at{};   ///< When it last came further, or had everything.
-  bool is_joining = false;   ///< R7: commits wait for it, and it is not in the isr yet.
-  bool was_shrunk = false;   ///< It was put out of the isr in this reign.
-  TimePoint steady_since{};  ///< R7a.
-
-  [[nodiscard]] NodeId id() const { return voter.id; }
-  [[nodiscard]] bool is_data() const { return !voter.is_witness; }
-  [[nodiscard]] std::uint64_t life() const { return hello ? hello->life : 0; }
-  [[nodiscard]] bool abstains() const { return hello && (hello->abstains || hello->fresh); }
-};
 
 [[nodiscard]] bool contains(const std::vector<NodeId>& ids, NodeId id);
 
@@ -85,6 +41,7 @@ struct Machine::Impl {
   bool counts(Peer& from, std::uint64_t life) const;
   void begin_peer_life(Peer& peer);
   void clear_freshness();
+  void distrust_freshness(const Peer& by);
   void say_hello(const Peer& peer);
   void say_hello_to_all();
   void send(const Peer& peer, Epoch epoch, msg::Body body);
@@ -95,6 +52,7 @@ struct Machine::Impl {
   bool is_witness() const;
   bool is_alone() const { return config_.voters.size() == 1; }
   bool is_lost(NodeId id) const { return contains(lost_, id); }
+  bool is_given_up(const Peer& peer) const;
   bool is_mutant(Mutant mutant) const { return config_.mutant == mutant; }
   /// Have enough voters, this one among them, what `has` says of the others?
   template <class Has>
@@ -116,6 +74,7 @@ struct Machine::Impl {
   void lead();
   void move(Cause cause);
   void yield(Cause cause);
+  std::string silent_voters() const;
   void give_way(Epoch to);
   void end_reign(Cause cause);
   void expire_round();
@@ -128,6 +87,9 @@ struct Machine::Impl {
   void on_message(Peer& from, Epoch epoch, const msg::RegisterAccepted& accepted);
   void on_message(Peer& from, Epoch epoch, const msg::Rejected& rejected);
   void reject(const Peer& peer, Epoch epoch, std::string reason);
+  void abstain(const Peer& from, Epoch epoch);
+  void count_agreement();
+  void ask_once_more(Peer& peer);
 
   // --- register.cc
   void propose(std::vector<NodeId> isr);
@@ -192,12 +154,14 @@ struct Machine::Impl {
   void on(const event::MinCopies& event);
   void fail_over(const event::Control& control);
   void override_old_primary(const event::Control& control);
+  Epoch above_all(WallTime wall);
   void give_up(const std::vector<NodeId>& lost);
   void reseed(const event::Control& control);
   void set_min_copies(const event::Control& control);
   void run_control();
   void hand_over_when_level();
   void reseed_when_confirmed();
+  void give_votes(Peer& target);
   void answer(Errc code, std::string reason);
   void answer_ok(std::string reason);
   void on_message(Peer& from, Epoch epoch, const msg::TakeOver& take_over);
@@ -243,6 +207,7 @@ struct Machine::Impl {
   bool has_asked_after_close_ = false;
   bool leader_restarted_ = false;
   Epoch highest_seen_;  ///< Somebody promised it.
+  Epoch abstained_;     ///< Without votes: the highest that it was asked to promise.
   Epoch asked_;
   Epoch candidacy_;
   Register best_;  ///< The highest that the promises told.
@@ -263,19 +228,28 @@ struct Machine::Impl {
   struct Pending {
     event::Control control;
     TimePoint until{};
-    std::uint64_t ver = 0;  ///< Reseed: all others must have accepted this one first.
-    bool was_sent = false;  ///< FailOver: TakeOver is said.
+    std::uint64_t ver = 0;   ///< Reseed: all others must have accepted this one first.
+    std::uint64_t life = 0;  ///< Reseed: whose loss it is.
+    bool was_sent = false;   ///< FailOver: TakeOver is said.
   };
   std::optional<Pending> pending_control_;
 };
+
+/// R12. One that answers that it has no votes cannot agree to anything: it is as good as named. An
+/// old word of it is not enough: since then it may have been re-seeded, by this node or another.
+inline bool Machine::Impl::is_given_up(const Peer& peer) const {
+  if (is_lost(peer.id())) return true;
+  const bool has_no_votes =
+      peer.abstains() && peer.has_abstained && peer.life() != peer.reseeded_life;
+  return !lost_.empty() && has_no_votes;
+}
 
 template <class Has>
 bool Machine::Impl::is_majority(Has has) const {
   std::size_t have = 1;
   std::size_t others = 0;
   for (const Peer& peer : peers_) {
-    // One that lost its votes since then cannot agree to anything: it is as good as named.
-    if (is_lost(peer.id()) || (!lost_.empty() && peer.abstains())) continue;
+    if (is_given_up(peer)) continue;
     ++others;
     if (has(peer)) ++have;
   }

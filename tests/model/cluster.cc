@@ -57,12 +57,14 @@ void Cluster::override_primary(Node& me, VoterSet given_up) {
   me.given_up = given_up;
   const bool is_voteless = me.abstains && !is_mutant(Mutant::VotelessInNextEpoch);
   const bool gives_up = given_up != 0 && !is_mutant(Mutant::GiveUpInNextEpoch);
-  Epoch epoch = next_epoch(me);
-  if (is_voteless || gives_up) {
-    if (!is_mutant(Mutant::JumpFromOwnKnowledge)) epoch = epoch_above(highest_, me);
-    epoch += 2 * (kMillion + rng_.below(kMillion));
-  }
-  begin_candidacy(me, epoch);
+  begin_candidacy(me, is_voteless || gives_up ? epoch_above_all(me) : next_epoch(me));
+}
+
+Epoch Cluster::epoch_above_all(const Node& me) {
+  const Epoch known = next_epoch(me);
+  const Epoch by_clock = epoch_above(highest_ + rng_.below(kMillion), me);
+  if (by_clock > known && !is_mutant(Mutant::JumpFromOwnKnowledge)) return by_clock;
+  return known + 2 * (kMillion + rng_.below(kMillion));
 }
 
 void Cluster::time_out(Node& me) {
@@ -119,7 +121,10 @@ void Cluster::check_quorum(Node& me) {
 }
 
 void Cluster::reseed(Node& me, int target) {
-  if (me.role != Role::Leader || !me.peers[target].abstains || me.pending) return;
+  if (me.role != Role::Leader) return;
+  const Peer& peer = me.peers[target];
+  if (peer.life != 0 && peer.life == peer.reseeded_life) return give_votes(me, target);
+  if (!peer.abstains || me.pending) return;
   me.reseeds = target;
   me.reseeds_life = me.peers[target].life;
   me.reseeds_ver = is_mutant(Mutant::ReseedOnOneWord) ? 0 : me.confirmed.ver + 1;
@@ -167,6 +172,12 @@ void Cluster::reject(const Node& me, const Message& message) {
   send(me, message.from, {.kind = Kind::Rejected, .epoch = me.promised});
 }
 
+void Cluster::abstain(Node& me, const Message& message) {
+  me.abstained = std::max({me.abstained, me.promised, message.epoch});
+  send(me, message.from,
+       {.kind = Kind::Rejected, .epoch = me.abstained, .abstains = true, .asked = message.epoch});
+}
+
 void Cluster::on_hello(Node& me, const Message& hello) {
   Peer& peer = me.peers[hello.from];
   me.highest_seen = std::max(me.highest_seen, hello.epoch);
@@ -176,7 +187,11 @@ void Cluster::on_hello(Node& me, const Message& hello) {
   } else if (!hello.abstains) {  // Nobody begins to abstain within a life.
     peer.abstains = false;
   }
-  if (me.given_up == 0) return;  // Else one less may be all that was waited for.
+  count_agreement(me);
+}
+
+void Cluster::count_agreement(Node& me) {
+  if (me.given_up == 0) return;
   if (me.role == Role::Candidate) check_promises(me);
   if (me.role == Role::Claiming || me.role == Role::Leader) check_register(me);
 }
@@ -197,7 +212,7 @@ void Cluster::begin_candidacy(Node& me, Epoch epoch) {
   highest_ = std::max(highest_, epoch);
   me.best = me.reg;
   for (Peer& peer : me.peers) {
-    peer.has_promised = false;
+    peer.has_promised = peer.has_abstained = false;
     peer.accepted_ver = 0;
   }
   for (int to = 0; to < voters_; ++to) send(me, to, {.kind = Kind::Prepare, .epoch = epoch});
@@ -205,7 +220,7 @@ void Cluster::begin_candidacy(Node& me, Epoch epoch) {
 }
 
 void Cluster::on_prepare(Node& me, const Message& prepare) {
-  if (me.abstains) return say_hello(me, prepare.from);
+  if (me.abstains) return abstain(me, prepare);
   if (prepare.epoch < me.promised) return reject(me, prepare);
   const bool is_new = prepare.epoch > me.promised;
   me.promised = prepare.epoch;
@@ -231,7 +246,7 @@ void Cluster::check_promises(Node& me) {
 }
 
 void Cluster::on_accept(Node& me, const Message& accept) {
-  if (me.abstains) return say_hello(me, accept.from);
+  if (me.abstains) return abstain(me, accept);
   if (accept.epoch < me.promised) return reject(me, accept);
   if (me.reg.is_before(accept.reg)) {
     me.promised = accept.epoch;
@@ -282,6 +297,10 @@ void Cluster::step_down(Node& me) {
 
 void Cluster::on_rejected(Node& me, const Message& rejected) {
   me.highest_seen = std::max(me.highest_seen, rejected.epoch);
+  if (rejected.abstains && rejected.asked == me.epoch) {
+    me.peers[rejected.from].has_abstained = true;
+    count_agreement(me);
+  }
   if (rejected.epoch > me.epoch) step_down(me);
 }
 
@@ -374,15 +393,21 @@ void Cluster::reseed_when_confirmed(Node& me) {
     if (me.peers[id].accepted_ver < me.reseeds_ver) return;
   }
   const int target = std::exchange(me.reseeds, kNobody);
-  me.peers[target].abstains = false;
+  if (me.peers[target].life == me.reseeds_life) give_votes(me, target);
+}
+
+void Cluster::give_votes(Node& me, int target) {
+  Peer& peer = me.peers[target];
+  peer.abstains = false;
+  peer.reseeded_life = peer.life;
   count_again(me, target);
-  send(me, target,
-       {.kind = Kind::Seed, .epoch = me.epoch, .reg = me.confirmed, .life = me.reseeds_life});
+  send(me, target, {.kind = Kind::Seed, .epoch = me.epoch, .reg = me.confirmed, .life = peer.life});
 }
 
 void Cluster::on_seed(Node& me, const Message& seed) {
   const bool is_for_this_loss = seed.life == me.life || is_mutant(Mutant::SeedOfEarlierLoss);
-  if (!me.abstains || !is_for_this_loss || seed.epoch < me.promised) return;
+  if (!me.abstains || !is_for_this_loss) return;
+  if (seed.epoch < std::max(me.promised, me.abstained)) return;
   ++counts_["reseeds"];
   me.promised = seed.epoch;
   record(me, seed.reg);

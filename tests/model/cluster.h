@@ -81,8 +81,14 @@ class Cluster {
   void send_accept(const Node& me, int to, const Register& reg);
   void reject(const Node& me, const Message& message);
 
+  /// R12: they may go on without it. So in this life it is not seeded with an older register.
+  void abstain(Node& me, const Message& message);
+
   /// What was believed of a voter's earlier life counts no more.
   void on_hello(Node& me, const Message& hello);
+
+  /// Among voters of whom some are given up, one less may be all that was waited for.
+  void count_agreement(Node& me);
 
   // Elections.
 
@@ -95,17 +101,27 @@ class Cluster {
     int left = 1;
     for (int id = 0; id < voters_; ++id) {
       const Peer& peer = me.peers[id];
-      const bool is_out = contains(me.given_up, id) || (me.given_up != 0 && peer.abstains);
-      if (id == me.id || is_out) continue;
+      if (id == me.id || is_given_up(me, id)) continue;
       ++left;
       if (has(peer)) ++having;
     }
     return me.given_up == 0 ? having > voters_ / 2 : having == left;
   }
 
+  /// Whoever answers that it has no votes can agree to nothing: it is as good as given up.
+  bool is_given_up(const Node& me, int id) const {
+    const Peer& peer = me.peers[id];
+    const bool has_no_votes =
+        peer.abstains && peer.has_abstained && peer.life != peer.reseeded_life;
+    return contains(me.given_up, id) || (me.given_up != 0 && has_no_votes);
+  }
+
   static Epoch epoch_above(Epoch epoch, const Node& me) { return (epoch / 2 + 1) * 2 + me.id; }
   /// Above everything that this node has heard of.
   static Epoch next_epoch(const Node& me);
+  /// By the clock, which is right here: above all that anybody ever stood for. (Where it is behind
+  /// in the product, only above what the node knows.)
+  Epoch epoch_above_all(const Node& me);
   void record(Node& me, const Register& reg);
   void begin_candidacy(Node& me, Epoch epoch);
   void on_prepare(Node& me, const Message& prepare);
@@ -155,6 +171,7 @@ class Cluster {
   /// From now on it may vote, and so it must agree to whatever comes: even if it was given up, and
   /// whether the seed arrives or not.
   void reseed_when_confirmed(Node& me);
+  void give_votes(Node& me, int target);
 
   /// Of a database beside lost votes nothing is known.
   void on_seed(Node& me, const Message& seed);

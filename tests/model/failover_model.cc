@@ -235,7 +235,7 @@ class Walk {
 
 /// False: it should have been found.
 bool find(Mutant mutant, const Options& options) {
-  constexpr int kBudget = 60'000;  ///< Of walks; the slowest took a tenth when this was written.
+  constexpr int kBudget = 60'000;  ///< Of walks; the slowest took half when this was written.
   const bool may_survive = mutant == Mutant::ReseedOnOneWord;
   const char* name = kMutantNames[static_cast<std::size_t>(mutant)];
   for (int walked = 0; walked < kBudget; ++walked) {

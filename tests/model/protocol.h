@@ -85,7 +85,7 @@ inline constexpr std::array<const char*, static_cast<std::size_t>(Mutant::kCount
     "who was given up comes back with its votes",
     "an override that gives voters up takes the next epoch",
     "an override without votes takes the next epoch",
-    "an override jumps a million above what its node knows",
+    "an override goes by what its node knows, not by the clock",
     "an override that failed gives lost votes back",
     "who was given up is asked no more, though it votes again",
     "a re-seed counts after another loss"};
@@ -144,7 +144,8 @@ struct Message {
   std::size_t upto = 0;   ///< Appended: so much of the leader's journal is durable.
   int life = 0;           ///< Hello, Appended: the sender's. Append, Seed: whom it is meant for.
   int round = 0;          ///< Append, Appended.
-  bool abstains = false;  ///< Hello.
+  bool abstains = false;  ///< Hello, Rejected.
+  Epoch asked = 0;        ///< Rejected: what for.
 };
 
 /// Another voter, as a node knows it.
@@ -154,7 +155,9 @@ struct Peer {
   bool abstains = false;  ///< As it said.
   bool has_promised = false;
   int accepted_ver = 0;
-  std::size_t matched = 0;  ///< So much of our journal it has durably.
+  bool has_abstained = false;  ///< It answered so to our candidacy, in its present life.
+  int reseeded_life = 0;       ///< In that one it was given votes in this reign.
+  std::size_t matched = 0;     ///< So much of our journal it has durably.
 };
 
 struct Durable {
@@ -173,6 +176,7 @@ struct Volatile {
   Role role = Role::Follower;
   Epoch epoch = 0;         ///< That it stands for, or leads.
   Epoch highest_seen = 0;  ///< Somebody promised it.
+  Epoch abstained = 0;     ///< Without votes: the highest that it was asked to promise.
   std::array<Peer, kVotersMax> peers{};
   Register best{};  ///< The highest that the promises told.
   bool is_override = false;

@@ -37,6 +37,7 @@ HaOptions drawn_options(std::uint64_t seed, ha::Mutant mutant) {
   options.lost_percent = one_of(rng, {0U, 0U, 0U, 3U, 20U});
   options.doubled_percent = one_of(rng, {0U, 0U, 5U, 20U});
   options.late_percent = one_of(rng, {0U, 50U, 90U});
+  options.clocks_apart = one_of(rng, {Micros(0), Micros(0), Micros(seconds(3600))});
   options.torn_permille = one_of(rng, {0U, 0U, 2U, 10U});
   return options;
 }
@@ -415,13 +416,13 @@ void Walk::become_whole() {
   }
   if (!world_.error().empty()) return;
   const std::size_t before = world_.acknowledged();
-  // A switch-over may have begun and not come about (3 s); a late hello of an earlier life may cost
-  // the time of a shrink.
+  // A switch-over may have begun and not come about (3 s); each late hello of an earlier life may
+  // cost the time of a shrink.
   const bool commits = world_.run_until([&] { return world_.submit(); }, seconds(5)) &&
                        world_.run_until([&] { return world_.acknowledged() > before; }, seconds(5));
-  world_.run_for(seconds(2));
   if (!commits) return world_.fail("liveness: a new entry is not acknowledged");
-  if (node(1).database.last() != node(2).database.last()) {
+  const auto are_equal = [&] { return node(1).database.last() == node(2).database.last(); };
+  if (!world_.run_until(are_equal, seconds(10))) {
     world_.fail("liveness: two journals differ at rest");
   }
 }

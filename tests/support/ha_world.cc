@@ -329,6 +329,8 @@ void HaWorld::keep_copy(NodeId id) {
 bool HaWorld::put_copy_back(NodeId id) {
   const auto copy = copies_.find(id);
   if (copy == copies_.end() || copy->second.second >= node(id).process) return false;
+  // A start that ended before it could keep its nonce shares it with the next one.
+  if (copy->second.first.nonce == node(id).vote.nonce) return false;
   trace(id, "is rolled back to batch", copy->second.first.journal.size());
   node(id).database = copy->second.first;
   node(id).is_suspect = true;
@@ -384,12 +386,21 @@ bool HaWorld::submit() {
   return was_taken;
 }
 
+/// What a wall clock says that may be wrong.
+WallTime HaWorld::wall() {
+  constexpr std::int64_t kStart = 1'750'000'000'000'000;
+  const Micros error = drawn(-options_.clocks_apart, 2 * options_.clocks_apart);
+  return {kStart + now_.us + error.count()};
+}
+
 void HaWorld::control(NodeId id, const ha::event::Control& control) {
   overrides_with_lost_ =
       control.verb == msg::ClusterVerb::FailOverWithLoss && !control.lost.empty();
   trace(id, "is told", static_cast<std::uint64_t>(control.verb));
   if (control.verb == msg::ClusterVerb::FailOverWithLoss) node(id).overrides = node(id).is_up();
-  feed(node(id), control);
+  ha::event::Control told = control;
+  told.wall = wall();
+  feed(node(id), told);
 }
 
 // --- Machines ------------------------------------------------------------------------------------

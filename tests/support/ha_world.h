@@ -38,6 +38,7 @@ struct HaOptions {
   unsigned lost_percent = 0;     ///< Of the messages, though their connection lasts.
   unsigned doubled_percent = 0;  ///< Arrive twice, the second time late.
   unsigned late_percent = 0;     ///< Of what was on its way when its connection closed.
+  Micros clocks_apart{0};        ///< Wall clocks are wrong by up to so much, now and then.
   unsigned torn_permille = 0;    ///< Of the lists of actions: the node crashes in the middle.
 };
 
@@ -155,6 +156,7 @@ class HaWorld {
   void sync(VirtualNode& node);
   void apply(VirtualNode& node, const JournalEnd& end);
   void acknowledge(VirtualNode& node, std::size_t batches);
+  [[nodiscard]] WallTime wall();
   void count(std::string_view what);
   /// `what` happens unless the node's process is another by then.
   void later_in(VirtualNode& node, Micros delay, std::function<void(VirtualNode&)> what);

@@ -33,6 +33,10 @@ void HaWorld::on_save_vote(VirtualNode& node, const Vote& vote) {
 void HaWorld::on_lead(VirtualNode& node, const ha::action::Lead& lead) {
   const auto [known, is_new] = leaders_.emplace(lead.epoch, node.id());
   if (!is_new) return fail("I1: two reigns in one epoch");
+  const bool is_highest = std::next(known) == leaders_.end();
+  if (!is_highest && options_.clocks_apart == Micros(0)) {
+    return fail("I1: a reign below an earlier one");
+  }
   const bool left_no_entry = node.database.last().epoch < lead.replaced;
   if (lead.is_override || (claims_.contains(lead.replaced) && left_no_entry)) {
     if (!lead.may_lack) return fail("what an override lost may be given a number again");
@@ -44,6 +48,7 @@ void HaWorld::on_lead(VirtualNode& node, const ha::action::Lead& lead) {
     node.database.is_diverged = false;
     node.is_suspect = false;
   }
+  claims_.erase(claims_.begin(), claims_.upper_bound(lead.epoch));  // None of them counts any more.
   if (!has_everything(node.id())) return fail("I2: a leader lacks an acknowledged entry");
   if (node.database.is_diverged) return fail("a node with other rows leads");
   if (!node.writing.empty()) return fail("a leader whose journal is still being written");

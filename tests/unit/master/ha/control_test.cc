@@ -197,10 +197,126 @@ TEST_CASE("a primary that serves alone among voters without votes gets them back
   c.world.run_for(seconds(1));
   CHECK_FALSE(c.leads(c.primary));
   CHECK(c.tell(c.primary, order).ok);
-  CHECK(c.machine(c.primary).epoch().value > before.value + 256 * 1'000'000);
+  CHECK(c.machine(c.primary).epoch().value > before.value + std::uint64_t{256} * 1'750'000'000'000);
   CHECK(c.tell(c.primary, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
   CHECK(c.tell(c.primary, {.verb = ClusterVerb::Reseed, .node = c.standby}).ok);
   CHECK(c.comes_in_sync());
+}
+
+TEST_CASE("an override is above one that its node knows nothing of, if clocks are right") {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    Cluster c({.seed = seed});
+    c.world.crash(c.primary);
+    c.world.crash(c.witness);
+    c.world.run_for(seconds(5));
+    REQUIRE(
+        c.tell(c.standby, {.verb = ClusterVerb::FailOverWithLoss, .lost = {c.primary, c.witness}})
+            .ok);
+    const Epoch first = c.machine(c.standby).epoch();
+    c.world.crash(c.standby);
+    c.restart_without_votes(c.primary);
+    c.restart_without_votes(c.witness);
+    REQUIRE(c.tell(c.primary, {.verb = ClusterVerb::FailOverWithLoss, .lost = {c.standby}}).ok);
+    CHECK(c.machine(c.primary).epoch() > first);
+  }
+}
+
+TEST_CASE("an override where a clock is behind is above all that its node knows") {
+  Cluster c({.clocks_apart = seconds(1'000'000'000)});
+  const std::vector<NodeId> lost{c.primary, c.witness};
+  c.world.crash(c.primary);
+  c.world.crash(c.witness);
+  Epoch before = c.machine(c.standby).epoch();
+  for (int i = 0; i < 20; ++i) {
+    c.world.run_for(seconds(5));
+    REQUIRE(c.tell(c.standby, {.verb = ClusterVerb::FailOverWithLoss, .lost = lost}).ok);
+    CHECK(c.machine(c.standby).epoch() > before);
+    before = c.machine(c.standby).epoch();
+    c.world.crash(c.standby);
+    c.world.start(c.standby);
+  }
+}
+
+TEST_CASE("who abstained for an override is not re-seeded by a reign before it") {
+  Cluster c;
+  c.restart_without_votes(c.witness);
+  c.world.cut(c.primary, c.witness);
+  REQUIRE(c.tell(c.primary, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
+  // The operator is wrong: the old primary is only cut off, and what it said is on its way.
+  c.world.cut(c.primary, c.standby);
+  c.world.cut(c.standby, c.primary);
+  c.world.run_for(seconds(6));
+  REQUIRE(c.tell(c.standby, {.verb = ClusterVerb::FailOverWithLoss, .lost = {c.primary}}).ok);
+  c.world.heal(c.primary, c.witness);
+  c.world.run_for(milliseconds(500));
+  CHECK(c.machine(c.witness).abstains());
+}
+
+TEST_CASE("an override asks a voter that was heard to have no votes: it may have them again") {
+  Cluster c;
+  c.restart_without_votes(c.witness);
+  c.world.cut(c.witness, c.standby);
+  c.world.cut(c.standby, c.witness);
+  REQUIRE(c.tell(c.primary, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
+  c.world.run_for(seconds(1));
+  c.world.crash(c.primary);
+  c.world.run_for(seconds(5));
+  const ha::event::Control order{.verb = ClusterVerb::FailOverWithLoss, .lost = {c.primary}};
+  const ha::action::Answer refused = c.tell(c.standby, order);
+  CHECK_FALSE(refused.ok);
+  CHECK(refused.reason == "not agreed: w (last heard without votes)");
+  CHECK_FALSE(c.leads(c.standby));
+  c.world.heal_all();
+  CHECK(c.tell(c.standby, order).ok);
+}
+
+TEST_CASE("an override goes on without a voter that answers that it has no votes") {
+  Cluster c;
+  c.restart_without_votes(c.witness);
+  c.world.crash(c.primary);
+  c.world.run_for(seconds(5));
+  CHECK(c.tell(c.standby, {.verb = ClusterVerb::FailOverWithLoss, .lost = {c.primary}}).ok);
+  CHECK(c.commits());
+  CHECK(c.tell(c.standby, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
+}
+
+TEST_CASE("a voter that was given up must agree from its re-seed on, heard or not") {
+  Cluster c;
+  c.world.crash(c.primary);
+  c.world.crash(c.witness);
+  c.world.run_for(seconds(5));
+  const std::vector<NodeId> lost{c.primary, c.witness};
+  REQUIRE(c.tell(c.standby, {.verb = ClusterVerb::FailOverWithLoss, .lost = lost}).ok);
+  c.restart_without_votes(c.primary);
+  c.restart_without_votes(c.witness);
+  c.world.cut(c.primary, c.standby);
+  CHECK(c.tell(c.standby, {.verb = ClusterVerb::Reseed, .node = c.primary}).ok);
+  CHECK_FALSE(c.tell(c.standby, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
+  c.world.heal_all();
+  c.world.run_for(seconds(2));
+  CHECK(c.tell(c.standby, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
+  CHECK(c.comes_in_sync());
+}
+
+TEST_CASE("a re-seed that was lost on its way is said again") {
+  Cluster c;
+  c.world.crash(c.primary);
+  c.world.crash(c.witness);
+  c.world.run_for(seconds(5));
+  const std::vector<NodeId> lost{c.primary, c.witness};
+  REQUIRE(c.tell(c.standby, {.verb = ClusterVerb::FailOverWithLoss, .lost = lost}).ok);
+  c.restart_without_votes(c.witness);
+  const HaOptions calm = c.world.options();
+  HaOptions lossy = calm;
+  lossy.lost_percent = 100;
+  c.world.set_options(lossy);
+  CHECK(c.tell(c.standby, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
+  c.world.set_options(calm);
+  c.world.run_for(seconds(1));
+  REQUIRE(c.machine(c.witness).abstains());
+  CHECK(c.tell(c.standby, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
+  c.world.run_for(seconds(1));
+  CHECK_FALSE(c.machine(c.witness).abstains());
 }
 
 TEST_CASE("min_copies 2: nothing is acknowledged alone") {
