@@ -201,7 +201,8 @@ void Client::on_frame(Link& link, std::string_view frame) {
 void Client::on_welcome(Link& link, const msg::Message& message) {
   wire::SessionEnd session(message.session);
   if (!session.accept(message.session, message.n)) return;
-  if (link.session.is_open() && link.session.id() >= message.session) return;  // An old one.
+  const bool is_of_this_reign = message.epoch == epoch_;  // Ids grow within one.
+  if (link.session.is_open() && is_of_this_reign && link.session.id() >= message.session) return;
   active_ = nullptr;
   for (auto& other : links_) {
     if (other.get() != &link) end_session(*other);

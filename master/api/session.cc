@@ -111,7 +111,8 @@ void Sessions::assume_present(const Queue& queue, TimePoint at) {
 
 Session& Sessions::open(net::PeerId peer, const net::Identity& identity) {
   if (const auto old = by_peer_.find(peer); old != by_peer_.end()) end(old->second);
-  // 2^40 sessions a reign before it would touch the epoch: a year of 34,000 HELLOs a second.
+  // 2^40 sessions a reign before it would touch the epoch's end above: a year of 34,000 HELLOs a
+  // second.
   CHECK(++counter_ < (1ULL << 40));
   const SessionId id((epoch_.value << 40) | counter_);
   Session& session = sessions_[id];

@@ -105,6 +105,10 @@ void Machine::Impl::override_old_primary(const event::Control& control) {
     return answer(Errc::Conflict, find(leader_)->voter.name + " leads and is heard: it is not off");
   }
   if (written_ != last()) return answer(Errc::Unavailable, "the disk is still writing");
+  // It would spoil the beginning: nothing can be lost yet.
+  if (vote_.fresh && !abstains_ && control.lost.empty()) {
+    return answer(Errc::Unavailable, "this cluster has not begun: start its other nodes");
+  }
   pending_control_ = Pending{control, TimePoint::never()};
   is_override_ = true;
   lost_ = control.lost;
@@ -120,7 +124,7 @@ void Machine::Impl::override_old_primary(const event::Control& control) {
 /// since 1970 are above all of them; and where a clock is behind, more than there ever are above
 /// those that this node knows.
 Epoch Machine::Impl::above_all(WallTime wall) {
-  constexpr std::uint64_t kElections = 1 << 20;  // More than ever are between two overrides.
+  constexpr std::uint64_t kElections = 1 << 16;  // More than ever are between two overrides.
   const Epoch known = next_epoch();
   const Epoch by_clock(static_cast<std::uint64_t>(std::max<std::int64_t>(wall.us, 0)) / 1000 * 256);
   if (by_clock > known) return by_clock;
@@ -157,6 +161,11 @@ void Machine::Impl::reseed(const event::Control& control) {
   if (is_mutant(Mutant::ReseedOnOneWord)) return give_votes(*target);
   // It was decided for this life of it: the message may be lost.
   if (target->life() == target->reseeded_life) return give_votes(*target);
+  if (pending_ && !hears_majority()) {
+    return answer(Errc::Conflict,
+                  "too few voters have their votes: name those that have not by "
+                  "failover --allow-data-loss --lost-voters first");
+  }
   if (pending_) return answer(Errc::Unavailable, "the in-sync set is changing: try again");
   pending_control_ = Pending{control, now_ + config_.timers.control_wait};
   pending_control_->ver = confirmed_.ver + 1;

@@ -24,7 +24,8 @@ bool Machine::Impl::may_stand() const {
   // The first election of a cluster waits for voters that would find it begun, and abstain.
   const bool is_first = vote_.reg.leader == 0;
   return std::none_of(peers_.begin(), peers_.end(), [&](const Peer& peer) {
-    return is_first && peer.hello && peer.hello->fresh && !peer.hello->abstains;
+    const bool may_yet_begin = peer.is_connected && peer.hello && !peer.hello->abstains;
+    return is_first && may_yet_begin && peer.hello->fresh;
   });
 }
 
@@ -258,7 +259,7 @@ void Machine::Impl::ask_once_more(Peer& peer) {
 /// R5: whoever sees a higher epoch steps down.
 void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::Rejected& rejected) {
   highest_seen_ = std::max(highest_seen_, rejected.promised);
-  if (rejected.abstains && epoch == candidacy_) {
+  if (rejected.abstains && epoch == candidacy_ && rejected.promised <= candidacy_) {
     from.has_abstained = true;
     count_agreement();
   }

@@ -30,9 +30,10 @@ Machine::Impl::Impl(Config config, Start start)
       vote_(std::move(start.vote)),
       life_(start.life),
       nonce_(start.nonce),
-      // Fresh, but not as init wrote it: of an override that did not come through.
-      abstains_(!start.has_vote ||
-                (vote_.fresh && (vote_.promised != vote_.reg.epoch || vote_.reg.leader != 0))),
+      // Fresh, but not as init wrote it (of an override that did not come through), or beside a
+      // database that was used.
+      abstains_(!start.has_vote || (vote_.fresh && (vote_.promised != vote_.reg.epoch ||
+                                                    vote_.reg.leader != 0 || !start.is_complete))),
       is_complete_(start.is_complete),
       is_diverged_(start.is_diverged),
       ends_(std::move(start.ends)),
@@ -281,7 +282,7 @@ void Machine::Impl::say_hello(const Peer& peer) {
                       .generation = config_.generation,
                       .life = life_,
                       .number = ++hellos_,
-                      .promised = vote_.promised,
+                      .promised = std::max(vote_.promised, abstained_),
                       .reg = vote_.reg,
                       .fresh = vote_.fresh,
                       .abstains = abstains_,

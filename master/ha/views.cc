@@ -84,10 +84,10 @@ std::vector<Alarm> Machine::Impl::own_alarms() const {
   return alarms;
 }
 
-/// Between two that follow nothing is said as long as a third one leads: their connection tells.
+/// Only leaders speak all the time: of others the connection tells.
 bool Machine::Impl::is_unheard(const Peer& peer, TimePoint now) const {
-  const bool follows_too = role_ == Role::Follower && leader_ != 0 && leader_ != peer.id();
-  if (follows_too) return !peer.is_connected;
+  const bool may_be_silent = role_ != Role::Leader && leader_ != peer.id();
+  if (may_be_silent) return !peer.is_connected;
   return !peer.heard_at || now - *peer.heard_at >= config_.timers.election_min;
 }
 

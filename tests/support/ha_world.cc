@@ -399,7 +399,7 @@ void HaWorld::control(NodeId id, const ha::event::Control& control) {
   trace(id, "is told", static_cast<std::uint64_t>(control.verb));
   if (control.verb == msg::ClusterVerb::FailOverWithLoss) node(id).overrides = node(id).is_up();
   ha::event::Control told = control;
-  told.wall = wall();
+  if (told.wall == WallTime{}) told.wall = wall();
   feed(node(id), told);
 }
 

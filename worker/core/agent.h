@@ -156,7 +156,7 @@ class Agent {
     wire::SessionEnd session;
     std::uint64_t seen = 0;                   // The highest n accepted in it.
     Epoch epoch;                              // Of the session, or of the last one.
-    SessionId last_session;                   // Ids only grow.
+    SessionId last_session;                   // Ids grow within a reign.
     TimePoint hello_at = TimePoint::never();  // Say HELLO (again).
     Micros hello_pause{0};                    // Doubles while unanswered.
     int unanswered = 0;                       // HELLOs since the last Welcome.

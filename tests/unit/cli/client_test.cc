@@ -95,6 +95,19 @@ TEST_SUITE("cli/client") {
     CHECK(seen[0] == seen[1]);
     CHECK(f.master.hellos == 2);
   }
+  TEST_CASE("sessions of a later reign count, whatever their numbers") {
+    Fixture f;
+    int asked = 0;
+    f.master.on_body = [&](const msg::Body& body) {
+      if (++asked == 1) return f.master.lead_again(Epoch{513}, SessionId(1));
+      msg::StatusReply reply;
+      reply.query = std::get<msg::GetStatus>(body).query;
+      f.master.send(reply);
+    };
+    CHECK(f.client->ask<msg::StatusReply>(msg::GetStatus{}));
+    CHECK(asked == 2);
+    CHECK(f.master.hellos == 1);
+  }
   TEST_CASE("a refusal is exit 3, not now is asked again") {
     Fixture f;
     int asked = 0;

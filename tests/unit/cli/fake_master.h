@@ -60,6 +60,12 @@ class FakeMaster {
     message.body = msg::NeedHello{"forgotten"};
     listener_->send(peer_, wire::encode(message));
   }
+  /// A later reign of the same node welcomes whoever said HELLO to it meanwhile.
+  void lead_again(Epoch later, SessionId id) {
+    epoch = later;
+    session_ = wire::SessionEnd(id);
+    send(welcome);
+  }
 
   const net::KeyPair keys = net::make_key_pair();
   const net::KeyPair client_keys = net::make_key_pair();

@@ -55,6 +55,15 @@ struct Cluster {
     world.start(id);
     world.run_for(seconds(1));
   }
+  /// Both others are off and given up: the standby leads alone.
+  void give_up_all_but_standby() {
+    world.crash(primary);
+    world.crash(witness);
+    world.run_for(seconds(5));
+    const ha::event::Control order{.verb = msg::ClusterVerb::FailOverWithLoss,
+                                   .lost = {primary, witness}};
+    REQUIRE(tell(standby, order).ok);
+  }
   /// The answer to what node `id` was told.
   ha::action::Answer tell(NodeId id, const ha::event::Control& control) {
     const std::size_t before = world.answers().size();

@@ -206,12 +206,7 @@ TEST_CASE("a primary that serves alone among voters without votes gets them back
 TEST_CASE("an override is above one that its node knows nothing of, if clocks are right") {
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {
     Cluster c({.seed = seed});
-    c.world.crash(c.primary);
-    c.world.crash(c.witness);
-    c.world.run_for(seconds(5));
-    REQUIRE(
-        c.tell(c.standby, {.verb = ClusterVerb::FailOverWithLoss, .lost = {c.primary, c.witness}})
-            .ok);
+    c.give_up_all_but_standby();
     const Epoch first = c.machine(c.standby).epoch();
     c.world.crash(c.standby);
     c.restart_without_votes(c.primary);
@@ -235,6 +230,90 @@ TEST_CASE("an override where a clock is behind is above all that its node knows"
     c.world.crash(c.standby);
     c.world.start(c.standby);
   }
+}
+
+TEST_CASE("a second override whose clock is behind leads all the same") {
+  Cluster c;
+  c.world.crash(c.primary);
+  c.restart_without_votes(c.witness);
+  REQUIRE(c.tell(c.standby, {.verb = ClusterVerb::FailOverWithLoss, .lost = {c.primary}}).ok);
+  const Epoch first = c.machine(c.standby).epoch();
+  c.world.crash(c.standby);
+  c.restart_without_votes(c.primary);
+  const ha::event::Control order{
+      .verb = ClusterVerb::FailOverWithLoss, .lost = {c.standby}, .wall = {1}};
+  CHECK(c.tell(c.primary, order).ok);  // The witness knows of the other epoch, though it abstains.
+  CHECK(c.machine(c.primary).epoch() > first);
+  c.world.run_for(seconds(5));
+  CHECK(c.leads(c.primary));
+  CHECK(c.commits());
+}
+
+TEST_CASE("an override before a cluster has begun is refused, and spoils nothing") {
+  HaWorld world{HaOptions{}};
+  world.start(1);
+  world.run_for(seconds(5));
+  world.control(1, {.verb = ClusterVerb::FailOverWithLoss});
+  REQUIRE(world.answers().size() == 1);
+  CHECK_FALSE(world.answers().back().ok);
+  world.start_all();
+  CHECK(world.run_until([&] { return world.leader() != 0; }, seconds(5)));
+}
+
+TEST_CASE("the first election does not wait for a voter that was heard once and is gone") {
+  HaWorld world{HaOptions{}};
+  world.start(1);
+  world.start(2);
+  world.run_for(seconds(2));
+  world.start(3);  // It dials them before they dial it once more.
+  const auto have_begun = [&] { return !world.node(1).vote.fresh && !world.node(2).vote.fresh; };
+  while (!have_begun()) world.run_for(milliseconds(1));
+  REQUIRE(world.node(3).vote.fresh);
+  world.crash(3);
+  CHECK(world.run_until([&] { return world.leader() != 0; }, seconds(30)));
+}
+
+TEST_CASE("vote files as init wrote them beside a used database are no first ones") {
+  Cluster c;
+  for (NodeId id = 1; id <= 3; ++id) {
+    c.world.crash(id);
+    c.world.lose_vote(id, true);
+  }
+  c.world.lose_database(c.primary);
+  c.world.start_all();
+  c.world.run_for(seconds(30));
+  CHECK(c.world.leader() == 0);
+  for (const Alarm& alarm : c.machine(c.standby).alarms(c.world.now())) {
+    CHECK(alarm.text.find("not heard") == std::string::npos);  // All are there.
+  }
+  const std::vector<NodeId> lost{c.primary, c.witness};
+  CHECK(c.tell(c.standby, {.verb = ClusterVerb::FailOverWithLoss, .lost = lost}).ok);
+}
+
+TEST_CASE("a re-seed that no majority is left to record says how to go on") {
+  Cluster c;
+  c.world.crash(c.primary);
+  c.restart_without_votes(c.witness);
+  c.world.run_for(seconds(5));
+  const ha::event::Control order{.verb = ClusterVerb::FailOverWithLoss, .lost = {c.primary}};
+  REQUIRE(c.tell(c.standby, order).ok);
+  c.restart_without_votes(c.primary);
+  const HaOptions calm = c.world.options();
+  HaOptions lossy = calm;
+  lossy.lost_percent = 100;
+  c.world.set_options(lossy);
+  CHECK(c.tell(c.standby, {.verb = ClusterVerb::Reseed, .node = c.primary}).ok);
+  c.world.set_options(calm);
+  c.restart_without_votes(c.primary);
+  const ha::event::Control reseed{.verb = ClusterVerb::Reseed, .node = c.primary};
+  CHECK_FALSE(c.tell(c.standby, reseed).ok);
+  CHECK(c.tell(c.standby, reseed).reason.find("--lost-voters") != std::string::npos);
+  CHECK_FALSE(c.tell(c.standby, order).ok);  // It begins anew.
+  c.world.run_for(seconds(1));
+  CHECK(c.tell(c.standby, order).ok);
+  CHECK(c.tell(c.standby, reseed).ok);
+  CHECK(c.tell(c.standby, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
+  CHECK(c.comes_in_sync());
 }
 
 TEST_CASE("who abstained for an override is not re-seeded by a reign before it") {
@@ -282,11 +361,7 @@ TEST_CASE("an override goes on without a voter that answers that it has no votes
 
 TEST_CASE("a voter that was given up must agree from its re-seed on, heard or not") {
   Cluster c;
-  c.world.crash(c.primary);
-  c.world.crash(c.witness);
-  c.world.run_for(seconds(5));
-  const std::vector<NodeId> lost{c.primary, c.witness};
-  REQUIRE(c.tell(c.standby, {.verb = ClusterVerb::FailOverWithLoss, .lost = lost}).ok);
+  c.give_up_all_but_standby();
   c.restart_without_votes(c.primary);
   c.restart_without_votes(c.witness);
   c.world.cut(c.primary, c.standby);
@@ -300,11 +375,7 @@ TEST_CASE("a voter that was given up must agree from its re-seed on, heard or no
 
 TEST_CASE("a re-seed that was lost on its way is said again") {
   Cluster c;
-  c.world.crash(c.primary);
-  c.world.crash(c.witness);
-  c.world.run_for(seconds(5));
-  const std::vector<NodeId> lost{c.primary, c.witness};
-  REQUIRE(c.tell(c.standby, {.verb = ClusterVerb::FailOverWithLoss, .lost = lost}).ok);
+  c.give_up_all_but_standby();
   c.restart_without_votes(c.witness);
   const HaOptions calm = c.world.options();
   HaOptions lossy = calm;
