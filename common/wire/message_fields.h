@@ -46,7 +46,7 @@ auto fields(Shape, Is<msg::HeldAttempt> auto& m) {
 auto fields(Shape, Is<msg::WorkerHello> auto& m) {
   return all(m.protocol, words(m.version, kNameBytes), m.instance, m.highest_epoch, m.generation,
              m.cpus, words(m.containment, kNameBytes), m.held, m.spooled, m.leaving, m.disk_full,
-             m.mem_bytes);
+             m.mem_bytes, m.number);
 }
 auto fields(Shape, Is<msg::Started::One> auto& m) {
   return all(m.key, m.ago);
@@ -78,7 +78,7 @@ auto fields(Shape, Is<msg::Enrolled> auto& m) {
 auto fields(Shape, Is<msg::Welcome> auto& m) {
   return all(m.protocol, words(m.version, kNameBytes), m.instance, m.cluster, m.generation,
              m.members, m.members_version, m.heartbeat_every, text(m.name, kNameBytes),
-             one_of(m.role, Role::Admin, Role::Witness));
+             one_of(m.role, Role::Admin, Role::Witness), m.hello);
 }
 auto fields(Shape, Is<msg::JobTemplate> auto& m) {
   return all(m.job, m.spec);

@@ -47,6 +47,7 @@ struct WorkerHello {
   bool leaving = false;             ///< It was told to stop: no new work.
   bool disk_full = false;           ///< It takes no new work until this is over.
   std::uint64_t mem_bytes = 0;      ///< What its tasks may use together; 0: not known.
+  std::uint64_t number = 0;         ///< Counts up with the worker's HELLOs.
 };
 
 /// Held until the attempt ran for a moment: short ones are only told by their result.
@@ -101,6 +102,7 @@ struct Welcome {
   Micros heartbeat_every{0};
   std::string name;          ///< The peer's own name, as enrolled.
   Role role = Role::Worker;  ///< The peer's own.
+  std::uint64_t hello = 0;   ///< The number of the HELLO that it answers; 0: not said.
 };
 /// Before the first Start of a job in a session.
 struct JobTemplate {

@@ -161,6 +161,7 @@ msg::Welcome Sessions::welcome(const Session& session) const {
   welcome.heartbeat_every = cluster_.heartbeat_every;
   welcome.name = session.identity.name;
   welcome.role = session.identity.role;
+  welcome.hello = session.hello;
   return welcome;
 }
 

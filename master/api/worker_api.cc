@@ -129,7 +129,7 @@ void WorkerApi::on_hello(net::PeerId peer, const net::Identity& identity, msg::W
   joined.leaving = hello.leaving;
   joined.disk_full = hello.disk_full;
   joined.mem_bytes = hello.mem_bytes;
-  sessions_.open_worker(peer, identity, id, hello.instance);
+  sessions_.open_worker(peer, identity, id, hello.instance).hello = hello.number;
   ++unopened_[id];
   ledger_.commit(std::move(joined));
 }

@@ -15,6 +15,8 @@ namespace capstan {
 
 namespace {
 
+constexpr std::size_t kAskedKept = 8;  // By then the first one was said half a minute ago.
+
 /// Half of it to all of it: a thousand workers that are turned away in one moment do not all come
 /// back in one.
 Micros ask_pause(const std::string& name, TimePoint now) {
@@ -40,7 +42,7 @@ bool Agent::is_open() const {
 }
 
 bool Agent::is_ourselves() const {
-  return is_open() && links_[leader_].hello_instance == instance_;
+  return is_open() && links_[leader_].session_instance == instance_;
 }
 
 TimePoint Agent::next_deadline() const {
@@ -79,7 +81,8 @@ void Agent::on(const agent::Connected& event) {
 void Agent::on(const agent::Closed& event) {
   Link& link = links_.at(event.master);
   end_session(event.master, "the connection closed");
-  link.connected = link.is_standby = link.is_asked = false;
+  link.connected = link.is_standby = false;
+  link.asked.clear();
   link.hello_at = TimePoint::never();
 }
 
@@ -103,7 +106,8 @@ void Agent::say_hello(std::size_t master) {
                          .spooled = {},
                          .leaving = leaving_ || !as_ourselves,
                          .disk_full = disk_full_,
-                         .mem_bytes = mem_bytes_};
+                         .mem_bytes = mem_bytes_,
+                         .number = ++hellos_};
   if (as_ourselves) {
     for (const auto& [key, held] : held_) hello.held.push_back({key, held.started});
   }
@@ -111,12 +115,12 @@ void Agent::say_hello(std::size_t master) {
     if (unacked.item.instance != instance || hello.spooled.size() >= limits::kHeldPerWorker) break;
     hello.spooled.push_back(unacked.item.result.key);
   }
-  link.is_asked = true;
-  link.is_outdated = false;
-  link.returned.clear();
-  link.hello_said = {leaving_, disk_full_};
-  link.hello_starts = starts_heard_;
-  link.hello_instance = instance;
+  if (link.asked.size() == kAskedKept) link.asked.pop_front();
+  link.asked.push_back({.number = hellos_,
+                        .instance = instance,
+                        .leaving = leaving_,
+                        .disk_full = disk_full_,
+                        .starts = starts_heard_});
   if (!as_ourselves) link.about_earlier_until = now_ + limits::kMasterSilent;
   ++link.unanswered;
   link.hello_pause =
@@ -125,8 +129,16 @@ void Agent::say_hello(std::size_t master) {
   out_.push_back(agent::Send{master, {SessionId{}, 0, epoch_, std::move(hello)}});
 }
 
+/// Of a master that does not say which, it is the last one.
+Agent::Said* Agent::find_asked(Link& link, std::uint64_t number) {
+  if (number == 0 && !link.asked.empty()) return &link.asked.back();
+  const auto found = std::find_if(link.asked.begin(), link.asked.end(),
+                                  [&](const Said& said) { return said.number == number; });
+  return found == link.asked.end() ? nullptr : &*found;
+}
+
 bool Agent::is_welcome(const Link& link, const msg::Message& message, const msg::Welcome& welcome) {
-  if (!synced_ || welcome.instance != link.hello_instance || message.n != 1) return false;
+  if (!synced_ || message.n != 1) return false;
   if (welcome.instance != speaking_for()) return false;  // A HELLO that says so is on its way.
   if (welcome.generation < generation_) {
     out_.push_back(agent::Warn{"a master of an earlier generation is not obeyed", ""});
@@ -153,26 +165,29 @@ bool Agent::began_anew(std::size_t master, const Generation& generation) {
 
 void Agent::on_welcome(std::size_t master, const msg::Message& message,
                        const msg::Welcome& welcome) {
-  if (!is_welcome(links_[master], message, welcome)) return;
+  Link& link = links_[master];
+  if (!is_welcome(link, message, welcome)) return;
   if (began_anew(master, welcome.generation)) return;
-  if (links_[master].is_outdated) {
-    // What it reconciled leaves out what the former master has given us meanwhile.
-    epoch_ = message.epoch;  // That one is not obeyed any more.
-    if (master != leader_) end_session(leader_, "another master leads");
-    links_[master].last_session = message.session;
-    return say_hello(master);
-  }
-  if (links_[master].session.is_open()) {
-    // The master reconciled one HELLO twice (it came doubled, or late): by the second time it was
-    // out of date, and what was said since in the first session is not heard any more.
-    links_[master].last_session = message.session;
+  if (link.session.is_open()) {
+    // The master reconciled one HELLO twice (it came doubled, or late), or an earlier one later: by
+    // then it was out of date, and what was said since in this session is not heard any more.
+    link.last_session = message.session;
     return renew(master, "welcomed twice");
   }
-  open_session(master, message, welcome);
+  Said* said = find_asked(link, welcome.hello);
+  if (said != nullptr && said->instance != welcome.instance) return;
+  if (said == nullptr || said->is_outdated) {
+    // What it reconciled is not known any more, or leaves out what was given to us meanwhile.
+    epoch_ = message.epoch;  // That one is not obeyed any more.
+    if (master != leader_) end_session(leader_, "another master leads");
+    link.last_session = message.session;
+    return say_hello(master);
+  }
+  open_session(master, message, welcome, std::move(*said));
 }
 
 void Agent::open_session(std::size_t master, const msg::Message& message,
-                         const msg::Welcome& welcome) {
+                         const msg::Welcome& welcome, Said said) {
   if (master != leader_) end_session(leader_, "another master leads");
   leader_ = master;
   Link& link = links_[master];
@@ -181,7 +196,9 @@ void Agent::open_session(std::size_t master, const msg::Message& message,
   link.seen = message.n;
   link.epoch = epoch_ = message.epoch;
   link.last_session = message.session;
-  link.is_standby = link.is_asked = false;
+  link.is_standby = false;
+  std::erase_if(link.asked, [&](const Said& each) { return each.number <= said.number; });
+  link.session_instance = said.instance;
   link.hello_at = TimePoint::never();
   link.hello_pause = Micros{0};
   link.unanswered = 0;
@@ -207,7 +224,7 @@ void Agent::open_session(std::size_t master, const msg::Message& message,
   returned_early_.clear();
   for (auto& [key, held] : held_) {
     held.given_here = false;
-    held.told = held.started && held.start_order <= link.hello_starts;
+    held.told = held.started && held.start_order <= said.starts;
     if (held.started && !held.told) starts_.push_back(key);
   }
   deliveries_.restart();
@@ -219,14 +236,14 @@ void Agent::open_session(std::size_t master, const msg::Message& message,
     out_.push_back(agent::MembersChanged{welcome.cluster, config_.name, welcome.members,
                                          welcome.members_version});
   }
-  tell_what_hello_missed(link);
+  tell_what_hello_missed(std::move(said));
 }
 
 // What changed between HELLO and its Welcome no session has heard of, and nothing would repair it.
-void Agent::tell_what_hello_missed(Link& link) {
-  returned_early_.insert(link.returned.begin(), link.returned.end());
-  if (!link.returned.empty()) send_as_ourselves(msg::Returned{std::exchange(link.returned, {})});
-  if (link.hello_said != std::pair(leaving_, disk_full_)) {
+void Agent::tell_what_hello_missed(Said said) {
+  returned_early_.insert(said.returned.begin(), said.returned.end());
+  if (!said.returned.empty()) send_as_ourselves(msg::Returned{std::move(said.returned)});
+  if (said.leaving != leaving_ || said.disk_full != disk_full_) {
     send_as_ourselves(msg::WorkerNotice{leaving_, disk_full_});
   }
 }
@@ -271,7 +288,7 @@ void Agent::on_refused(std::size_t master, const msg::Refused& refused) {
   if (refused.code == Errc::Unavailable) {  // A standby: it may lead in a moment.
     end_session(master, "not now");
     link.is_standby = true;
-    link.is_asked = false;
+    link.asked.clear();
     link.unanswered = 0;
     link.hello_pause = Micros{0};
     link.hello_at = now_ + ask_pause(config_.name, now_);
@@ -295,7 +312,7 @@ void Agent::on(const agent::TurnedAway& event) {
   Link& link = links_.at(event.master);
   end_session(event.master, "turned away");
   link.turned_away = true;
-  link.is_asked = false;
+  link.asked.clear();
   link.hello_at = TimePoint::never();
   // Standbys say nothing of their own: the word of the others is that of all.
   const bool by_all = std::all_of(links_.begin(), links_.end(), [](const Link& each) {
@@ -396,7 +413,7 @@ void Agent::on(const agent::Tick&) {
   if (!synced_) return;
   for (std::size_t master = 0; master < links_.size() && !stopped_; ++master) {
     Link& link = links_[master];
-    if (link.session.is_open() && link.hello_instance != speaking_for()) {
+    if (link.session.is_open() && link.session_instance != speaking_for()) {
       renew(master, "that was all of an earlier start");
     } else if (link.session.is_open()) {
       send_heartbeats(master);

@@ -149,6 +149,16 @@ class Agent {
   [[nodiscard]] Epoch highest_epoch() const { return epoch_; }
 
  private:
+  /// A HELLO, and what happened since that it does not say.
+  struct Said {
+    std::uint64_t number = 0;
+    Instance instance;  // What it said that we are.
+    bool leaving = false;
+    bool disk_full = false;
+    std::uint64_t starts = 0;  // That it had heard of.
+    bool is_outdated = false;  // Work was given to us.
+    std::vector<AttemptKey> returned{};
+  };
   struct Link {
     bool connected = false;
     bool turned_away = false;
@@ -161,12 +171,8 @@ class Agent {
     Micros hello_pause{0};                    // Doubles while unanswered.
     int unanswered = 0;                       // HELLOs since the last Welcome.
     TimePoint about_earlier_until;            // A Refused may still be about an earlier instance.
-    Instance hello_instance;                  // What the last HELLO said that we are.
-    bool is_asked = false;                    // HELLO is not answered yet. Since it was said:
-    bool is_outdated = false;                 // Another master has given us work.
-    std::vector<AttemptKey> returned;         // While no session was open, or in another one.
-    std::pair<bool, bool> hello_said;         // leaving_, disk_full_ as it said them.
-    std::uint64_t hello_starts = 0;           // Starts that it had heard of.
+    std::deque<Said> asked;                   // HELLOs that may yet be answered.
+    Instance session_instance;                // What the session's HELLO said that we are.
     TimePoint heard_at;
     TimePoint heartbeat_at = TimePoint::never();
     Micros heartbeat_every{0};
@@ -214,7 +220,9 @@ class Agent {
   [[nodiscard]] bool is_welcome(const Link& link, const msg::Message& message,
                                 const msg::Welcome& welcome);
   bool began_anew(std::size_t master, const Generation& generation);
-  void open_session(std::size_t master, const msg::Message& message, const msg::Welcome& welcome);
+  void open_session(std::size_t master, const msg::Message& message, const msg::Welcome& welcome,
+                    Said said);
+  [[nodiscard]] static Said* find_asked(Link& link, std::uint64_t number);
   void on_refused(std::size_t master, const msg::Refused& refused);
   void on_need_hello(std::size_t master, const msg::Message& message);
   [[nodiscard]] bool accept(std::size_t master, const msg::Message& message);
@@ -250,7 +258,7 @@ class Agent {
   void give_up_earlier(const Instance& earlier);
   void send_results();
   void send_started();
-  void tell_what_hello_missed(Link& link);
+  void tell_what_hello_missed(Said said);
   void send_heartbeats(std::size_t master);
   void pump_output();
   template <class Message>
@@ -280,6 +288,7 @@ class Agent {
   std::set<JobId> may_be_idle_;     // Some attempt of them went since the last look.
   std::vector<AttemptKey> starts_;  // Heard of, not told yet.
   std::uint64_t starts_heard_ = 0;
+  std::uint64_t hellos_ = 0;
   std::map<std::uint64_t, Unacked> unacked_;  // In the order in which they ended.
   std::map<AttemptKey, std::uint64_t> unacked_order_;
   std::deque<std::uint64_t> unsent_;  // Of unacked_, in this session.

@@ -43,6 +43,7 @@ void Agent::on(agent::FromShepherd& event) {
 void Agent::on_pair(const pair::State& message) {
   for (std::size_t master = 0; master < links_.size(); ++master) {
     end_session(master, "another instance");
+    links_[master].asked.clear();
   }
   epoch_ = message.generation == generation_ ? std::max(epoch_, message.epoch) : message.epoch;
   generation_ = message.generation;
@@ -122,8 +123,9 @@ void Agent::on_pair(const pair::Returned& message) {
   }
   if (returned.keys.empty()) return;
   for (Link& link : links_) {
-    if (!link.is_asked) continue;
-    link.returned.insert(link.returned.end(), returned.keys.begin(), returned.keys.end());
+    for (Said& said : link.asked) {
+      said.returned.insert(said.returned.end(), returned.keys.begin(), returned.keys.end());
+    }
   }
   send_as_ourselves(std::move(returned));
 }
@@ -219,7 +221,9 @@ void Agent::on_body(std::size_t master, const msg::Start& body) {
     return;
   }
   tell_template(body.job, job->second);
-  for (Link& link : links_) link.is_outdated = link.is_asked;
+  for (Link& link : links_) {
+    for (Said& said : link.asked) said.is_outdated = true;
+  }
   msg::Returned again;
   for (const msg::Start::One& one : body.tasks) {
     const AttemptKey key{body.job, one.task, body.attempt};
@@ -343,7 +347,7 @@ void Agent::send_started() {
 
 void Agent::send_results() {
   if (!is_open()) return;
-  const Instance& instance = links_[leader_].hello_instance;
+  const Instance& instance = links_[leader_].session_instance;
   msg::Results results;
   results.results.reserve(std::min(unsent_.size(), limits::kReportBatch));
   pair::Acked dropped;  // Stays empty but for the mutant.

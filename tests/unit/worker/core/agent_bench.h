@@ -62,6 +62,7 @@ struct AgentBench {
     body.generation = welcome_generation;
     body.heartbeat_every = std::chrono::seconds(2);
     body.name = "w";
+    body.hello = answered;
     say(agent::Received{master, {SessionId(session), 1, epoch, body}});
     n_ = 1;
     session_ = session;
@@ -112,6 +113,7 @@ struct AgentBench {
   Epoch epoch{257};
   Generation generation;
   Generation welcome_generation{1, 1};
+  std::uint64_t answered = 0;  ///< The number of the HELLO that a Welcome answers; 0: not said.
   Agent agent;
   std::vector<agent::Action> actions;
 

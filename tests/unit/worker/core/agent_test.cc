@@ -133,6 +133,62 @@ TEST_SUITE("worker/core/agent sessions") {
     CHECK(std::get<msg::WorkerNotice>(sent[1].message.body).leaving);
   }
 
+  TEST_CASE("what an earlier HELLO did not say is told when that one is answered") {
+    Bench bench;
+    bench.sync({{key_of(1), false, {}}});
+    bench.say(agent::Connected{0});
+    bench.tick(limits::kHelloRetryMax);
+    REQUIRE(bench.sent<msg::WorkerHello>().size() == 2);
+    bench.answered = 1;
+    bench.welcome(1);
+    bench.shepherd(pair::Returned{{key_of(1)}});
+    CHECK(bench.sent<msg::Returned>().size() == 1);  // In a session that the master ended already.
+    bench.say(agent::Received{0, {SessionId(1), 0, bench.epoch, msg::NeedHello{}}});
+    const auto third = bench.sent<msg::WorkerHello>();
+    REQUIRE(third.size() == 1);
+    CHECK(third[0].held.empty());
+    SUBCASE("the second") {
+      bench.answered = 2;
+      bench.welcome(2);
+      REQUIRE(bench.agent.is_open());
+      const auto returned = bench.sent<msg::Returned>();
+      REQUIRE(returned.size() == 1);
+      CHECK(returned[0].keys == std::vector{key_of(1)});
+    }
+    SUBCASE("the third") {
+      bench.answered = third[0].number;
+      bench.welcome(2);
+      CHECK(bench.agent.is_open());
+      CHECK(bench.sent<msg::Returned>().empty());
+    }
+    SUBCASE("one that is not known any more: it is asked again") {
+      bench.answered = 99;
+      bench.welcome(2);
+      CHECK_FALSE(bench.agent.is_open());
+      CHECK(bench.sent<msg::WorkerHello>().size() == 1);
+    }
+  }
+
+  TEST_CASE("an earlier HELLO that leaves out what was given since is not taken up again") {
+    Bench bench;
+    bench.sync();
+    bench.say(agent::Connected{0});
+    bench.tick(limits::kHelloRetryMax);
+    bench.answered = 1;
+    bench.welcome(1);
+    JobSpec spec;
+    spec.argv = {"true"};
+    bench.master_says(msg::JobTemplate{JobId(1), spec});
+    bench.start(1);
+    CHECK(bench.told<pair::Run>().size() == 1);
+    bench.say(agent::Received{0, {SessionId(1), 0, bench.epoch, msg::NeedHello{}}});
+    (void)bench.sent<msg::WorkerHello>();
+    bench.answered = 2;
+    bench.welcome(2);
+    CHECK_FALSE(bench.agent.is_open());
+    CHECK(bench.sent<msg::WorkerHello>().size() == 1);
+  }
+
   TEST_CASE("a repeat ends the session too") {
     Bench bench;
     bench.open();
