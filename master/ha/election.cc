@@ -68,7 +68,8 @@ void Machine::Impl::consider_standing() {
 
 /// Above everything that this node has heard of; with its own id, so that no two share one.
 Epoch Machine::Impl::next_epoch() const {
-  const Epoch highest = std::max({vote_.promised, vote_.reg.epoch, highest_seen_, last().epoch});
+  const Epoch highest =
+      std::max({vote_.promised, vote_.reg.epoch, abstained_, highest_seen_, last().epoch});
   return Epoch((highest.value / 256 + 1) * 256 + config_.self);
 }
 
@@ -311,9 +312,11 @@ std::string Machine::Impl::silent_voters() const {
   for (const Peer& peer : peers_) {
     if (is_given_up(peer) || peer.has_promised) continue;
     names += (names.empty() ? "" : ", ") + peer.voter.name;
-    names += peer.abstains()     ? " (last heard without votes)"
-             : peer.is_connected ? ""
-                                 : " (not connected)";
+    if (peer.abstains()) {
+      names += " (last heard without votes)";
+    } else if (!peer.is_connected) {
+      names += " (not connected)";
+    }
   }
   return names;
 }
