@@ -14,7 +14,8 @@ namespace {
 using namespace std::chrono_literals;
 using msg::ClusterVerb;
 
-constexpr Micros kStuck{20s};  // Nobody leads: an operator looks at it.
+constexpr Micros kStuck{20s};          // Nobody leads: an operator looks at it.
+constexpr Micros kOverrideAtMost{8s};  // Until it is decided.
 constexpr Micros kLook{5s};
 
 }  // namespace
@@ -353,11 +354,12 @@ void PairWorld::override_primary() {
   if (!which.is_up() || which.is_stopped() || suspects_.contains(which.id())) return;
   count("operator: overrides");
   other.kill(schedule_.rng().chance(50));
+  other.keep_off(kOverrideAtMost);
   parts_.may_lose = true;
   schedule_.after(schedule_.between(0us, 600ms), [this, &which] {
     operator_.say(which.id(), {.verb = ClusterVerb::FailOverWithLoss});
   });
-  schedule_.after(8s, [&other] { other.start(); });
+  schedule_.after(kOverrideAtMost, [&other] { other.start(); });
 }
 
 void PairWorld::give_votes_back() {

@@ -85,7 +85,7 @@ std::optional<Replica> PairNode::open(ha::Start& start) {
 }
 
 void PairNode::start() {
-  if (node_) return;
+  if (node_ || schedule_.now() < off_until_) return;
   ++life_;
   schedule_.trace("node starts", id_, life_);
   disk_.clock().begin_turn();
@@ -241,6 +241,10 @@ void PairNode::kill(bool silently) {
   end_life();
   if (disk_.crash_now()) parts_.count("fault: died in a write");
   network_.kill_master(silently);
+}
+
+void PairNode::keep_off(Micros how_long) {
+  off_until_ = schedule_.now() + how_long;
 }
 
 void PairNode::stop_for(Micros how_long) {

@@ -63,6 +63,8 @@ class PairNode final : private net::Listener,
   void start();
   /// kill -9, or without power when `silently`: nobody is told. It stays down until start().
   void kill(bool silently);
+  /// REQUIRES: it is down. Nobody starts it before that.
+  void keep_off(Micros how_long);
   void stop_for(Micros how_long);  ///< SIGSTOP.
   /// Its next write of the database fails, and the process ends with that.
   void fail_next_write();
@@ -139,6 +141,7 @@ class PairNode final : private net::Listener,
   TimePoint turns_ = TimePoint::never();
   TimePoint busy_until_;
   TimePoint stopped_until_;
+  TimePoint off_until_;
   std::string complaint_;
 };
 

@@ -83,6 +83,7 @@ void Agent::on(const agent::Closed& event) {
   end_session(event.master, "the connection closed");
   link.connected = link.is_standby = false;
   link.asked.clear();
+  link.earlier_unanswered = 0;
   link.hello_at = TimePoint::never();
 }
 
@@ -121,7 +122,10 @@ void Agent::say_hello(std::size_t master) {
                         .leaving = leaving_,
                         .disk_full = disk_full_,
                         .starts = starts_heard_});
-  if (!as_ourselves) link.about_earlier_until = now_ + limits::kMasterSilent;
+  if (!as_ourselves) {
+    link.about_earlier_until = now_ + limits::kMasterSilent;
+    ++link.earlier_unanswered;
+  }
   ++link.unanswered;
   link.hello_pause =
       std::clamp<Micros>(2 * link.hello_pause, limits::kHelloRetry, limits::kHelloRetryMax);
@@ -199,6 +203,8 @@ void Agent::open_session(std::size_t master, const msg::Message& message,
   link.is_standby = false;
   std::erase_if(link.asked, [&](const Said& each) { return each.number <= said.number; });
   link.session_instance = said.instance;
+  link.earlier_unanswered =
+      said.instance == instance_ ? 0 : std::max(link.earlier_unanswered - 1, 0);
   link.hello_at = TimePoint::never();
   link.hello_pause = Micros{0};
   link.unanswered = 0;
@@ -285,6 +291,10 @@ void Agent::on_need_hello(std::size_t master, const msg::Message& message) {
 
 void Agent::on_refused(std::size_t master, const msg::Refused& refused) {
   Link& link = links_[master];
+  if (link.earlier_unanswered > 0) {
+    --link.earlier_unanswered;
+    link.about_earlier_until = std::max(link.about_earlier_until, now_ + limits::kHelloRetry);
+  }
   if (refused.code == Errc::Unavailable) {  // A standby: it may lead in a moment.
     end_session(master, "not now");
     link.is_standby = true;

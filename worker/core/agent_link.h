@@ -37,7 +37,8 @@ struct Link {
   TimePoint hello_at = TimePoint::never();  ///< Say HELLO (again).
   Micros hello_pause{0};                    ///< Doubles while unanswered.
   int unanswered = 0;                       ///< HELLOs since the last Welcome.
-  TimePoint about_earlier_until;            ///< A Refused may still be about an earlier instance.
+  TimePoint about_earlier_until;            ///< A Refused may still be about an earlier instance:
+  int earlier_unanswered = 0;               ///< so many HELLOs of such are not answered.
   std::deque<Said> asked;                   ///< HELLOs that may yet be answered.
   Instance session_instance;                ///< What the session's HELLO said that we are.
   TimePoint heard_at;

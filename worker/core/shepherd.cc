@@ -99,9 +99,11 @@ bool Shepherd::tell_if_spooled(const AttemptKey& key) {
   const bool is_due = std::find(ended_.begin(), ended_.end(), order->second) != ended_.end();
   if (is_due) return true;
   // Its result was acknowledged, and here it is only for its output; but a master that gives it
-  // anew lost that result with another one (an override): it is told once more.
+  // anew lost that result with another one (an override): it is told once more, as of the life that
+  // it is given to now.
   pair::SpoolItem& item = spool_.at(order->second);
   item.acked = false;
+  item.instance = config_.instance;
   tell(pair::Ended{{item}});
   return true;
 }

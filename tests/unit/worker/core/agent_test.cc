@@ -370,6 +370,18 @@ TEST_SUITE("worker/core/agent sessions") {
     const auto hellos = bench.sent<msg::WorkerHello>();
     CHECK(hellos.back().instance == instance_of(1));
     CHECK(bench.told<pair::Acked>().size() == 1);
+    // It answers after all, one after the other: first about the earlier start.
+    bench.tick(limits::kMasterSilent);
+    const agent::Received refused{
+        0, {SessionId{}, 0, bench.epoch, msg::Refused{Errc::Conflict, "another took over"}}};
+    for (const msg::WorkerHello& hello : hellos) {
+      if (hello.instance == instance_of(7)) bench.say(refused);
+    }
+    bench.say(refused);  // One of them had come twice.
+    CHECK(bench.told<pair::Fatal>().empty());
+    bench.tick(limits::kHelloRetry);
+    bench.say(refused);
+    CHECK(bench.told<pair::Fatal>().size() == 1);
   }
 
   TEST_CASE("turned away: the shepherd is told to stop") {

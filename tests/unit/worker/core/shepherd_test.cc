@@ -293,6 +293,18 @@ TEST_SUITE("worker/core/shepherd") {
     CHECK(bench.taken<shepherd::SpoolAcked>().size() == 2);
   }
 
+  TEST_CASE("given again after an earlier start ended it, it is told in this start's name") {
+    pair::SpoolItem earlier{.instance = Instance{{7}}, .acked = true};
+    earlier.result.key = key_of(1);
+    const Instance ours{{1}};
+    Bench bench({.instance = ours, .cpus = 2}, {earlier});
+    bench.run(1);
+    bench.tick();
+    const auto again = bench.told<pair::Ended>();
+    REQUIRE(again.size() == 1);
+    CHECK(again[0].items[0].instance == ours);
+  }
+
   TEST_CASE("the spool is synced only when a result has waited for a second") {
     Bench bench;
     bench.run(1);
