@@ -119,6 +119,7 @@ class Walk {
   HaWorld world_;
   Rng& rng_;
   milliseconds pace_{};
+  bool was_overridden_ = false;
   std::array<unsigned, kFaults> weights_{};
 };
 
@@ -267,6 +268,7 @@ void Walk::override_primary() {
   world_.run_for(Micros(static_cast<std::int64_t>(rng_.below(600'000))));
   if (!node(id).runs()) return;
   const std::size_t before = world_.answers().size();
+  was_overridden_ = true;
   world_.control(id, control);
   (void)world_.run_until([&] { return world_.answers().size() > before; }, seconds(3));
 }
@@ -358,7 +360,8 @@ bool Walk::is_whole() {
 void Walk::help_if_stuck(Micros without_leader) {
   if (without_leader < seconds(20)) return;
   std::vector<NodeId> voteless;
-  bool was_anything_lost = false;
+  // An override that failed half-way may have told a majority that only its node may lead.
+  bool was_anything_lost = was_overridden_;
   for (NodeId id = 1; id <= world_.size(); ++id) {
     if (!has_votes(id)) voteless.push_back(id);
     was_anything_lost =
