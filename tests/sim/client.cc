@@ -270,8 +270,9 @@ bool Client::has_deleted(JobId job) const {
 bool Client::is_done() const {
   return std::all_of(history_.begin(), history_.end(),
                      [](const Mutation& m) { return m.answered; }) &&
-         std::all_of(watched_.begin(), watched_.end(),
-                     [](const auto& pair) { return pair.second.finished; });
+         std::all_of(watched_.begin(), watched_.end(), [this](const auto& pair) {
+           return pair.second.finished || has_deleted(pair.first);
+         });
 }
 
 void Client::complain(const std::string& what) {
