@@ -199,7 +199,7 @@ void Machine::Impl::on_message(Peer& from, Epoch epoch, const msg::Reseed& resee
   const Register& reg = reseed.reg;
   if (may_vote() || reg.epoch != epoch || node_of(epoch) != from.id()) return;
   if (reseed.life != life_) return;  // Promises that were lost since then are not in it.
-  if (reg.leader != from.id() || epoch < std::max(vote_.promised, abstained_)) return;
+  if (reg.leader != from.id() || epoch < least_epoch()) return;
   // Of a database beside lost votes nothing is known: a nonce that no database has (R9a).
   vote_ = Vote{.promised = epoch, .reg = reg, .nonce = ~nonce_, .fresh = false};
   abstains_ = false;

@@ -68,8 +68,7 @@ void Machine::Impl::consider_standing() {
 
 /// Above everything that this node has heard of; with its own id, so that no two share one.
 Epoch Machine::Impl::next_epoch() const {
-  const Epoch highest =
-      std::max({vote_.promised, vote_.reg.epoch, abstained_, highest_seen_, last().epoch});
+  const Epoch highest = std::max({least_epoch(), vote_.reg.epoch, highest_seen_, last().epoch});
   return Epoch((highest.value / 256 + 1) * 256 + config_.self);
 }
 
@@ -229,14 +228,14 @@ void Machine::Impl::lead() {
 // --- Ways back -----------------------------------------------------------------------------------
 
 void Machine::Impl::reject(const Peer& peer, Epoch epoch, std::string reason) {
-  send(peer, epoch, msg::Rejected{vote_.promised, std::move(reason)});
+  send(peer, epoch, msg::Rejected{least_epoch(), std::move(reason), !may_vote()});
 }
 
 /// R12: the candidate may go on without it. So in this life it begins with no older register (R10).
 void Machine::Impl::abstain(const Peer& from, Epoch epoch) {
   if (!abstains_) distrust_freshness(from);  // Nobody stands before every voter has begun.
-  abstained_ = std::max({abstained_, vote_.promised, epoch});
-  send(from, epoch, msg::Rejected{abstained_, "it abstains", true});
+  abstained_ = std::max(abstained_, epoch);
+  reject(from, epoch, "it abstains");
 }
 
 /// Among voters of whom an operator gave up some, one less may be all that was waited for.

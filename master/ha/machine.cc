@@ -282,7 +282,7 @@ void Machine::Impl::say_hello(const Peer& peer) {
                       .generation = config_.generation,
                       .life = life_,
                       .number = ++hellos_,
-                      .promised = std::max(vote_.promised, abstained_),
+                      .promised = least_epoch(),
                       .reg = vote_.reg,
                       .fresh = vote_.fresh,
                       .abstains = abstains_,

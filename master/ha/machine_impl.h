@@ -7,6 +7,7 @@
 //   views.cc        for the shell, people and checkers
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -53,6 +54,8 @@ struct Machine::Impl {
   bool is_alone() const { return config_.voters.size() == 1; }
   bool is_lost(NodeId id) const { return contains(lost_, id); }
   bool is_given_up(const Peer& peer) const;
+  /// Below it this voter agrees to nothing, and begins with no register.
+  Epoch least_epoch() const { return std::max(vote_.promised, abstained_); }
   bool is_mutant(Mutant mutant) const { return config_.mutant == mutant; }
   /// Have enough voters, this one among them, what `has` says of the others?
   template <class Has>

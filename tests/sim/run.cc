@@ -3,6 +3,8 @@
 
 #include <cstdio>
 
+#include "master/ha/transitions.h"
+
 namespace capstan::sim {
 
 bool is_expected(const ha::Transition& row, const Run& run) {

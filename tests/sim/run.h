@@ -10,7 +10,10 @@
 #include <vector>
 
 #include "common/base/clock.h"
-#include "master/ha/transitions.h"
+
+namespace capstan::ha {
+struct Transition;
+}
 
 namespace capstan::sim {
 

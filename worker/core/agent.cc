@@ -182,7 +182,7 @@ void Agent::on_welcome(std::size_t master, const msg::Message& message,
   if (said != nullptr && said->instance != welcome.instance) return;
   if (said == nullptr || said->is_outdated) {
     // What it reconciled is not known any more, or leaves out what was given to us meanwhile.
-    epoch_ = message.epoch;  // That one is not obeyed any more.
+    epoch_ = message.epoch;  // Who led in a lower one is not obeyed any more.
     if (master != leader_) end_session(leader_, "another master leads");
     link.last_session = message.session;
     return say_hello(master);

@@ -71,6 +71,16 @@ struct Cluster {
     CHECK(world.run_until([&] { return world.answers().size() > before; }, seconds(10)));
     return world.answers().back();
   }
+  /// The same; but whatever it says to the others on that is lost on its way.
+  ha::action::Answer tell_unheard(NodeId id, const ha::event::Control& control) {
+    const HaOptions before = world.options();
+    HaOptions lossy = before;
+    lossy.lost_percent = 100;
+    world.set_options(lossy);
+    ha::action::Answer answer = tell(id, control);
+    world.set_options(before);
+    return answer;
+  }
 
   HaWorld world;
   NodeId primary = 0;

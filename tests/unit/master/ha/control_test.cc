@@ -298,14 +298,9 @@ TEST_CASE("a re-seed that no majority is left to record says how to go on") {
   const ha::event::Control order{.verb = ClusterVerb::FailOverWithLoss, .lost = {c.primary}};
   REQUIRE(c.tell(c.standby, order).ok);
   c.restart_without_votes(c.primary);
-  const HaOptions calm = c.world.options();
-  HaOptions lossy = calm;
-  lossy.lost_percent = 100;
-  c.world.set_options(lossy);
-  CHECK(c.tell(c.standby, {.verb = ClusterVerb::Reseed, .node = c.primary}).ok);
-  c.world.set_options(calm);
-  c.restart_without_votes(c.primary);
   const ha::event::Control reseed{.verb = ClusterVerb::Reseed, .node = c.primary};
+  CHECK(c.tell_unheard(c.standby, reseed).ok);
+  c.restart_without_votes(c.primary);
   CHECK_FALSE(c.tell(c.standby, reseed).ok);
   CHECK(c.tell(c.standby, reseed).reason.find("--lost-voters") != std::string::npos);
   CHECK_FALSE(c.tell(c.standby, order).ok);  // It begins anew.
@@ -377,15 +372,11 @@ TEST_CASE("a re-seed that was lost on its way is said again") {
   Cluster c;
   c.give_up_all_but_standby();
   c.restart_without_votes(c.witness);
-  const HaOptions calm = c.world.options();
-  HaOptions lossy = calm;
-  lossy.lost_percent = 100;
-  c.world.set_options(lossy);
-  CHECK(c.tell(c.standby, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
-  c.world.set_options(calm);
+  const ha::event::Control reseed{.verb = ClusterVerb::Reseed, .node = c.witness};
+  CHECK(c.tell_unheard(c.standby, reseed).ok);
   c.world.run_for(seconds(1));
   REQUIRE(c.machine(c.witness).abstains());
-  CHECK(c.tell(c.standby, {.verb = ClusterVerb::Reseed, .node = c.witness}).ok);
+  CHECK(c.tell(c.standby, reseed).ok);
   c.world.run_for(seconds(1));
   CHECK_FALSE(c.machine(c.witness).abstains());
 }

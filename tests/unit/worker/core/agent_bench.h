@@ -3,10 +3,13 @@
 // The agent between a shepherd and masters that are written down: what tests of it share.
 #pragma once
 
+#include <doctest/doctest.h>
+
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "common/model/limits.h"
 #include "common/wire/version.h"
 #include "tests/support/taken.h"
 #include "worker/core/agent.h"
@@ -66,6 +69,19 @@ struct AgentBench {
     say(agent::Received{master, {SessionId(session), 1, epoch, body}});
     n_ = 1;
     session_ = session;
+  }
+  /// Two HELLOs are said before the first is answered: session 1.
+  void open_between_hellos(std::vector<pair::Held> held = {}) {
+    sync(std::move(held));
+    say(agent::Connected{0});
+    tick(limits::kHelloRetryMax);
+    REQUIRE(sent<msg::WorkerHello>().size() == 2);
+    answered = 1;
+    welcome(1);
+  }
+  /// The master does not know that session (any more).
+  void need_hello(std::uint64_t session) {
+    say(agent::Received{0, {SessionId(session), 0, epoch, msg::NeedHello{}}});
   }
   /// The master's next message in its session.
   void master_says(msg::Body body, std::size_t master = 0) {

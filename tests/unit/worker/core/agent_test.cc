@@ -135,15 +135,10 @@ TEST_SUITE("worker/core/agent sessions") {
 
   TEST_CASE("what an earlier HELLO did not say is told when that one is answered") {
     Bench bench;
-    bench.sync({{key_of(1), false, {}}});
-    bench.say(agent::Connected{0});
-    bench.tick(limits::kHelloRetryMax);
-    REQUIRE(bench.sent<msg::WorkerHello>().size() == 2);
-    bench.answered = 1;
-    bench.welcome(1);
+    bench.open_between_hellos({{key_of(1), false, {}}});
     bench.shepherd(pair::Returned{{key_of(1)}});
     CHECK(bench.sent<msg::Returned>().size() == 1);  // In a session that the master ended already.
-    bench.say(agent::Received{0, {SessionId(1), 0, bench.epoch, msg::NeedHello{}}});
+    bench.need_hello(1);
     const auto third = bench.sent<msg::WorkerHello>();
     REQUIRE(third.size() == 1);
     CHECK(third[0].held.empty());
@@ -171,17 +166,13 @@ TEST_SUITE("worker/core/agent sessions") {
 
   TEST_CASE("an earlier HELLO that leaves out what was given since is not taken up again") {
     Bench bench;
-    bench.sync();
-    bench.say(agent::Connected{0});
-    bench.tick(limits::kHelloRetryMax);
-    bench.answered = 1;
-    bench.welcome(1);
+    bench.open_between_hellos();
     JobSpec spec;
     spec.argv = {"true"};
     bench.master_says(msg::JobTemplate{JobId(1), spec});
     bench.start(1);
     CHECK(bench.told<pair::Run>().size() == 1);
-    bench.say(agent::Received{0, {SessionId(1), 0, bench.epoch, msg::NeedHello{}}});
+    bench.need_hello(1);
     (void)bench.sent<msg::WorkerHello>();
     bench.answered = 2;
     bench.welcome(2);
@@ -229,11 +220,11 @@ TEST_SUITE("worker/core/agent sessions") {
   TEST_CASE("NeedHello renews an open session, once") {
     Bench bench;
     bench.open();
-    bench.say(agent::Received{0, {SessionId{}, 0, bench.epoch, msg::NeedHello{}}});
-    bench.say(agent::Received{0, {SessionId{}, 0, bench.epoch, msg::NeedHello{}}});
+    bench.need_hello(0);
+    bench.need_hello(0);
     CHECK(bench.sent<msg::WorkerHello>().size() == 1);
     bench.welcome(2);
-    bench.say(agent::Received{0, {SessionId(1), 0, bench.epoch, msg::NeedHello{}}});
+    bench.need_hello(1);
     CHECK(bench.agent.is_open());  // It was about the former one.
   }
 
