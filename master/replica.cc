@@ -55,13 +55,13 @@ Result<void> Replica::store(const JournalEnd& keep, std::vector<SealedBatch> bat
   }
   for (SealedBatch& sealed : batches) {
     store::Batch entries = TRY(store::open_batch(last(), sealed));
-    const bool brings = !deferred_.empty() && !deferred_.is_progress();
-    const Seq applied = brings ? known_.seq : applied_;
-    TRY(store_->append(sealed, entries, brings ? deferred_ : RowChanges{}, applied));
-    if (brings) {
-      applied_ = applied;
-      deferred_ = {};
-      due_ = TimePoint::never();
+    if (deferred_.is_progress()) {
+      TRY(store_->append(sealed, entries, deferred_.ahead(), applied_));
+      deferred_.written_ahead();
+    } else {
+      TRY(store_->append(sealed, entries, deferred_.all(), known_.seq));
+      applied_ = known_.seq;
+      deferred_.clear();
     }
     sealed.entries.clear();
     pending_.push_back({std::move(sealed), std::move(entries)});
@@ -73,13 +73,12 @@ Result<void> Replica::commit(Seq upto, TimePoint now) {
   while (!pending_.empty() && pending_.front().sealed.end.seq <= upto) {
     Pending batch = std::move(pending_.front());
     pending_.pop_front();
-    TRY(apply(std::move(batch)));
+    TRY(apply(std::move(batch), now));
   }
-  if (known_.seq > applied_) due_ = std::min(due_, now + Micros(limits::kIdleFlush));
   return {};
 }
 
-Result<void> Replica::apply(Pending batch) {
+Result<void> Replica::apply(Pending batch, TimePoint now) {
   std::vector<Effect> effects;  // The leader tells them.
   RowChanges rows;
   for (const Entry& entry : batch.entries) queue_.apply(entry, effects, rows);
@@ -92,8 +91,8 @@ Result<void> Replica::apply(Pending batch) {
   for (const auto& [job, row] : rows.deleted) deleted_.push_back(job);
   check_rows(batch, rows);
   // It moves rows that must be there.
-  if (!rows.archived.empty() || deferred_.tasks.size() >= limits::kDeferredRows) TRY(bring_up());
-  deferred_.merge(std::move(rows));
+  if (!rows.archived.empty() || deferred_.is_much()) TRY(bring_up());
+  deferred_.add(std::move(rows), applied_, now);
   known_ = batch.sealed.end;
   return {};
 }
@@ -105,17 +104,16 @@ void Replica::check_rows(const Pending& batch, const RowChanges& rows) {
 }
 
 Result<void> Replica::bring_up() {
-  due_ = TimePoint::never();
   if (applied_ == known_.seq) return {};
-  TRY(store_->flush(deferred_, known_.seq));
+  TRY(store_->flush(deferred_.all(), known_.seq));
   applied_ = known_.seq;
-  deferred_ = {};
+  deferred_.clear();
   return {};
 }
 
 Taken Replica::take() {
   CHECK(pending_.empty());
-  return {std::move(meta_), std::move(queue_), std::move(deferred_)};
+  return {std::move(meta_), std::move(queue_), std::move(deferred_.all())};
 }
 
 Result<Taken> take_all(store::Store& store, store::Opened opened, QueueMutant mutant) {

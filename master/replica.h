@@ -18,6 +18,7 @@
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/model/journal.h"
+#include "master/core/deferred_rows.h"
 #include "master/core/queue.h"
 #include "master/core/rows.h"
 #include "master/store/store.h"
@@ -44,7 +45,7 @@ class Replica {
   [[nodiscard]] Result<void> commit(Seq upto, TimePoint now);
   /// Brings the tables to what is committed; due at the latest at bring_up_due().
   [[nodiscard]] Result<void> bring_up();
-  [[nodiscard]] TimePoint bring_up_due() const { return due_; }
+  [[nodiscard]] TimePoint bring_up_due() const { return deferred_.due(); }
 
   /// The end of its journal.
   [[nodiscard]] JournalEnd last() const;
@@ -68,7 +69,7 @@ class Replica {
     store::Batch entries;
   };
   Replica(store::Store& store, store::Opened opened, QueueMutant mutant);
-  Result<void> apply(Pending batch);
+  Result<void> apply(Pending batch, TimePoint now);
   void check_rows(const Pending& batch, const RowChanges& rows);
   Result<void> put(SealedBatch sealed);
 
@@ -78,9 +79,8 @@ class Replica {
   std::deque<Pending> pending_;  ///< Behind the queue, in the journal.
   JournalEnd known_;             ///< The end of what the queue has.
   Digest rows_chain_;            ///< At known_.
-  RowChanges deferred_;          ///< Of applied_ + 1 … known_.
+  DeferredRows deferred_;        ///< Of applied_ + 1 … known_.
   Seq applied_;
-  TimePoint due_ = TimePoint::never();
   std::vector<Effect> keys_;
   std::vector<JobId> deleted_;
   std::optional<Seq> diverged_;

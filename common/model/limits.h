@@ -203,12 +203,15 @@ inline constexpr auto kWatchPace = 100ms;  ///< Progress is told at most this of
 // --- Storage -------------------------------------------------------------------------------------
 inline constexpr std::size_t kWalCheckpointBytes = 64 * 1024 * 1024;
 inline constexpr std::size_t kBallastBytes = 16 * 1024 * 1024;  ///< Deleted when the disk is full.
-/// Rows that are in the journal wait so long for others before they go into the tables …
+/// Rows that are in the journal wait so long for others before they go into the tables; while more
+/// come …
 inline constexpr auto kIdleFlush = 200ms;
-/// … or until they are so many (45 ms to write, some 14 MiB: six times what is sent ahead, so that
-/// most tasks end in between and are written once), or have so much text.
+inline constexpr auto kBringUpEvery = 1s;
+/// … or until they are so many (45 ms to write, some 14 MiB), or have so much text …
 inline constexpr std::size_t kDeferredRows = 24'576;
 inline constexpr std::size_t kDeferredBytes = 4 * 1024 * 1024;
+/// … or so many were written ahead of them: a start applies their entries once more, in 0.2 s.
+inline constexpr std::size_t kRowsAhead = 131'072;
 inline constexpr std::uint64_t kJournalBytesKept = 1ULL << 30;
 inline constexpr std::uint32_t kSchemaVersion = 1;
 /// After an override nobody knows how many jobs the lost primary gave a number: so many are never

@@ -196,19 +196,14 @@ Result<void> Ledger::append(store::Store& store, const Part& part, const RowChan
 Result<bool> Ledger::write_part(store::Store& store) {
   const Seq end = queue_.last_seq();
   if (part_.rows.is_progress()) {
-    TRY(append(store, part_, {}, applied_));
+    TRY(append(store, part_, deferred_.ahead(), applied_));
+    deferred_.written_ahead();
     return false;
   }
-  if (deferred_.empty()) {
-    TRY(append(store, part_, part_.rows, end));
-  } else if (!part_.rows.archived.empty()) {  // It moves rows that must be there.
-    TRY(bring_up(store));
-    TRY(append(store, part_, part_.rows, end));
-  } else {
-    deferred_.merge(part_.rows);
-    TRY(append(store, part_, deferred_, end));
-  }
-  forget_deferred();
+  if (!part_.rows.archived.empty()) TRY(bring_up(store));  // It moves rows that must be there.
+  if (!deferred_.empty()) deferred_.all().merge(part_.rows);
+  TRY(append(store, part_, deferred_.empty() ? part_.rows : deferred_.all(), end));
+  deferred_.clear();
   return true;
 }
 
@@ -243,7 +238,9 @@ Result<void> Ledger::write_shipped(store::Store& store, Replication& others) {
   for (Part& part : full_) {
     const SealedBatch sealed = store.seal(part.batch, part.rows);
     others.ship(sealed);  // In parallel with our own fsync.
-    TRY(with_ballast(store, [&] { return store.append(sealed, part.batch, {}, applied_); }));
+    const RowChanges& ahead = deferred_.ahead();
+    TRY(with_ballast(store, [&] { return store.append(sealed, part.batch, ahead, applied_); }));
+    deferred_.written_ahead();
     others.written(sealed.end);
     shipped_.push_back(std::move(part));
   }
@@ -270,26 +267,14 @@ Result<Ledger::Written> Ledger::settle(store::Store& store) {
 // --- Behind the journal --------------------------------------------------------------------------
 
 void Ledger::defer(RowChanges rows) {
-  for (const auto& [key, row] : rows.tasks)
-    deferred_bytes_ += row.reason.size() + row.stdout_tail.size() + row.stderr_tail.size();
-  deferred_.merge(std::move(rows));
-  const bool is_much = deferred_.tasks.size() >= limits::kDeferredRows ||
-                       deferred_.attempts.size() >= limits::kDeferredRows ||
-                       deferred_bytes_ >= limits::kDeferredBytes;
-  deferred_due_ = std::min(deferred_due_, is_much ? at_ : at_ + Micros(limits::kIdleFlush));
-}
-
-void Ledger::forget_deferred() {
-  deferred_ = {};
-  deferred_bytes_ = 0;
-  deferred_due_ = TimePoint::never();
+  deferred_.add(std::move(rows), applied_, at_);
 }
 
 Result<void> Ledger::bring_up(store::Store& store) {
   if (applied_ == durable_) return {};
-  TRY(with_ballast(store, [&] { return store.flush(deferred_, durable_); }));
+  TRY(with_ballast(store, [&] { return store.flush(deferred_.all(), durable_); }));
   applied_ = durable_;
-  forget_deferred();
+  deferred_.clear();
   return {};
 }
 

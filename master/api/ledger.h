@@ -32,6 +32,7 @@
 #include "common/wire/version.h"
 #include "master/api/doors.h"
 #include "master/core/command.h"
+#include "master/core/deferred_rows.h"
 #include "master/core/effect.h"
 #include "master/core/queue.h"
 #include "master/core/rows.h"
@@ -116,7 +117,7 @@ class Ledger {
   /// Brings the tables to everything that is durable. Errors as write().
   [[nodiscard]] Result<void> bring_up(store::Store& store);
   /// When bring_up() is due at the latest; never: nothing waits.
-  [[nodiscard]] TimePoint bring_up_due() const { return deferred_due_; }
+  [[nodiscard]] TimePoint bring_up_due() const { return deferred_.due(); }
 
   /// The disk is full or nearly so: what would fill it is refused.
   [[nodiscard]] bool is_draining() const { return draining_; }
@@ -140,7 +141,6 @@ class Ledger {
                                     Seq applied);
   [[nodiscard]] Result<bool> write_part(store::Store& store);
   [[nodiscard]] Result<void> write_parts(store::Store& store);
-  void forget_deferred();
 
   Queue queue_;
   Epoch epoch_;
@@ -153,9 +153,7 @@ class Ledger {
   std::vector<Part> shipped_;  ///< Durable here, not committed yet.
   std::vector<Part> full_;     ///< Nearly always none: parts of this turn before part_.
   Part part_;
-  RowChanges deferred_;  ///< Of applied_ + 1 … durable_.
-  std::size_t deferred_bytes_ = 0;
-  TimePoint deferred_due_ = TimePoint::never();
+  DeferredRows deferred_;  ///< Of applied_ + 1 … durable_.
   std::vector<Effect> effects_;
   std::vector<Held> held_;
   Seq durable_;

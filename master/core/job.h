@@ -57,6 +57,7 @@ struct LiveTask {
   WallTime assigned_at, started_at;
   std::vector<WorkerId> failed_on;  ///< Ascending. Preferred to be avoided.
   std::vector<LostAttempt> lost;    ///< Ascending by attempt.
+  UnstoredSeq born;                 ///< As TaskRow::born.
   bool operator==(const LiveTask&) const = default;
   /// Something to remember beside the attempt number.
   [[nodiscard]] bool has_history() const {

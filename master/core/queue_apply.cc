@@ -283,6 +283,7 @@ TaskRow QueueApply::row_of(Place at, const LiveTask& live) const {
   row.ready_at = live.ready_at;
   row.assigned_at = live.assigned_at;
   row.started_at = live.started_at;
+  row.born = live.born;
   return row;
 }
 

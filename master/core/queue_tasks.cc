@@ -24,6 +24,7 @@ void QueueApply::on(const cmd::TasksAssigned& c) {
     if (is_new) {
       live.attempts = job->bytes.attempts(*ordinal);
       live.round = job->round;
+      if (!job->bytes.is_touched(*ordinal)) live.born = {entry_.seq};
     }
     const AttemptNo next = live.number_free ? live.attempts : live.attempts.next();
     if (next != c.attempt) {

@@ -44,6 +44,12 @@ struct JobRow {
   SubmissionId inputs;             ///< Whose chunks are its inputs and stdin; 0: none.
 };
 
+/// An entry that is known in this life of the process alone: neither stored nor compared.
+struct UnstoredSeq {
+  Seq seq;
+  bool operator==(const UnstoredSeq&) const { return true; }
+};
+
 /// A task that was touched. Every attempt is in exactly one place: in its task's row while it is
 /// Running there or once it ended the task (`ended`), else in `attempts`. So the row of a task in
 /// Backoff has no details; those of its last attempt are in `attempts`.
@@ -70,6 +76,7 @@ struct TaskRow {
   std::uint64_t max_rss_bytes = 0, stdout_bytes = 0, stderr_bytes = 0;
   Bytes stdout_tail, stderr_tail;
   Seq finished_seq;  ///< The entry that finished it; 0: not finished.
+  UnstoredSeq born;  ///< The entry that touched it first; 0: an earlier life, or not known.
   bool operator==(const TaskRow&) const = default;
 };
 

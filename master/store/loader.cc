@@ -235,6 +235,13 @@ Result<LoadedMeta> load_meta(Connection& db) {
   return loaded;
 }
 
+Result<void> drop_rows_ahead(Connection& db, Seq applied) {
+  Statement drop = TRY(db.prepare(
+      std::string("DELETE FROM tasks WHERE finished_seq > ? AND job IN (SELECT id FROM jobs") +
+      kLive + ")"));
+  return drop.put(applied.value).run();
+}
+
 Result<LoadedState> load_state(Connection& db, const Position& position) {
   LoadedState state;
   state.last_seq = position.applied;

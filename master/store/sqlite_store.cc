@@ -78,6 +78,7 @@ Result<void> SqliteStore::begin_start(const StoreOptions& options, Opened& out) 
     TRY(transaction([&] { return migrate(connection_, version); }));
   }
   LoadedMeta loaded = TRY(load_meta(connection_));
+  TRY(transaction([&] { return drop_rows_ahead(connection_, loaded.position.applied); }));
   out.meta = loaded.meta;
   const NonceChoice choice =
       options.vote

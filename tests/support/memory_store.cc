@@ -56,6 +56,7 @@ Result<Opened> MemoryStore::open(std::uint64_t nonce, const std::optional<Vote>&
   out.is_complete = choice.is_complete;
   disk_.nonce = choice.nonce;
   disk_.clean = false;
+  disk_.drop_rows_ahead();
   cache_ = options_.manual_sync ? disk_ : Image{};
   out.meta = {cluster_,      db_uuid_,   options_.generation, choice.nonce,
               disk_.applied, disk_.last, disk_.last_epoch};

@@ -160,6 +160,7 @@ class MemoryStore : public store::Store, public store::Tables {
 
     void apply_rows(const RowChanges& changes);
     void sweep(const SweptRow& row);
+    void drop_rows_ahead();
     [[nodiscard]] std::vector<JournalEnd> ends() const;
     /// The first batch that ends at `seq` or behind it.
     [[nodiscard]] std::deque<SealedBatch>::const_iterator from(Seq seq) const;

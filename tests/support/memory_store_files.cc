@@ -32,6 +32,14 @@ bool MemoryStore::has_same_tables(const MemoryStore& other) const {
   return digest(now()) == digest(other.now()) && now().deletions == other.now().deletions;
 }
 
+void MemoryStore::Image::drop_rows_ahead() {
+  std::erase_if(tasks, [&](const auto& each) {
+    const auto job = jobs.find(each.first.first);
+    const bool is_live = job != jobs.end() && !is_finished(job->second.state);
+    return is_live && each.second.finished_seq > applied;
+  });
+}
+
 void MemoryStore::lose() {
   CHECK(!is_open_);
   disk_ = Image{};

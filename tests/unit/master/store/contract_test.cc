@@ -145,6 +145,43 @@ TEST_SUITE("master/store/contract") {
     CHECK(disk.tables().applied_seq().value() == Seq(7));
   }
 
+  TEST_CASE_TEMPLATE("rows that were written ahead of the tables are gone after a start", Disk,
+                     SqliteDisk, MemoryDisk) {
+    Disk disk;
+    disk.open();
+    RowChanges rows;
+    JobRow job = a_job_row(1, a_job().with_tasks(3).spec());
+    job.state = JobState::Running;
+    rows.jobs[job.id] = job;
+    rows.tasks[{job.id, TaskIndex(1)}] = an_ended_row(TaskState::Failed, EndClass::Exit, 3);
+    JobRow other = a_job_row(2, a_job().with_tasks(1).spec());
+    other.state = JobState::Failed;
+    rows.jobs[other.id] = other;
+    // Of a finished job nothing is ever written ahead: it is not even looked at.
+    rows.tasks[{other.id, TaskIndex(1)}] = an_ended_row(TaskState::Failed, EndClass::Exit, 4);
+    append(disk, 1, 3, rows);
+    RowChanges ahead;
+    const std::pair<JobId, TaskIndex> second(job.id, TaskIndex(2));
+    ahead.tasks[second] = an_ended_row(TaskState::Succeeded, EndClass::Success, 4);
+    REQUIRE(append_to(disk.store(), a_batch(4, 4), ahead, Seq(3)).has_value());
+    CHECK(disk.tables().get_task(job.id, TaskIndex(2)).value()->row.ended);
+    SUBCASE("a crash") {
+      disk.crash();
+    }
+    SUBCASE("a clean end") {
+      disk.close();
+    }
+    const Opened opened = disk.open();
+    CHECK(opened.meta.applied_seq == Seq(3));
+    CHECK(opened.tail.size() == 1);
+    REQUIRE(opened.state.jobs.size() == 1);
+    REQUIRE(opened.state.jobs[0].finished.size() == 1);
+    CHECK(opened.state.jobs[0].finished[0].span == IndexSpan{1, 1});
+    CHECK_FALSE(disk.tables().get_task(job.id, TaskIndex(2)).value()->row.ended);
+    CHECK(disk.tables().get_task(job.id, TaskIndex(1)).value()->row.ended);
+    CHECK(disk.tables().get_task(other.id, TaskIndex(1)).value()->row.ended);
+  }
+
   TEST_CASE_TEMPLATE("a new round archives what ended before it writes", Disk, SqliteDisk,
                      MemoryDisk) {
     Disk disk;

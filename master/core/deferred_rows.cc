@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#include "master/core/deferred_rows.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "common/model/limits.h"
+
+namespace capstan {
+namespace {
+
+bool may_go_ahead(const TaskRow& row, Seq applied) {
+  return row.finished_seq.value != 0 && row.born.seq > applied;
+}
+
+}  // namespace
+
+/// Moves what may go ahead out of `rows`; what waited of these tasks is outdated.
+void DeferredRows::split_ended(RowChanges& rows, Seq applied) {
+  auto waiting = rest_.tasks.begin();
+  const bool has_older = !ahead_.tasks.empty();
+  for (auto row = rows.tasks.begin(); row != rows.tasks.end();) {
+    const auto next = std::next(row);
+    if (may_go_ahead(row->second, applied)) {
+      // Both ascend: the place behind the last one is nearly always that of the next.
+      if (waiting != rest_.tasks.end() && waiting->first < row->first)
+        waiting = rest_.tasks.lower_bound(row->first);
+      if (waiting != rest_.tasks.end() && waiting->first == row->first)
+        waiting = rest_.tasks.erase(waiting);
+      if (has_older) ahead_.tasks.erase(row->first);
+      ahead_.tasks.insert(ahead_.tasks.end(), rows.tasks.extract(row));
+    } else if (has_older) {
+      ahead_.tasks.erase(row->first);
+    }
+    row = next;
+  }
+}
+
+void DeferredRows::add(RowChanges rows, Seq applied, TimePoint now) {
+  // What moves or deletes rows must find them as they were.
+  if (rows.is_progress() && is_progress()) {
+    split_ended(rows, applied);
+  } else {
+    rest_.merge(std::exchange(ahead_, {}));
+  }
+  for (const auto& [key, row] : rows.tasks)
+    text_bytes_ += row.reason.size() + row.stdout_tail.size() + row.stderr_tail.size();
+  rest_.merge(std::move(rows));
+  latest_ = std::min(latest_, now + Micros(limits::kBringUpEvery));
+  due_ = is_much() ? now : std::min(latest_, now + Micros(limits::kIdleFlush));
+}
+
+void DeferredRows::written_ahead() {
+  written_ahead_ += ahead_.tasks.size();
+  ahead_.tasks.clear();
+}
+
+void DeferredRows::clear() {
+  *this = DeferredRows();
+}
+
+RowChanges& DeferredRows::all() {
+  rest_.merge(std::exchange(ahead_, {}));
+  return rest_;
+}
+
+bool DeferredRows::is_much() const {
+  return rest_.tasks.size() >= limits::kDeferredRows ||
+         rest_.attempts.size() >= limits::kDeferredRows || text_bytes_ >= limits::kDeferredBytes ||
+         written_ahead_ >= limits::kRowsAhead;
+}
+
+}  // namespace capstan

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+//
+// Rows of committed entries that the tables do not have yet. Most wait until the tables are brought
+// up in one piece, so that a task that is assigned and ends in between is written once. Bringing
+// thousands of rows up takes tens of milliseconds, in which nobody is served: so the rows of tasks
+// that ended, which nearly all of them are, are written ahead, with the next batch of the journal.
+//
+//   tables at `applied` | rest: running tasks, jobs, attempts … | ahead: ended, born behind
+//   `applied`
+//
+// A row may be written ahead only if the tables at `applied` have none of its task. Then a start
+// can take it away (finished_seq > applied) and apply the entries behind `applied` once more.
+#pragma once
+
+#include <cstddef>
+
+#include "common/base/clock.h"
+#include "common/base/ids.h"
+#include "master/core/rows.h"
+
+namespace capstan {
+
+class DeferredRows {
+ public:
+  /// Rows of the entries that follow. The tables are at `applied`; `now` is of due()'s clock.
+  void add(RowChanges rows, Seq applied, TimePoint now);
+  /// Those that may be written before the rest: tasks alone.
+  [[nodiscard]] const RowChanges& ahead() const { return ahead_; }
+  void written_ahead();
+  /// Everything that waits, to be written together (and to be added to, then).
+  [[nodiscard]] RowChanges& all();
+  /// All of it is in the tables.
+  void clear();
+  [[nodiscard]] bool empty() const { return rest_.empty() && ahead_.empty(); }
+  /// Nothing but how far live jobs are.
+  [[nodiscard]] bool is_progress() const { return rest_.is_progress(); }
+  /// The tables should be brought up now …
+  [[nodiscard]] bool is_much() const;
+  /// … or then at the latest; never: nothing waits, or was written ahead.
+  [[nodiscard]] TimePoint due() const { return due_; }
+
+ private:
+  void split_ended(RowChanges& rows, Seq applied);
+
+  RowChanges rest_;
+  RowChanges ahead_;
+  std::size_t written_ahead_ = 0;  ///< Rows, since the tables were brought up.
+  std::size_t text_bytes_ = 0;     ///< Of rest_.
+  TimePoint latest_ = TimePoint::never();
+  TimePoint due_ = TimePoint::never();
+};
+
+}  // namespace capstan
