@@ -61,6 +61,7 @@ JobSubmission::JobSubmission(JobSpec spec, Contents contents) : contents_(std::m
   std::string encoded;
   wire::Writer writer(encoded);
   wire::put(writer, lasting);
+  writer.finish();
   Digest digest = chained_digest(Digest{}, encoded + contents_.typed);
   if (open_.spec.has_stdin) digest = chained_digest(digest, contents_.stdin_data);
   digest = contents_.inputs.digest(digest);

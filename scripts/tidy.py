@@ -27,8 +27,8 @@ BASE = ("common/base/",)
 # For pure folders: base without what touches the world.
 PURE_BASE = tuple(
     "common/base/" + name
-    for name in ("bytes.h", "check.h", "clock.h", "error.h", "ids.h", "rng.h", "sum.h",
-                 "sum_members.h")
+    for name in ("bytes.h", "check.h", "clock.h", "error.h", "ids.h", "lookup_map.h", "rng.h",
+                 "sum.h", "sum_members.h")
 )
 COMMON = ("common/",)
 

@@ -18,6 +18,7 @@
 #include "common/base/log.h"
 #include "common/model/parse.h"
 #include "common/wire/version.h"
+#include "worker/core/pair_codec.h"
 #include "worker/exec/cgroup.h"
 #include "worker/exec/job_files.h"
 #include "worker/exec/null_runner.h"
@@ -296,21 +297,24 @@ void ShepherdShell::read_pair() {
 
 void ShepherdShell::settle() {
   do {
+    // What came together happened at the same time.
+    TimePoint now = clock_.now();
     while (!events_.empty()) {
       shepherd::Event event = std::move(events_.front());
       events_.pop_front();
-      step(std::move(event));
+      step(std::move(event), now);
     }
+    now = clock_.now();
     for (Runner::Ended& ended : runner_->take_ended()) {
-      step(shepherd::Gone{ended.key, std::move(ended.end)});
+      step(shepherd::Gone{ended.key, std::move(ended.end)}, now);
     }
-    step(shepherd::Tick{});
+    step(shepherd::Tick{}, now);
     if (pair_.waiting_bytes() >= limits::kPairPassOnBytes) commit();
   } while (!events_.empty() && !exit_);
 }
 
-void ShepherdShell::step(shepherd::Event event) {
-  for (shepherd::Action& action : machine_->step(std::move(event), clock_.now())) {
+void ShepherdShell::step(shepherd::Event event, TimePoint now) {
+  for (shepherd::Action& action : machine_->step(std::move(event), now)) {
     std::visit([this](auto& what) { execute(what); }, action);
   }
 }
@@ -369,8 +373,13 @@ void ShepherdShell::execute(shepherd::ToAgent& message) {
 }
 
 void ShepherdShell::execute(shepherd::SpoolAppend& append) {
+  std::string written;  // As the file and the agent get them.
   for (const pair::SpoolItem& item : append.items) {
-    spool_->append(item);
+    const std::size_t begin = written.size();
+    wire::Writer writer(written);
+    pair::put(writer, item);
+    writer.finish();
+    spool_->append(item, std::string_view(written).substr(begin));
     const AttemptResult& result = item.result;
     if (result.end == EndClass::Success && !log::is_enabled(log::Level::Debug)) continue;
     const auto say = result.end == EndClass::Success ? log::debug : log::info;
@@ -380,6 +389,8 @@ void ShepherdShell::execute(shepherd::SpoolAppend& append) {
                        {"exit_code", result.exit_code},
                        {"reason", result.reason}});
   }
+  if (append.tells && pair_.is_open())
+    pair::encode_ended(append.items.size(), written, pair_.out());
 }
 
 void ShepherdShell::execute(shepherd::SpoolAcked& acked) {

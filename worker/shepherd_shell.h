@@ -52,7 +52,7 @@ class ShepherdShell {
     events_.emplace_back(std::in_place_type<Event>, std::move(event));
   }
   void settle();
-  void step(shepherd::Event event);
+  void step(shepherd::Event event, TimePoint now);
   void commit();
   void on_disk(const Result<void>& written);
   [[nodiscard]] Result<void> probe_disk() const;

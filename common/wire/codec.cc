@@ -99,6 +99,7 @@ std::string encode(const msg::Message& message) {
   w.u64(message.n);
   w.u64(message.epoch.value);
   std::visit([&](const auto& body) { put_record(w, body); }, message.body);
+  w.finish();
   return frame;
 }
 

@@ -8,6 +8,7 @@
 // Nothing here throws.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -22,10 +23,14 @@
 
 namespace capstan::wire {
 
-/// Appends msgpack to a buffer.
+/// Appends msgpack to a buffer: in pieces, since appending each small number costs more than the
+/// number. finish() ends it; nobody looks at the buffer before.
 class Writer {
  public:
   explicit Writer(std::string& out) : out_(out) {}
+  ~Writer();
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
   void array(std::size_t count);
   void u64(std::uint64_t v);
   void i64(std::int64_t v);
@@ -36,10 +41,16 @@ class Writer {
   /// The same, cut to at most `max` bytes between two characters: for reasons, which a reader
   /// refuses when they are longer.
   void text(std::string_view utf8, std::size_t max);
-  [[nodiscard]] std::size_t size() const { return out_.size(); }
+  /// What another one wrote.
+  void written(std::string_view msgpack);
+  void finish();
 
  private:
+  struct Sink;
+  static constexpr std::size_t kPieceBytes = 192;
   std::string& out_;
+  std::array<char, kPieceBytes> piece_;
+  std::size_t used_ = 0;  ///< Of piece_.
 };
 
 /// Reads msgpack from bytes that nobody vouches for. After the first error every read returns a

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The one file that includes msgpack-c.
+#include <cstring>
 #include <limits>
 #include <msgpack.hpp>
 
@@ -10,20 +11,6 @@
 namespace capstan::wire {
 namespace {
 
-/// What msgpack-c's packer writes to.
-struct Append {
-  std::string& out;
-  void write(const char* bytes, std::size_t count) { out.append(bytes, count); }
-};
-
-/// A packer is one pointer: made anew for each value.
-template <class Pack>
-void pack(std::string& out, Pack&& what) {
-  Append append{out};
-  msgpack::packer<Append> packer(append);
-  what(packer);
-}
-
 std::uint32_t length_field(std::size_t length) {
   CHECK(length <= std::numeric_limits<std::uint32_t>::max());
   return static_cast<std::uint32_t>(length);
@@ -31,24 +18,59 @@ std::uint32_t length_field(std::size_t length) {
 
 }  // namespace
 
+/// What msgpack-c's packer writes to.
+struct Writer::Sink {
+  Writer& writer;
+  void write(const char* bytes, std::size_t count) {
+    std::array<char, kPieceBytes>& piece = writer.piece_;
+    if (count == 0) return;
+    if (count > piece.size() - writer.used_) writer.finish();
+    if (count > piece.size()) {
+      writer.out_.append(bytes, count);
+    } else {
+      std::memcpy(piece.data() + writer.used_, bytes, count);
+      writer.used_ += count;
+    }
+  }
+  /// A packer is one pointer: made anew for each value.
+  template <class Pack>
+  void pack(Pack&& what) {
+    msgpack::packer<Sink> packer(*this);
+    what(packer);
+  }
+};
+
+Writer::~Writer() {
+  CHECK(used_ == 0);
+}
+
+void Writer::written(std::string_view msgpack) {
+  Sink{*this}.write(msgpack.data(), msgpack.size());
+}
+
+void Writer::finish() {
+  out_.append(piece_.data(), used_);
+  used_ = 0;
+}
+
 void Writer::array(std::size_t count) {
-  pack(out_, [&](auto& p) { p.pack_array(length_field(count)); });
+  Sink{*this}.pack([&](auto& p) { p.pack_array(length_field(count)); });
 }
 
 void Writer::u64(std::uint64_t v) {
-  pack(out_, [&](auto& p) { p.pack_uint64(v); });
+  Sink{*this}.pack([&](auto& p) { p.pack_uint64(v); });
 }
 
 void Writer::i64(std::int64_t v) {
-  pack(out_, [&](auto& p) { p.pack_int64(v); });
+  Sink{*this}.pack([&](auto& p) { p.pack_int64(v); });
 }
 
 void Writer::boolean(bool v) {
-  pack(out_, [&](auto& p) { v ? p.pack_true() : p.pack_false(); });
+  Sink{*this}.pack([&](auto& p) { v ? p.pack_true() : p.pack_false(); });
 }
 
 void Writer::bin(std::string_view bytes) {
-  pack(out_, [&](auto& p) {
+  Sink{*this}.pack([&](auto& p) {
     p.pack_bin(length_field(bytes.size()));
     p.pack_bin_body(bytes.data(), length_field(bytes.size()));
   });
@@ -56,7 +78,7 @@ void Writer::bin(std::string_view bytes) {
 
 void Writer::text(std::string_view utf8) {
   if (!is_utf8(utf8)) return text(printable(utf8));
-  pack(out_, [&](auto& p) {
+  Sink{*this}.pack([&](auto& p) {
     p.pack_str(length_field(utf8.size()));
     p.pack_str_body(utf8.data(), length_field(utf8.size()));
   });

@@ -195,7 +195,7 @@ concept OfWire = std::same_as<T, AttemptKey> || std::same_as<T, JobSpec> ||
 
 class Out {
  public:
-  explicit Out(std::string& bytes) : writer_(bytes) {}
+  explicit Out(Writer& writer) : writer_(writer) {}
   template <class... Field>
   void operator()(const Field&... field) {
     writer_.array(sizeof...(field));
@@ -230,7 +230,7 @@ class Out {
   }
 
  private:
-  Writer writer_;
+  Writer& writer_;
 };
 
 class In {
@@ -329,13 +329,16 @@ void append_entry(std::string& bytes, const Entry& entry) {
   writer.i64(entry.wall.us);
   writer.u64(entry.level);
   writer.u64(entry.command.index() + 1);
-  Out out(bytes);
+  Out out(writer);
   std::visit([&out](const auto& command) { fields(out, command); }, entry.command);
+  writer.finish();
 }
 
 std::string encode_entries(const std::vector<Entry>& entries) {
   std::string bytes;
-  Writer(bytes).array(entries.size());
+  Writer writer(bytes);
+  writer.array(entries.size());
+  writer.finish();
   for (const Entry& entry : entries) append_entry(bytes, entry);
   return bytes;
 }
@@ -385,6 +388,7 @@ std::string encode_spec(const JobSpec& spec) {
   std::string bytes;
   Writer writer(bytes);
   wire::put(writer, spec);
+  writer.finish();
   return bytes;
 }
 
@@ -404,6 +408,7 @@ std::string encode_inputs(const std::vector<Bytes>& inputs) {
   Writer writer(bytes);
   writer.array(inputs.size());
   for (const Bytes& input : inputs) writer.bin(input);
+  writer.finish();
   return bytes;
 }
 

@@ -222,14 +222,14 @@ void Worker::do_action(const shepherd::Launch& action) {
   schedule_.trace("launch", key.job.value, key.task.value, key.attempt.value);
   Rng& rng = schedule_.rng();
   Process process{.life = next_process_++,
-                  .cpus = needs_[key].cpus,
-                  .mem_bytes = needs_[key].mem_bytes,
+                  .cpus = needs_[key.job].cpus,
+                  .mem_bytes = needs_[key.job].mem_bytes,
                   .ignores_term = rng.chance(10),
                   .success = !rng.chance(options_.fail_percent),
                   .output = rng.chance(10) ? kLongOutput : rng.below(100),
                   .ending = false,
                   .started_at = schedule_.now()};
-  if ((action.script || action.reads_stdin) && !files_.contains(key.job)) {
+  if ((action.job->has_script || action.job->has_stdin) && !files_.contains(key.job)) {
     executions_.complain("an attempt was started without the files of its job");
   }
   if (++executions_.launched[key] > 1) executions_.complain("an attempt was executed twice");
@@ -299,8 +299,8 @@ void Worker::do_action(const shepherd::ToAgent& action) {
 }
 
 void Worker::do_action(const agent::ToShepherd& action) {
-  if (const auto* run = std::get_if<pair::Run>(&action.message))
-    needs_[run->key] = {run->cpus, run->mem_bytes};
+  if (const auto* job = std::get_if<pair::JobTemplate>(&action.message))
+    needs_[job->job] = {job->settings.cpus, job->settings.mem_bytes};
   pair_to_shepherd_ =
       std::max(pair_to_shepherd_, schedule_.now()) + schedule_.between(Micros(1), kPairDelayMax);
   schedule_.at(pair_to_shepherd_, [this, message = action.message, life = agent_life_] {
@@ -313,9 +313,10 @@ void Worker::do_action(const shepherd::SpoolAppend& action) {
     schedule_.after(Micros(1), [this, life = shepherd_life_] {
       if (shepherd_life_ == life) to_shepherd(shepherd::Disk{.full = true});
     });
-    return;
+  } else {
+    spool_.insert(spool_.end(), action.items.begin(), action.items.end());
   }
-  spool_.insert(spool_.end(), action.items.begin(), action.items.end());
+  if (action.tells) do_action(shepherd::ToAgent{pair::Ended{action.items}});
 }
 
 void Worker::do_action(const shepherd::SpoolAcked& action) {

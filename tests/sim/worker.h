@@ -127,7 +127,7 @@ class Worker {
     std::uint32_t cpus = 0;
     std::uint64_t mem_bytes = 0;
   };
-  std::map<AttemptKey, Needs> needs_;
+  std::map<JobId, Needs> needs_;
   std::set<JobId> files_;                        // Kept for attempts of these jobs.
   std::vector<pair::SpoolItem> spool_, synced_;  // The file, and what of it is on the platter.
   Generation spool_generation_;

@@ -29,6 +29,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/base/lookup_map.h"
 #include "common/wire/message.h"
 #include "worker/core/agent_link.h"
 #include "worker/core/delivery.h"
@@ -263,7 +264,7 @@ class Agent {
   std::uint64_t starts_heard_ = 0;
   std::uint64_t hellos_ = 0;
   std::map<std::uint64_t, Unacked> unacked_;  // In the order in which they ended.
-  std::map<AttemptKey, std::uint64_t> unacked_order_;
+  LookupMap<AttemptKey, std::uint64_t> unacked_order_;
   std::deque<std::uint64_t> unsent_;  // Of unacked_, in this session.
   std::uint64_t next_order_ = 0;
   std::size_t in_flight_bytes_ = 0;      // Of results sent and not acknowledged.

@@ -21,6 +21,9 @@ std::size_t size_of(const AttemptResult& result) {
 
 constexpr std::size_t kResultsMessageBytes = limits::kMessageBytes * 3 / 4;
 
+/// What a task's own environment (environment.h) takes besides its input, a little more than less.
+constexpr std::size_t kOwnEnvironmentBytes = 128;
+
 /// Where an attempt's output goes beside the log, by Stream.
 Result<std::array<Bytes, 2>> files_of(const JobSpec& spec, const AttemptNames& names,
                                       const std::vector<Bytes>& inputs) {
@@ -106,7 +109,7 @@ void Agent::add_ended(pair::SpoolItem item) {
       tell(pair::Delivered{key, stream, total, true});  // The result carries all of it.
     }
   }
-  if (item.acked || !unacked_order_.emplace(key, next_order_).second) return;
+  if (item.acked || !unacked_order_.insert(key, next_order_)) return;
   unsent_.push_back(next_order_);
   unacked_.emplace_hint(unacked_.end(), next_order_++, Unacked{std::move(item)});
 }
@@ -197,6 +200,12 @@ void Agent::tell_template(JobId id, const Template& job) {
   if (!told_.insert(id).second) return;
   may_be_idle_.insert(id);
   tell(pair::JobTemplate{.job = id,
+                         .settings = {.cwd = job.spec.cwd,
+                                      .cpus = job.spec.cpus,
+                                      .time_limit = job.spec.time_limit,
+                                      .stall_limit = job.spec.stall_limit,
+                                      .mem_bytes = job.spec.mem_bytes,
+                                      .nice = job.spec.nice},
                          .env = job.environment,
                          .script = job.spec.script,
                          .has_stdin = job.spec.has_stdin,
@@ -263,19 +272,10 @@ void Agent::run_one(const Template& job, const AttemptKey& key, const std::vecto
   }
   pair::Run run{.key = key,
                 .argv = std::move(*argv),
-                .env = task_environment(job.spec, key, inputs),
-                .cwd = job.spec.cwd,
-                .cpus = job.spec.cpus,
-                .time_limit = job.spec.time_limit,
-                .stall_limit = job.spec.stall_limit,
-                .mem_bytes = job.spec.mem_bytes,
-                .nice = job.spec.nice,
-                .script = !job.spec.script.empty(),
-                .reads_stdin = job.spec.has_stdin,
+                .input = input_variable(job.spec, inputs),
                 .files = std::move(*files)};
-  bytes = job.environment_bytes;
+  bytes = job.environment_bytes + kOwnEnvironmentBytes + (run.input ? run.input->size() : 0);
   for (const Bytes& argument : run.argv) bytes += argument.size() + sizeof(char*) + 1;
-  for (const EnvVar& each : run.env) bytes += each.name.size() + each.value.size() + sizeof(char*);
   if (bytes > limits::kExecBytes) {
     tell(pair::Unrunnable{key, "Argument list too long"});
     return;
@@ -324,12 +324,12 @@ void Agent::on_body(std::size_t, const msg::Follow& body) {
 // --- To the master -------------------------------------------------------------------------------
 
 void Agent::forget_result(const AttemptKey& key) {
-  const auto order = unacked_order_.find(key);
-  if (order == unacked_order_.end()) return;
-  const auto it = unacked_.find(order->second);
+  const std::uint64_t* order = unacked_order_.find(key);
+  if (order == nullptr) return;
+  const auto it = unacked_.find(*order);
   in_flight_bytes_ -= it->second.in_flight_bytes;
+  unacked_order_.erase(it->second.item.result.key);
   unacked_.erase(it);
-  unacked_order_.erase(order);
 }
 
 void Agent::send_started() {

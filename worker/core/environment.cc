@@ -23,19 +23,22 @@ std::vector<EnvVar> job_environment(const std::vector<EnvVar>& worker,
   return environment;
 }
 
-std::vector<EnvVar> task_environment(const JobSpec& spec, const AttemptKey& key,
-                                     const std::vector<Bytes>& inputs) {
-  std::vector<EnvVar> environment;
-  environment.reserve(3);
-  environment.push_back({"CAPSTAN_TASK_INDEX", std::to_string(key.task.value)});
-  environment.push_back({"CAPSTAN_ATTEMPT", std::to_string(key.attempt.value)});
+std::optional<Bytes> input_variable(const JobSpec& spec, const std::vector<Bytes>& inputs) {
+  if (!spec.has_inputs) return std::nullopt;
   constexpr std::size_t kRoom = limits::kArgumentBytes - (sizeof("CAPSTAN_INPUT=") - 1);
   Bytes lines;
   for (std::size_t i = 0; i < inputs.size() && lines.size() <= kRoom; ++i) {
     if (i > 0) lines += '\n';
     lines += inputs[i];
   }
-  if (spec.has_inputs && lines.size() <= kRoom) environment.push_back({"CAPSTAN_INPUT", lines});
+  return lines.size() <= kRoom ? std::optional(std::move(lines)) : std::nullopt;
+}
+
+std::vector<EnvVar> task_environment(const AttemptKey& key, const std::optional<Bytes>& input) {
+  std::vector<EnvVar> environment;
+  environment.push_back({"CAPSTAN_TASK_INDEX", std::to_string(key.task.value)});
+  environment.push_back({"CAPSTAN_ATTEMPT", std::to_string(key.attempt.value)});
+  if (input) environment.push_back({"CAPSTAN_INPUT", *input});
   return environment;
 }
 

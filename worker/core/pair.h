@@ -13,6 +13,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -95,13 +96,23 @@ using ToAgent =
 
 // --- Agent -> shepherd ---------------------------------------------------------------------------
 
+/// How all tasks of a job are run.
+struct RunSettings {
+  Bytes cwd{};
+  std::uint32_t cpus = 1;
+  Micros time_limit{0};         ///< 0: none.
+  Micros stall_limit{0};        ///< Without output; 0: none.
+  std::uint64_t mem_bytes = 0;  ///< 0: not said.
+  std::int32_t nice = 0;
+};
 /// What the tasks of a job have in common, said once: most of what a Run would weigh. Kept until
 /// ForgetJob, script and stdin in files. Before the first Run of it.
 struct JobTemplate {
   JobId job;
+  RunSettings settings{};
   std::vector<EnvVar> env{};  ///< The worker's and the job's.
-  Bytes script{};             ///< "": none.
-  bool has_stdin = false;
+  Bytes script{};             ///< For which argv[0] of its tasks stands; "": none.
+  bool has_stdin = false;     ///< Its tasks read it; else nothing.
   Bytes stdin_data{};
 };
 /// None of its attempts is held any more: what was kept for it may go.
@@ -112,15 +123,7 @@ struct ForgetJob {
 struct Run {
   AttemptKey key;
   std::vector<Bytes> argv{};
-  std::vector<EnvVar> env{};  ///< Its own, besides the job's; the shepherd adds its cookie.
-  Bytes cwd{};
-  std::uint32_t cpus = 1;
-  Micros time_limit{0};         ///< 0: none.
-  Micros stall_limit{0};        ///< Without output; 0: none.
-  std::uint64_t mem_bytes = 0;  ///< 0: not said.
-  std::int32_t nice = 0;
-  bool script = false;           ///< argv[0] stands for the script of its job.
-  bool reads_stdin = false;      ///< That of its job; else nothing.
+  std::optional<Bytes> input{};  ///< For its environment.
   std::array<Bytes, 2> files{};  ///< By Stream, for its output beside the log; "": none.
 };
 /// It cannot even be tried: reported as a launch error, as idempotent as Run.

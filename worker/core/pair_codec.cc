@@ -181,17 +181,38 @@ void read(Reader& r, AllDone&) {
   r.array(0);
 }
 
+void put(Writer& w, const RunSettings& settings) {
+  w.array(6);
+  w.bin(settings.cwd);
+  w.u64(settings.cpus);
+  w.i64(settings.time_limit.count());
+  w.i64(settings.stall_limit.count());
+  w.u64(settings.mem_bytes);
+  w.i64(settings.nice);
+}
+void get(Reader& r, RunSettings& settings) {
+  r.array(6);
+  settings.cwd = get_text(r);
+  settings.cpus = static_cast<std::uint32_t>(r.u64(UINT32_MAX));
+  settings.time_limit = Micros(r.i64(0));
+  settings.stall_limit = Micros(r.i64(0));
+  settings.mem_bytes = r.u64();
+  settings.nice = static_cast<std::int32_t>(r.i64(limits::kNiceMin, limits::kNiceMax));
+}
+
 void write(Writer& w, const JobTemplate& m) {
-  w.array(5);
+  w.array(6);
   w.u64(m.job.value);
+  put(w, m.settings);
   put(w, m.env);
   w.bin(m.script);
   w.boolean(m.has_stdin);
   w.bin(m.stdin_data);
 }
 void read(Reader& r, JobTemplate& m) {
-  r.array(5);
+  r.array(6);
   m.job = JobId(r.u64());
+  get(r, m.settings);
   get(r, m.env);
   m.script = get_text(r);
   m.has_stdin = r.boolean();
@@ -208,35 +229,20 @@ void read(Reader& r, ForgetJob& m) {
 }
 
 void write(Writer& w, const Run& m) {
-  w.array(13);
+  w.array(5);
   wire::put(w, m.key);
   w.array(m.argv.size());
   for (const Bytes& argument : m.argv) w.bin(argument);
-  put(w, m.env);
-  w.bin(m.cwd);
-  w.u64(m.cpus);
-  w.i64(m.time_limit.count());
-  w.i64(m.stall_limit.count());
-  w.u64(m.mem_bytes);
-  w.i64(m.nice);
-  w.boolean(m.script);
-  w.boolean(m.reads_stdin);
+  w.array(m.input ? 1 : 0);
+  if (m.input) w.bin(*m.input);
   for (const Bytes& file : m.files) w.bin(file);
 }
 void read(Reader& r, Run& m) {
-  r.array(13);
+  r.array(5);
   wire::get(r, m.key);
   const std::size_t arguments = r.array_up_to(limits::kPairFrameBytes);
   for (std::size_t i = 0; i < arguments && r.ok(); ++i) m.argv.push_back(get_text(r));
-  get(r, m.env);
-  m.cwd = get_text(r);
-  m.cpus = static_cast<std::uint32_t>(r.u64(UINT32_MAX));
-  m.time_limit = Micros(r.i64(0));
-  m.stall_limit = Micros(r.i64(0));
-  m.mem_bytes = r.u64();
-  m.nice = static_cast<std::int32_t>(r.i64(limits::kNiceMin, limits::kNiceMax));
-  m.script = r.boolean();
-  m.reads_stdin = r.boolean();
+  if (r.array_up_to(1) > 0) m.input = get_text(r);
   for (Bytes& file : m.files) file = get_text(r);
 }
 
@@ -339,19 +345,28 @@ void read(Reader& r, Fatal& m) {
   m.message = get_text(r);
 }
 
-template <class Variant>
-void encode_any(const Variant& message, std::string& out) {
+/// One message of this type behind its length.
+template <class Write>
+void frame(std::size_t type, std::string& out, Write write) {
   const std::size_t begin = out.size();
   out.append(kLengthBytes, '\0');
   Writer writer(out);
   writer.array(2);
-  writer.u64(message.index());
-  std::visit([&writer](const auto& m) { write(writer, m); }, message);
+  writer.u64(type);
+  write(writer);
+  writer.finish();
   const std::size_t length = out.size() - begin - kLengthBytes;
   CHECK(length <= limits::kPairFrameBytes);
   for (std::size_t i = 0; i < kLengthBytes; ++i) {
     out[begin + i] = static_cast<char>((length >> (8 * i)) & 0xFF);
   }
+}
+
+template <class Variant>
+void encode_any(const Variant& message, std::string& out) {
+  frame(message.index(), out, [&](Writer& writer) {
+    std::visit([&writer](const auto& m) { write(writer, m); }, message);
+  });
 }
 
 template <class Variant, std::size_t kIndex = 0>
@@ -399,6 +414,15 @@ void get(Reader& r, SpoolItem& item) {
   item.acked = r.boolean();
   item.delivered[0] = r.boolean();
   item.delivered[1] = r.boolean();
+}
+
+void encode_ended(std::size_t items, std::string_view written, std::string& out) {
+  static const std::size_t kType = ToAgent(Ended{}).index();
+  frame(kType, out, [&](Writer& writer) {
+    writer.array(1);
+    writer.array(items);
+    writer.written(written);
+  });
 }
 
 void encode(const ToAgent& message, std::string& out) {

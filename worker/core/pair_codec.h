@@ -21,6 +21,8 @@ void encode(const ToShepherd& message, std::string& out);
 Result<ToAgent> decode_to_agent(std::string_view payload);
 Result<ToShepherd> decode_to_shepherd(std::string_view payload);
 
+/// The same as encode(Ended): `items` of them are written already, one behind the other.
+void encode_ended(std::size_t items, std::string_view written, std::string& out);
 void put(wire::Writer& w, const SpoolItem& item);
 void get(wire::Reader& r, SpoolItem& item);
 

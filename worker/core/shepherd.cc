@@ -17,7 +17,7 @@ Shepherd::Shepherd(shepherd::Config config, std::vector<pair::SpoolItem> spooled
       slots_({.cpus = config_.cpus, .mem_bytes = config_.mem_bytes}),
       generation_(generation) {
   for (pair::SpoolItem& item : spooled) {
-    spool_order_[item.result.key] = next_order_;
+    spool_order_.set(item.result.key, next_order_);
     spool_.emplace(next_order_++, std::move(item));
   }
 }
@@ -94,14 +94,14 @@ void Shepherd::on(shepherd::FromAgent& event) {
 // --- What the masters want -----------------------------------------------------------------------
 
 bool Shepherd::tell_if_spooled(const AttemptKey& key) {
-  const auto order = spool_order_.find(key);
-  if (order == spool_order_.end()) return false;
-  const bool is_due = std::find(ended_.begin(), ended_.end(), order->second) != ended_.end();
+  const std::uint64_t* order = spool_order_.find(key);
+  if (order == nullptr) return false;
+  const bool is_due = std::find(ended_.begin(), ended_.end(), *order) != ended_.end();
   if (is_due) return true;
   // Its result was acknowledged, and here it is only for its output; but a master that gives it
   // anew lost that result with another one (an override): it is told once more, as of the life that
   // it is given to now.
-  pair::SpoolItem& item = spool_.at(order->second);
+  pair::SpoolItem& item = spool_.at(*order);
   item.acked = false;
   item.instance = config_.instance;
   tell(pair::Ended{{item}});
@@ -118,8 +118,11 @@ void Shepherd::on_message(pair::JobTemplate& message) {
   if (!is_new && kept->second.is_whole) return;
   std::vector<std::string> env;
   for (const EnvVar& each : message.env) env.push_back(env_text(each));
-  kept->second = {.env = std::move(env), .has_files = !message.script.empty() || message.has_stdin};
-  if (!kept->second.has_files) return;
+  kept->second = {.part = {.settings = std::move(message.settings),
+                           .env = std::move(env),
+                           .has_script = !message.script.empty(),
+                           .has_stdin = message.has_stdin}};
+  if (!kept->second.has_files()) return;
   out_.push_back(shepherd::KeepJobFiles{.job = message.job,
                                         .script = std::move(message.script),
                                         .has_stdin = message.has_stdin,
@@ -139,7 +142,7 @@ void Shepherd::on_message(const pair::ForgetJob& message) {
 void Shepherd::forget_template(JobId job) {
   const auto kept = templates_.find(job);
   if (kept == templates_.end()) return;
-  if (kept->second.has_files) out_.push_back(shepherd::DropJobFiles{job});
+  if (kept->second.has_files()) out_.push_back(shepherd::DropJobFiles{job});
   templates_.erase(kept);
 }
 
@@ -154,7 +157,9 @@ void Shepherd::on_message(pair::Run& message) {
   }
   queue_.push_back(message.key);
   // They come in order, nearly always.
-  held_.try_emplace(held_.end(), message.key)->second.run = std::move(message);
+  Attempt& attempt = held_.try_emplace(held_.end(), message.key)->second;
+  attempt.job = &kept->second.part;
+  attempt.run = std::move(message);
   ++queued_;
 }
 
@@ -223,7 +228,7 @@ void Shepherd::spool(AttemptResult result, bool followed) {
   item.delivered[1] = item.result.stderr_bytes <= limits::kTailBytes && !followed;
   grown_.erase({key, Stream::Stdout});  // Its end says how much there is.
   grown_.erase({key, Stream::Stderr});
-  spool_order_[key] = next_order_;
+  spool_order_.set(key, next_order_);
   ended_.push_back(next_order_);
   spool_.emplace_hint(spool_.end(), next_order_++, std::move(item));
   if (report_at_ == TimePoint::never()) report_at_ = now_ + limits::kReportLinger;
@@ -240,8 +245,7 @@ void Shepherd::report_ended() {
       items.push_back(spool_.at(ended_[at]));
       unsynced_.emplace_back(now_, ended_[at]);
     }
-    out_.push_back(shepherd::SpoolAppend{items});
-    tell(pair::Ended{std::move(items)});
+    out_.push_back(shepherd::SpoolAppend{std::move(items), hears()});
   }
   ended_.clear();
 }
@@ -272,9 +276,9 @@ void Shepherd::tell_growth() {
 void Shepherd::on_message(const pair::Acked& message) {
   shepherd::SpoolAcked acked;
   for (const AttemptKey& key : message.keys) {
-    const auto order = spool_order_.find(key);
-    if (order == spool_order_.end()) continue;
-    const auto it = spool_.find(order->second);
+    const std::uint64_t* order = spool_order_.find(key);
+    if (order == nullptr) continue;
+    const auto it = spool_.find(*order);
     if (it->second.acked) continue;
     it->second.acked = true;
     acked.keys.push_back(key);
@@ -284,9 +288,9 @@ void Shepherd::on_message(const pair::Acked& message) {
 }
 
 void Shepherd::on_message(const pair::Delivered& message) {
-  const auto order = spool_order_.find(message.key);
-  if (!message.last || order == spool_order_.end()) return;
-  const auto it = spool_.find(order->second);
+  const std::uint64_t* order = spool_order_.find(message.key);
+  if (!message.last || order == nullptr) return;
+  const auto it = spool_.find(*order);
   bool& delivered = it->second.delivered[static_cast<std::size_t>(message.stream)];
   if (delivered) return;
   delivered = true;

@@ -28,6 +28,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/base/lookup_map.h"
 #include "common/model/limits.h"
 #include "worker/core/pair.h"
 #include "worker/core/shepherd_events.h"
@@ -69,16 +70,17 @@ class Shepherd {
     SetAside
   };
   struct Template {
-    std::vector<std::string> env;  // "NAME=value" each.
-    bool has_files = false;        // They are kept.
-    bool is_whole = true;          // No file of it failed.
+    shepherd::JobPart part;
+    bool is_whole = true;  // No file of it failed.
+    [[nodiscard]] bool has_files() const { return part.has_script || part.has_stdin; }
   };
   struct Attempt {
     Phase phase = Phase::Queued;
     Cause cause = Cause::None;
     bool measured = false;  // Its memory, which nothing else holds it to.
     bool followed = false;  // Its output went to a file from the first byte on, at some time.
-    pair::Run run;          // argv and env are moved out at the launch.
+    const shepherd::JobPart* job = nullptr;  // In templates_.
+    pair::Run run;                           // Moved out at the launch.
     TimePoint started_at;
     Slots::Share share;                       // Not Queued.
     TimePoint limit_at = TimePoint::never();  // Its time limit.
@@ -119,8 +121,10 @@ class Shepherd {
 
   template <class Message>
   void tell(Message message) {
-    if (agent_up_ && !setting_aside_) out_.push_back(shepherd::ToAgent{std::move(message)});
+    if (hears()) out_.push_back(shepherd::ToAgent{std::move(message)});
   }
+  /// There is an agent, and what happens is for it.
+  [[nodiscard]] bool hears() const { return agent_up_ && !setting_aside_; }
   void tell_state();
   /// An agent that asks for what ended already missed its end: it hears it again.
   bool tell_if_spooled(const AttemptKey& key);
@@ -160,7 +164,7 @@ class Shepherd {
   std::deque<std::pair<TimePoint, AttemptKey>> young_;  // Starts that are not told yet; by time.
 
   Spool spool_;
-  std::map<AttemptKey, std::uint64_t> spool_order_;  // Where in spool_.
+  LookupMap<AttemptKey, std::uint64_t> spool_order_;  // Where in spool_.
   std::uint64_t next_order_ = 0;
   std::vector<std::uint64_t> ended_;  // In spool_, not yet appended and told.
   TimePoint report_at_ = TimePoint::never();

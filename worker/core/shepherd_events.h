@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -90,20 +91,23 @@ using Event = std::variant<AgentUp, AgentDown, FromAgent, Launched, LaunchFailed
                            Seen, FilesFailed, Leave, Disk, NewInstance, Tick>;
 
 // --- Actions, to be executed in this order -------------------------------------------------------
+/// What all tasks of a job are launched with.
+struct JobPart {
+  pair::RunSettings settings{};
+  std::vector<std::string> env{};  ///< "NAME=value" each.
+  bool has_script = false;         ///< For which argv[0] stands.
+  bool has_stdin = false;
+};
 struct Launch {
   AttemptKey key;
+  /// As the machine keeps it until the next step. Its cpus are what was asked for, `cpus` here what
+  /// it gets; its memory is to be held to, where that can be.
+  const JobPart* job = nullptr;
   std::vector<Bytes> argv{};
-  /// Its job's, "NAME=value" each, as the machine keeps them until the next step; null: none.
-  const std::vector<std::string>* job_env = nullptr;
-  std::vector<EnvVar> env{};  ///< Its own, behind those.
-  Bytes cwd{};
+  std::optional<Bytes> input{};  ///< For its environment, behind its job's.
+  std::array<Bytes, 2> files{};  ///< By Stream; relative to its cwd.
   bool followed = false;
-  bool script = false;  ///< argv[0] stands for the script of its job.
-  bool reads_stdin = false;
-  std::array<Bytes, 2> files{};  ///< By Stream; relative to cwd.
-  std::int32_t nice = 0;
-  std::uint32_t cpus = 1;       ///< To be pinned to so many, which nobody else is pinned to.
-  std::uint64_t mem_bytes = 0;  ///< To be held to, where that can be; 0: none.
+  std::uint32_t cpus = 1;  ///< To be pinned to so many, which nobody else is pinned to.
 };
 /// For Launches with `script` or `reads_stdin`. FilesFailed when they cannot be written.
 struct KeepJobFiles {
@@ -130,6 +134,7 @@ struct ToAgent {
 /// Records of the spool. Written (not synced) before anything that follows is told.
 struct SpoolAppend {
   std::vector<pair::SpoolItem> items;
+  bool tells = false;  ///< Then the agent hears of them (pair::Ended).
 };
 struct SpoolAcked {
   std::vector<AttemptKey> keys;

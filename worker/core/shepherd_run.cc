@@ -16,7 +16,8 @@ void Shepherd::start_what_fits() {
     const AttemptKey key = queue_.front();
     const auto it = held_.find(key);
     if (it != held_.end() && it->second.phase == Phase::Queued) {
-      auto share = slots_.take(it->second.run.cpus, it->second.run.mem_bytes);
+      const pair::RunSettings& settings = it->second.job->settings;
+      auto share = slots_.take(settings.cpus, settings.mem_bytes);
       if (!share) return;
       it->second.share = *share;
       launch(key, it->second);
@@ -33,17 +34,12 @@ void Shepherd::launch(const AttemptKey& key, Attempt& attempt) {
   attempt.followed = followed_.contains(key.job);
   pair::Run& run = attempt.run;
   out_.push_back(shepherd::Launch{.key = key,
+                                  .job = attempt.job,
                                   .argv = std::move(run.argv),
-                                  .job_env = &templates_.at(key.job).env,
-                                  .env = std::move(run.env),
-                                  .cwd = std::move(run.cwd),
-                                  .followed = attempt.followed,
-                                  .script = run.script,
-                                  .reads_stdin = run.reads_stdin,
+                                  .input = std::move(run.input),
                                   .files = std::move(run.files),
-                                  .nice = run.nice,
-                                  .cpus = attempt.share.cpus,
-                                  .mem_bytes = run.mem_bytes});
+                                  .followed = attempt.followed,
+                                  .cpus = attempt.share.cpus});
 }
 
 void Shepherd::on(const shepherd::Launched& event) {
@@ -54,15 +50,16 @@ void Shepherd::on(const shepherd::Launched& event) {
   young_.emplace_back(now_, event.key);
   if (attempt.phase != Phase::Launching) return;  // Being ended already.
   attempt.phase = Phase::Running;
-  attempt.measured = attempt.run.mem_bytes > 0 && !event.holds_memory;
-  if (attempt.run.time_limit.count() > 0) attempt.limit_at = now_ + attempt.run.time_limit;
+  const pair::RunSettings& settings = attempt.job->settings;
+  attempt.measured = settings.mem_bytes > 0 && !event.holds_memory;
+  if (settings.time_limit.count() > 0) attempt.limit_at = now_ + settings.time_limit;
   look_later(event.key, attempt, now_);
 }
 
 void Shepherd::look_later(const AttemptKey& key, Attempt& attempt, TimePoint output_at) {
-  const pair::Run& run = attempt.run;
+  const Micros stall_limit = attempt.job->settings.stall_limit;
   TimePoint at = attempt.limit_at;
-  if (run.stall_limit.count() > 0) at = std::min(at, output_at + run.stall_limit);
+  if (stall_limit.count() > 0) at = std::min(at, output_at + stall_limit);
   if (attempt.measured) at = std::min(at, now_ + limits::kMemoryPace);
   set_timer(key, attempt, at);
 }
@@ -71,11 +68,12 @@ void Shepherd::on(const shepherd::Seen& event) {
   const auto it = held_.find(event.key);
   if (it == held_.end() || it->second.phase != Phase::Running) return;
   Attempt& attempt = it->second;
-  const pair::Run& run = attempt.run;
-  if (attempt.measured && event.mem_bytes > run.mem_bytes) {
+  const pair::RunSettings& settings = attempt.job->settings;
+  const Micros stall_limit = settings.stall_limit;
+  if (attempt.measured && event.mem_bytes > settings.mem_bytes) {
     attempt.used_bytes = event.mem_bytes;
     end_attempt(it, Cause::TooLarge);
-  } else if (run.stall_limit.count() > 0 && now_ >= event.output_at + run.stall_limit) {
+  } else if (stall_limit.count() > 0 && now_ >= event.output_at + stall_limit) {
     end_attempt(it, Cause::Stalled);
   } else {
     look_later(event.key, attempt, event.output_at);
@@ -95,7 +93,7 @@ void Shepherd::on(const shepherd::Gone& event) {
   AttemptResult result = ending::by_itself(event.key, event.end);
   result.wall = now_ - it->second.started_at;
   it->second.note = event.end.note;
-  ending::by_memory(result, it->second.run.mem_bytes, event.end.oom);
+  ending::by_memory(result, it->second.job->settings.mem_bytes, event.end.oom);
   finish(it, std::move(result));
 }
 
@@ -171,6 +169,7 @@ void Shepherd::erase(Held::iterator it) {
 }
 
 void Shepherd::class_by(const Attempt& attempt, bool never_ran, AttemptResult& result) const {
+  const pair::RunSettings& settings = attempt.job->settings;
   switch (attempt.cause) {
     case Cause::None:
     case Cause::SetAside:
@@ -185,13 +184,13 @@ void Shepherd::class_by(const Attempt& attempt, bool never_ran, AttemptResult& r
       ending::not_granted(result);
       break;
     case Cause::Timeout:
-      ending::timed_out(result, attempt.run.time_limit);
+      ending::timed_out(result, settings.time_limit);
       break;
     case Cause::Stalled:
-      ending::stalled(result, attempt.run.stall_limit);
+      ending::stalled(result, settings.stall_limit);
       break;
     case Cause::TooLarge:
-      ending::too_large(result, attempt.used_bytes, attempt.run.mem_bytes);
+      ending::too_large(result, attempt.used_bytes, settings.mem_bytes);
       break;
     case Cause::Left:
       ending::left(result);

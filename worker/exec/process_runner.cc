@@ -13,6 +13,7 @@
 
 #include "common/base/descriptors.h"
 #include "common/model/limits.h"
+#include "worker/core/environment.h"
 #include "worker/exec/job_files.h"
 
 namespace capstan {
@@ -98,7 +99,8 @@ Result<std::array<TaskFile, 2>> ProcessRunner::open_files(const shepherd::Launch
   std::array<TaskFile, 2> files;
   for (std::size_t i = 0; i < files.size(); ++i) {
     if (launch.files[i].empty()) continue;
-    files[i] = TRY(TaskFile::open(launch.files[i], {.cwd = launch.cwd, .umask = options_.umask}));
+    files[i] = TRY(TaskFile::open(launch.files[i],
+                                  {.cwd = launch.job->settings.cwd, .umask = options_.umask}));
   }
   return files;
 }
@@ -111,15 +113,16 @@ Result<UniqueFd> ProcessRunner::open_stdin(const shepherd::Launch& launch) const
 }
 
 std::vector<EnvVar> ProcessRunner::own_environment(const shepherd::Launch& launch) const {
-  std::vector<EnvVar> environment = launch.env;
+  std::vector<EnvVar> environment = task_environment(launch.key, launch.input);
   environment.push_back({std::string(kCookieName), options_.cookie + "." + to_string(launch.key)});
   return environment;
 }
 
 /// A group for it, if it is to be held to its memory and can be.
 void ProcessRunner::make_group(const shepherd::Launch& launch, Process& process) {
-  if (!options_.cgroups || launch.mem_bytes == 0) return;
-  Result<TaskCgroup> group = options_.cgroups->make(to_string(launch.key), launch.mem_bytes);
+  const std::uint64_t mem_bytes = launch.job->settings.mem_bytes;
+  if (!options_.cgroups || mem_bytes == 0) return;
+  Result<TaskCgroup> group = options_.cgroups->make(to_string(launch.key), mem_bytes);
   if (group) {
     process.group = std::move(*group);
   } else if (handler_.on_not_held) {
@@ -136,11 +139,11 @@ void ProcessRunner::drop_group(Process& process) {
 Result<void> ProcessRunner::spawn_main(const shepherd::Launch& launch,
                                        const std::array<UniqueFd, 2>& writing, Process& process) {
   UniqueFd own_stdin;
-  if (launch.reads_stdin) own_stdin = TRY(open_stdin(launch));
+  if (launch.job->has_stdin) own_stdin = TRY(open_stdin(launch));
   SpawnOptions spawn_options{.argv = launch.argv,
-                             .shared_env = launch.job_env,
+                             .shared_env = &launch.job->env,
                              .env = own_environment(launch),
-                             .cwd = launch.cwd,
+                             .cwd = launch.job->settings.cwd,
                              .stdin_fd = own_stdin ? own_stdin.get() : null_.get(),
                              .stdout_fd = writing[0].get(),
                              .stderr_fd = writing[1].get(),
@@ -149,13 +152,13 @@ Result<void> ProcessRunner::spawn_main(const shepherd::Launch& launch,
                              .default_signals = options_.default_signals,
                              .mark = mark_.limit(process.serial),
                              .files = files_limit_,
-                             .nice = launch.nice};
+                             .nice = launch.job->settings.nice};
   Pinning pinning{.free = free_cpus_, .chosen = {}};
   if (launch.cpus <= free_cpus_.size()) {
     pinning.chosen.resize(launch.cpus);
     spawn_options.pinning = &pinning;
   }
-  if (launch.script && !spawn_options.argv.empty()) {
+  if (launch.job->has_script && !spawn_options.argv.empty()) {
     spawn_options.argv.front() = script_path(options_.jobs_dir, launch.key.job);
   }
   Joining joining;
@@ -202,7 +205,7 @@ Result<Runner::Started> ProcessRunner::start(const shepherd::Launch& launch) {
   process.files = std::move(files);
   process.writing = std::move(writing);
   process.output_at = clock_.now();
-  process.mem_bytes = launch.mem_bytes;
+  process.mem_bytes = launch.job->settings.mem_bytes;
   mains_[process.pid] = launch.key;
   serials_[process.serial] = launch.key;
   for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {

@@ -25,7 +25,6 @@ namespace {
 constexpr std::string_view kSpoolMagic = "CAPSPL1\n";
 constexpr std::size_t kRecordHeader = 8;            // Length and CRC, 4 bytes each.
 constexpr std::size_t kRecordBytesMax = 64 * 1024;  // A result with both tails is 9 KiB.
-enum Kind : std::uint64_t { kItem = 1, kAcked = 2, kDelivered = 3, kGeneration = 4, kKinds = 4 };
 
 constexpr std::size_t kAckedTogether = 1000;  // Keys in one record: 16 KiB at most.
 
@@ -48,10 +47,8 @@ constexpr CrcTables kCrcTables = [] {
   return tables;
 }();
 
-void put_u32(std::string& out, std::uint32_t value) {
-  char bytes[4];
-  std::memcpy(bytes, &value, sizeof bytes);
-  out.append(bytes, sizeof bytes);
+void put_u32(char* at, std::uint32_t value) {
+  std::memcpy(at, &value, sizeof value);
 }
 std::uint32_t get_u32(const char* at) {
   std::uint32_t value = 0;
@@ -175,7 +172,7 @@ Result<Spool::Contents> Spool::load() {
 void Spool::apply(Contents& contents, Index& index, std::string_view payload) const {
   wire::Reader reader(payload);
   reader.array(3);
-  const std::uint64_t kind = reader.u64(kKinds);
+  const std::uint64_t kind = reader.u64(kGeneration);
   if (kind == kItem) {
     pair::SpoolItem item;
     const std::int64_t wall_us = reader.i64();
@@ -209,37 +206,41 @@ void Spool::apply(Contents& contents, Index& index, std::string_view payload) co
   }
 }
 
-void Spool::add_record(const std::string& payload) {
-  put_u32(pending_, static_cast<std::uint32_t>(payload.size()));
-  put_u32(pending_, crc32_of(payload));
-  pending_ += payload;
+template <class Write>
+void Spool::add_record(Kind kind, Write write) {
+  const std::size_t begin = pending_.size();
+  if (begin == 0) steady_began_us_ = clock_->wall().us - clock_->now().us;
+  pending_.append(kRecordHeader, '\0');
+  wire::Writer writer(pending_);
+  writer.array(3);
+  writer.u64(kind);
+  write(writer);
+  writer.finish();
+  const std::string_view payload = std::string_view(pending_).substr(begin + kRecordHeader);
+  put_u32(pending_.data() + begin, static_cast<std::uint32_t>(payload.size()));
+  put_u32(pending_.data() + begin + 4, crc32_of(payload));
 }
 
-void Spool::append(const pair::SpoolItem& item) {
-  std::string payload;
-  wire::Writer writer(payload);
-  writer.array(3);
-  writer.u64(kItem);
-  writer.i64((clock_->wall().us) - (clock_->now() - item.ended_at).count());
-  pair::put(writer, item);
-  const std::uint64_t bytes = payload.size() + kRecordHeader;
-  live_[item.result.key] = {.at = size_ + pending_.size(),
+void Spool::append(const pair::SpoolItem& item, std::string_view written) {
+  const std::size_t begin = pending_.size();
+  add_record(kItem, [&](wire::Writer& writer) {
+    writer.i64(steady_began_us_ + item.ended_at.us);
+    writer.written(written);
+  });
+  const std::uint64_t bytes = pending_.size() - begin;
+  live_[item.result.key] = {.at = size_ + begin,
                             .bytes = bytes,
                             .acked = item.acked,
                             .delivered = {item.delivered[0], item.delivered[1]}};
   live_bytes_ += bytes;
-  add_record(payload);
 }
 
 void Spool::add_acked(const AttemptKey* keys, std::size_t count) {
-  std::string payload;
-  wire::Writer writer(payload);
-  writer.array(3);
-  writer.u64(kAcked);
-  writer.array(count);
-  for (std::size_t i = 0; i < count; ++i) wire::put(writer, keys[i]);
-  writer.u64(0);
-  add_record(payload);
+  add_record(kAcked, [&](wire::Writer& writer) {
+    writer.array(count);
+    for (std::size_t i = 0; i < count; ++i) wire::put(writer, keys[i]);
+    writer.u64(0);
+  });
 }
 
 void Spool::acked(const std::vector<AttemptKey>& keys) {
@@ -253,13 +254,10 @@ void Spool::acked(const std::vector<AttemptKey>& keys) {
 }
 
 void Spool::add_delivered(const AttemptKey& key, Stream stream) {
-  std::string payload;
-  wire::Writer writer(payload);
-  writer.array(3);
-  writer.u64(kDelivered);
-  wire::put(writer, key);
-  writer.u64(static_cast<std::uint64_t>(stream));
-  add_record(payload);
+  add_record(kDelivered, [&](wire::Writer& writer) {
+    wire::put(writer, key);
+    writer.u64(static_cast<std::uint64_t>(stream));
+  });
 }
 
 void Spool::delivered(const AttemptKey& key, Stream stream) {
@@ -271,13 +269,10 @@ void Spool::delivered(const AttemptKey& key, Stream stream) {
 
 void Spool::generation(const Generation& generation) {
   generation_ = generation;
-  std::string payload;
-  wire::Writer writer(payload);
-  writer.array(3);
-  writer.u64(kGeneration);
-  wire::put(writer, generation);
-  writer.u64(0);
-  add_record(payload);
+  add_record(kGeneration, [&](wire::Writer& writer) {
+    wire::put(writer, generation);
+    writer.u64(0);
+  });
 }
 
 void Spool::forget_if_done(const AttemptKey& key) {
@@ -321,7 +316,7 @@ Result<void> Spool::compact() {
   for (const auto& [key, live] : live_) order.emplace_back(live.at, key);
   std::sort(order.begin(), order.end());
   std::string bytes(kSpoolMagic);
-  std::map<AttemptKey, std::uint64_t> moved;
+  std::unordered_map<AttemptKey, std::uint64_t> moved;
   for (const auto& [at, key] : order) {
     const std::size_t size = live_.at(key).bytes;
     moved[key] = bytes.size();
@@ -332,7 +327,8 @@ Result<void> Spool::compact() {
   UniqueFd fresh(::open(fresh_file.c_str(), O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600));
   if (!fresh) return io_error("making", fresh_file);
   generation(generation_);
-  for (const auto& [key, live] : live_) {
+  for (const auto& [at, key] : order) {
+    const Live& live = live_.at(key);
     if (live.acked) add_acked(&key, 1);
     if (live.delivered[0]) add_delivered(key, Stream::Stdout);
     if (live.delivered[1]) add_delivered(key, Stream::Stderr);

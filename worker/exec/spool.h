@@ -10,6 +10,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "common/base/clock.h"
@@ -31,7 +32,8 @@ class Spool {
   /// Opens or makes the file. Errc::Corrupt: it is not a spool.
   static Result<Spool> open(std::string path, const Clock& clock, Contents& contents);
 
-  void append(const pair::SpoolItem& item);
+  /// `written`: the item in bytes (pair_codec.h), which are wanted elsewhere as well.
+  void append(const pair::SpoolItem& item, std::string_view written);
   void acked(const std::vector<AttemptKey>& keys);
   void delivered(const AttemptKey& key, Stream stream);
   void generation(const Generation& generation);
@@ -60,7 +62,9 @@ class Spool {
   [[nodiscard]] std::string fresh_path() const { return path_ + ".new"; }
   using Index = std::map<AttemptKey, std::size_t>;  // Where in Contents::items.
   void apply(Contents& contents, Index& index, std::string_view payload) const;
-  void add_record(const std::string& payload);
+  enum Kind : std::uint64_t { kItem = 1, kAcked = 2, kDelivered = 3, kGeneration = 4 };
+  template <class Write>
+  void add_record(Kind kind, Write write);
   void add_acked(const AttemptKey* keys, std::size_t count);
   void add_delivered(const AttemptKey& key, Stream stream);
   void forget_if_done(const AttemptKey& key);
@@ -71,7 +75,8 @@ class Spool {
   std::uint64_t size_ = 0;  // Of the file, whole records only.
   std::uint64_t compact_at_ = limits::kSpoolCompactBytes;
   std::string pending_;
-  std::map<AttemptKey, Live> live_;
+  std::int64_t steady_began_us_ = 0;  // By the wall clock, when pending_ began.
+  std::unordered_map<AttemptKey, Live> live_;
   std::uint64_t live_bytes_ = 0;
   Generation generation_;
 };

@@ -114,6 +114,7 @@ TEST_CASE("a protocol that is not spoken is refused in words, whatever its HELLO
   w.u64(99);
   w.text("0.9");
   w.text("new");
+  w.finish();
   bench.server->on_frame(worker.id(), worker.identity(), frame);
   bench.turn();
   const auto refused = worker.expect<msg::Refused>();

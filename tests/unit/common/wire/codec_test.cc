@@ -309,6 +309,7 @@ TEST_CASE("a greeting of another protocol is understood as far as its number") {
   w.u64(kProtocol + 1);
   w.text("of fields that we do not know");
   w.boolean(true);
+  w.finish();
   const auto decoded = wire::decode(frame);
   REQUIRE(decoded);
   CHECK(std::get<msg::WorkerHello>(decoded->body).protocol == kProtocol + 1);
@@ -343,6 +344,7 @@ TEST_CASE("size bounds are not below what is sent") {
       std::string out;
       wire::Writer w(out);
       wire::put_field(w, m);
+      w.finish();
       REQUIRE(out.size() <= wire::size_bound(m));
     }
   };

@@ -17,6 +17,7 @@ std::string written(Write write) {
   std::string out;
   Writer w(out);
   write(w);
+  w.finish();
   return out;
 }
 

@@ -177,6 +177,7 @@ TEST_SUITE("master/store/entry_codec") {
     writer.array(7);
     for (const std::uint64_t v : {1, 257, 1, 1, 1, 99}) writer.u64(v);
     writer.array(0);
+    writer.finish();
     CHECK(store::decode_entries(unknown).error().code == Errc::Corrupt);
   }
 

@@ -35,12 +35,13 @@ TEST_SUITE("worker/core/agent work") {
     const pair::Run runs[] = {std::get<pair::Run>(told[2].message)};
     CHECK(runs[0].key == key_of(4));
     CHECK(runs[0].argv == std::vector<Bytes>{"convert", "a b.jpg", "a b.png"});
-    CHECK(runs[0].cwd == "/data");
-    CHECK(runs[0].cpus == 2);
-    CHECK(runs[0].time_limit == 5s);
+    CHECK(job.settings.cwd == "/data");
+    CHECK(job.settings.cpus == 2);
+    CHECK(job.settings.time_limit == 5s);
     std::map<Bytes, Bytes> env;
     std::vector<EnvVar> whole = job.env;
-    whole.insert(whole.end(), runs[0].env.begin(), runs[0].env.end());
+    const std::vector<EnvVar> own = task_environment(runs[0].key, runs[0].input);
+    whole.insert(whole.end(), own.begin(), own.end());
     for (const EnvVar& each : whole) {
       CHECK(env.emplace(each.name, each.value).second);  // Each name once.
     }
@@ -60,10 +61,7 @@ TEST_SUITE("worker/core/agent work") {
     spec.has_inputs = true;
     const std::size_t room = limits::kArgumentBytes - sizeof("CAPSTAN_INPUT=") + 1;
     const auto has_input = [&spec](std::size_t size) {
-      for (const EnvVar& each : task_environment(spec, key_of(1), {Bytes(size, 'x')})) {
-        if (each.name == "CAPSTAN_INPUT") return true;
-      }
-      return false;
+      return input_variable(spec, {Bytes(size, 'x')}).has_value();
     };
     CHECK(has_input(room));
     CHECK_FALSE(has_input(room + 1));
@@ -82,13 +80,13 @@ TEST_SUITE("worker/core/agent work") {
     spec.nice = 4;
     bench.master_says(msg::JobTemplate{JobId(1), spec});
     bench.start(1);
-    const auto runs = bench.told<pair::Run>();
-    REQUIRE(runs.size() == 1);
-    CHECK(runs[0].stall_limit == 7s);
-    CHECK(runs[0].mem_bytes == 1 << 30);
-    CHECK(runs[0].nice == 4);
-    CHECK_FALSE(runs[0].script);
-    CHECK_FALSE(runs[0].reads_stdin);
+    const auto jobs = bench.told<pair::JobTemplate>();
+    REQUIRE(jobs.size() == 1);
+    CHECK(jobs[0].settings.stall_limit == 7s);
+    CHECK(jobs[0].settings.mem_bytes == 1 << 30);
+    CHECK(jobs[0].settings.nice == 4);
+    CHECK(jobs[0].script.empty());
+    CHECK_FALSE(jobs[0].has_stdin);
   }
 
   TEST_CASE("the memory of the worker is told in HELLO") {
@@ -120,9 +118,7 @@ TEST_SUITE("worker/core/agent work") {
     CHECK(files.script == "#!/bin/sh");
     CHECK(files.has_stdin);
     CHECK(files.stdin_data == "one two");
-    const auto& run = std::get<pair::Run>(messages[1].message);
-    CHECK(run.script);
-    CHECK(run.reads_stdin);
+    CHECK(std::holds_alternative<pair::Run>(messages[1].message));
 
     bench.shepherd(pair::Ended{{an_item(1)}});
     bench.tick();

@@ -45,19 +45,21 @@ std::vector<pair::ToAgent> all_to_agent() {
           pair::AllDone{}};
 }
 std::vector<pair::ToShepherd> all_to_shepherd() {
-  return {pair::JobTemplate{JobId(17), {{"A", "b"}}, Bytes("#!\0\xff", 4), true, Bytes("\0in", 3)},
+  return {pair::JobTemplate{.job = JobId(17),
+                            .settings = {.cwd = "/",
+                                         .cpus = 3,
+                                         .time_limit = Micros(5),
+                                         .stall_limit = Micros(6),
+                                         .mem_bytes = 7,
+                                         .nice = -8},
+                            .env = {{"X", "1=2"}, {"Y", ""}},
+                            .script = Bytes("#!\0\xff", 4),
+                            .has_stdin = true,
+                            .stdin_data = Bytes("\0in", 3)},
           pair::ForgetJob{JobId(18)},
           pair::Run{.key = kKey,
                     .argv = {"a", Bytes("\xff\n", 2), ""},
-                    .env = {{"X", "1=2"}, {"Y", ""}},
-                    .cwd = "/",
-                    .cpus = 3,
-                    .time_limit = Micros(5),
-                    .stall_limit = Micros(6),
-                    .mem_bytes = 7,
-                    .nice = -8,
-                    .script = true,
-                    .reads_stdin = true,
+                    .input = "",
                     .files = {"o/u\xff", "e"}},
           pair::Unrunnable{kKey, "why"},
           pair::Cancel{CancelWhy::NotGranted, {kKey}},
@@ -105,17 +107,23 @@ TEST_SUITE("worker/core/pair_codec") {
     REQUIRE(decoded);
     CHECK(std::get<pair::Ended>(*decoded).items.at(0) == an_item());
     frame.clear();
+    pair::encode(all_to_shepherd()[0], frame);
+    const auto job = pair::decode_to_shepherd(payload_of(frame));
+    REQUIRE(job);
+    const auto& back_job = std::get<pair::JobTemplate>(*job);
+    CHECK(back_job.env.at(0) == EnvVar{"X", "1=2"});
+    CHECK(back_job.settings.cpus == 3);
+    CHECK(back_job.settings.time_limit == Micros(5));
+    CHECK(back_job.settings.stall_limit == Micros(6));
+    CHECK(back_job.settings.mem_bytes == 7);
+    CHECK(back_job.settings.nice == -8);
+    frame.clear();
     pair::encode(all_to_shepherd()[2], frame);
     const auto run = pair::decode_to_shepherd(payload_of(frame));
     REQUIRE(run);
     const auto& back = std::get<pair::Run>(*run);
     CHECK(back.argv.at(1) == Bytes("\xff\n", 2));
-    CHECK(back.env.at(0) == EnvVar{"X", "1=2"});
-    CHECK(back.cpus == 3);
-    CHECK(back.time_limit == Micros(5));
-    CHECK(back.stall_limit == Micros(6));
-    CHECK(back.mem_bytes == 7);
-    CHECK(back.nice == -8);
+    CHECK(back.input == "");
     CHECK(back.files[1] == "e");
   }
 

@@ -25,23 +25,30 @@ struct Bench {
   }
 
   void say(const shepherd::Event& event) {
-    for (const shepherd::Action& action : machine.step(event, now)) actions.push_back(action);
+    for (const shepherd::Action& action : machine.step(event, now)) {
+      actions.push_back(action);
+      const auto* append = std::get_if<shepherd::SpoolAppend>(&action);
+      if (append != nullptr && append->tells)
+        actions.push_back(shepherd::ToAgent{pair::Ended{append->items}});
+    }
   }
   /// A Run comes behind its job's template, as agents say it.
   void from_agent(const pair::ToShepherd& message) {
-    if (const auto* run = std::get_if<pair::Run>(&message))
-      say(shepherd::FromAgent{pair::JobTemplate{.job = run->key.job}});
+    if (const auto* run = std::get_if<pair::Run>(&message)) say_template(run->key.job, {});
     say(shepherd::FromAgent{message});
+  }
+  /// Only the first one of a job counts.
+  void say_template(JobId job, pair::RunSettings settings) {
+    say(shepherd::FromAgent{pair::JobTemplate{.job = job, .settings = std::move(settings)}});
   }
   void tick(Micros later = Micros{0}) {
     now = now + later;
     say(shepherd::Tick{});
   }
-  void run(std::uint32_t task, std::uint32_t cpus = 1, Micros time_limit = Micros{0}) {
-    pair::Run message{.key = key_of(task), .argv = {"true"}, .env = {}, .cwd = "/"};
-    message.cpus = cpus;
-    message.time_limit = time_limit;
-    from_agent(message);
+  void run(std::uint32_t task) { from_agent(pair::Run{.key = key_of(task), .argv = {"true"}}); }
+  void run(AttemptKey key, pair::RunSettings settings) {
+    say_template(key.job, std::move(settings));
+    from_agent(pair::Run{.key = key, .argv = {"true"}});
   }
   /// Starts what fits, and says that it runs.
   void launch() {

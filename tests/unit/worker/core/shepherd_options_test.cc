@@ -17,13 +17,13 @@ using Tasks = std::vector<std::uint32_t>;
 constexpr std::uint64_t kGiB = 1ULL << 30;
 
 pair::Run a_run(std::uint32_t task) {
-  return {.key = key_of(task), .argv = {"true"}, .env = {}, .cwd = "/"};
+  return {.key = key_of(task), .argv = {"true"}};
 }
 
 /// One attempt that runs, with these options.
-Bench running(pair::Run run, shepherd::Config config = {.instance = {}, .mem_bytes = 8 * kGiB}) {
-  Bench bench(std::move(config));
-  bench.from_agent(run);
+Bench running(pair::RunSettings settings) {
+  Bench bench({.instance = {}, .mem_bytes = 8 * kGiB});
+  bench.run(key_of(1), std::move(settings));
   bench.launch();
   bench.actions.clear();
   return bench;
@@ -67,11 +67,8 @@ TEST_SUITE("worker/core/slots") {
 TEST_SUITE("worker/core/shepherd_options") {
   TEST_CASE("memory counts as cpus do, and is free when the tree is gone") {
     Bench bench({.instance = {}, .cpus = 4, .mem_bytes = 3 * kGiB});
-    for (std::uint32_t task = 1; task <= 3; ++task) {
-      pair::Run run = a_run(task);
-      run.mem_bytes = 2 * kGiB - task;
-      bench.from_agent(run);
-    }
+    for (std::uint32_t task = 1; task <= 3; ++task)
+      bench.run(key_of(task), {.mem_bytes = 2 * kGiB - 1});
     bench.tick();
     CHECK(bench.launched() == Tasks{1});
     bench.gone(1);
@@ -81,29 +78,24 @@ TEST_SUITE("worker/core/shepherd_options") {
 
   TEST_CASE("options reach the launch") {
     Bench bench;
-    bench.from_agent(pair::JobTemplate{.job = JobId(1), .script = "#!"});
+    bench.from_agent(pair::JobTemplate{
+        .job = JobId(1), .settings = {.cpus = 99, .mem_bytes = 5, .nice = 7}, .script = "#!"});
     pair::Run run = a_run(1);
-    run.nice = 7;
-    run.script = true;
-    run.mem_bytes = 5;
-    run.cpus = 2;
     run.files = {"out", "err"};
     bench.from_agent(run);
     bench.tick();
     const auto launches = bench.taken<shepherd::Launch>();
     REQUIRE(launches.size() == 1);
-    CHECK(launches[0].nice == 7);
-    CHECK(launches[0].script);
-    CHECK_FALSE(launches[0].reads_stdin);
-    CHECK(launches[0].mem_bytes == 5);
-    CHECK(launches[0].cpus == 2);
+    CHECK(launches[0].job->settings.nice == 7);
+    CHECK(launches[0].job->has_script);
+    CHECK_FALSE(launches[0].job->has_stdin);
+    CHECK(launches[0].job->settings.mem_bytes == 5);
+    CHECK(launches[0].cpus == 2);  // All that there are.
     CHECK(launches[0].files == std::array<Bytes, 2>{"out", "err"});
   }
 
   TEST_CASE("one that writes nothing for its stall limit is ended, one that writes is not") {
-    pair::Run run = a_run(1);
-    run.stall_limit = 10s;
-    Bench bench = running(run);
+    Bench bench = running({.stall_limit = 10s});
     const TimePoint start = bench.now;
     bench.tick(limits::kStartedHold);
     CHECK(bench.machine.next_deadline() == start + 10s);
@@ -127,10 +119,7 @@ TEST_SUITE("worker/core/shepherd_options") {
   }
 
   TEST_CASE("a time limit holds beside a stall limit") {
-    pair::Run run = a_run(1);
-    run.stall_limit = 2s;
-    run.time_limit = 3s;
-    Bench bench = running(run);
+    Bench bench = running({.time_limit = 3s, .stall_limit = 2s});
     bench.tick(2s);
     CHECK(looks(bench));
     bench.say(shepherd::Seen{.key = key_of(1), .output_at = bench.now});
@@ -142,9 +131,7 @@ TEST_SUITE("worker/core/shepherd_options") {
   }
 
   TEST_CASE("one that uses more memory than it asked for is ended, and says how much") {
-    pair::Run run = a_run(1);
-    run.mem_bytes = kGiB;
-    Bench bench = running(run);
+    Bench bench = running({.mem_bytes = kGiB});
     bench.tick(limits::kMemoryPace);
     CHECK(looks(bench));
     bench.say(shepherd::Seen{.key = key_of(1), .mem_bytes = kGiB});
@@ -163,10 +150,8 @@ TEST_SUITE("worker/core/shepherd_options") {
 
   TEST_CASE("one that the kernel holds to its memory is not measured") {
     const auto ended_by = [](Oom oom) {
-      pair::Run run = a_run(1);
-      run.mem_bytes = kGiB;
       Bench bench({.instance = {}, .mem_bytes = kGiB});
-      bench.from_agent(run);
+      bench.run(key_of(1), {.mem_bytes = kGiB});
       bench.tick();
       REQUIRE(bench.taken<shepherd::Launch>().size() == 1);
       bench.say(shepherd::Launched{.key = key_of(1), .holds_memory = true});
@@ -187,11 +172,7 @@ TEST_SUITE("worker/core/shepherd_options") {
 
   TEST_CASE("its peak at the end: a signal is put down to it, an exit only gets the words") {
     Bench bench({.instance = {}, .cpus = 3, .mem_bytes = 8 * kGiB});
-    for (std::uint32_t task = 1; task <= 3; ++task) {
-      pair::Run run = a_run(task);
-      run.mem_bytes = kGiB;
-      bench.from_agent(run);
-    }
+    for (std::uint32_t task = 1; task <= 3; ++task) bench.run(key_of(task), {.mem_bytes = kGiB});
     bench.launch();
     bench.gone(1, {.signal = 9, .max_rss_bytes = 2 * kGiB});
     bench.gone(2, {.max_rss_bytes = 2 * kGiB});
@@ -238,8 +219,7 @@ TEST_SUITE("worker/core/shepherd_options") {
 
   TEST_CASE("what needs files that are not here is given back, not failed") {
     Bench bench;
-    pair::Run run = a_run(1);
-    run.reads_stdin = true;
+    const pair::Run run = a_run(1);
     bench.say(shepherd::FromAgent{run});
     CHECK(bench.told<pair::Returned>().size() == 1);
     bench.from_agent(pair::JobTemplate{.job = JobId(1), .has_stdin = true});
@@ -260,7 +240,7 @@ TEST_SUITE("worker/core/shepherd_options") {
     bench.from_agent(pair::JobTemplate{.job = JobId(1), .env = {{"LANG", "de"}}});
     for (std::uint32_t task = 1; task <= 2; ++task) {
       pair::Run run = a_run(task);
-      run.env = {{"CAPSTAN_TASK_INDEX", std::to_string(task)}};
+      run.input = "in " + std::to_string(task);
       bench.from_agent(run);
     }
     bench.from_agent(pair::ForgetJob{JobId(1)});
@@ -270,9 +250,9 @@ TEST_SUITE("worker/core/shepherd_options") {
     bench.tick();
     const auto launches = bench.taken<shepherd::Launch>();
     REQUIRE(launches.size() == 1);
-    REQUIRE(launches[0].job_env != nullptr);
-    CHECK(*launches[0].job_env == std::vector<std::string>{"LANG=de"});
-    CHECK(launches[0].env == std::vector<EnvVar>{{"CAPSTAN_TASK_INDEX", "2"}});
+    REQUIRE(launches[0].job != nullptr);
+    CHECK(launches[0].job->env == std::vector<std::string>{"LANG=de"});
+    CHECK(launches[0].input == "in 2");
   }
 
   TEST_CASE("another generation drops the files: its jobs have the same numbers") {

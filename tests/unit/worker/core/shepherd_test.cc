@@ -30,19 +30,16 @@ TEST_SUITE("worker/core/shepherd") {
 
   TEST_CASE("a wide one at the head is waited for, and one that is too wide runs alone") {
     Bench bench;
-    bench.run(1, 1);
-    bench.run(2, 2);
-    bench.run(3, 1);
-    bench.run(4, 99);
-    bench.tick();
-    CHECK(bench.launched() == Tasks{1});
-    bench.gone(1);
-    bench.tick();
-    CHECK(bench.launched() == Tasks{2});
-    bench.gone(2);
-    bench.tick();
-    CHECK(bench.launched() == Tasks{3});
-    bench.gone(3);
+    const auto key = [](std::uint32_t task) {
+      return AttemptKey{JobId(task), TaskIndex(task), AttemptNo(1)};
+    };
+    for (const auto& [task, cpus] : {std::pair(1U, 1U), {2, 2}, {3, 1}, {4, 99}})
+      bench.run(key(task), {.cpus = cpus});
+    for (const std::uint32_t task : {1U, 2U, 3U}) {
+      bench.tick();
+      CHECK(bench.launched() == Tasks{task});
+      bench.say(shepherd::Gone{key(task), {}});
+    }
     bench.tick();
     CHECK(bench.launched() == Tasks{4});
   }
@@ -167,7 +164,7 @@ TEST_SUITE("worker/core/shepherd") {
 
   TEST_CASE("a time limit ends it") {
     Bench bench({.instance = {}, .cpus = 1, .grace = 30s, .kill_grace = 0s});
-    bench.run(1, 1, 2s);
+    bench.run(key_of(1), {.time_limit = 2s});
     bench.launch();
     CHECK(bench.machine.next_deadline() <= bench.now + 2s);
     bench.tick(2s);

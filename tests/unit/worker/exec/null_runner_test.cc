@@ -10,11 +10,7 @@ namespace capstan {
 namespace {
 
 shepherd::Launch launch_of(std::uint32_t task) {
-  return {.key = {JobId(3), TaskIndex(task), AttemptNo(1)},
-          .argv = {"/bin/false"},
-          .env = {},
-          .cwd = "/no such directory",
-          .followed = false};
+  return {.key = {JobId(3), TaskIndex(task), AttemptNo(1)}, .argv = {"/bin/false"}};
 }
 
 TEST_SUITE("worker/exec/null_runner") {

@@ -261,20 +261,22 @@ TEST_SUITE("worker/exec/process_runner") {
 
   TEST_CASE_FIXTURE(Loop, "a script of its job runs with the arguments; without #! by sh") {
     REQUIRE(write_script(file("jobs"), JobId(1), "echo sh $#: \"$1\"\n"));
-    shepherd::Launch what{.key = {}, .argv = {"name", "a b"}, .cwd = "/", .script = true};
-    CHECK(end_of(launch(what)).tail[0] == "sh 1: a b\n");
+    shepherd::Launch what{.key = {}, .argv = {"name", "a b"}};
+    const shepherd::JobPart job{.has_script = true};
+    CHECK(end_of(launch(what, job)).tail[0] == "sh 1: a b\n");
     REQUIRE(write_script(file("jobs"), JobId(1), "#!/usr/bin/env -S cat\nlast line\n"));
     what.argv = {"name"};
-    CHECK(end_of(launch(what)).tail[0] == "#!/usr/bin/env -S cat\nlast line\n");
+    CHECK(end_of(launch(what, job)).tail[0] == "#!/usr/bin/env -S cat\nlast line\n");
   }
 
   TEST_CASE_FIXTURE(Loop, "each task reads all of its job's stdin") {
     const Bytes data(300'000, 'x');
     REQUIRE(write_stdin(file("jobs"), JobId(1), data));
-    const shepherd::Launch what{.key = {}, .argv = {"wc", "-c"}, .cwd = "/", .reads_stdin = true};
-    for (int i = 0; i < 2; ++i) CHECK(end_of(launch(what)).tail[0] == "300000\n");
+    const shepherd::Launch what{.key = {}, .argv = {"wc", "-c"}};
+    const shepherd::JobPart job{.has_stdin = true};
+    for (int i = 0; i < 2; ++i) CHECK(end_of(launch(what, job)).tail[0] == "300000\n");
     drop_job_files(file("jobs"), JobId(1));
-    launch(what);
+    launch(what, job);
     REQUIRE_FALSE(started);
     CHECK(started.error().message.ends_with("stdin: No such file or directory"));
   }
@@ -282,9 +284,8 @@ TEST_SUITE("worker/exec/process_runner") {
   TEST_CASE_FIXTURE(Loop, "files get all of the output, the log keeps its bounds") {
     const shepherd::Launch what{.key = {},
                                 .argv = {"sh", "-c", "head -c 33554432 /dev/zero; echo oops >&2"},
-                                .cwd = Bytes(dir.path()),
                                 .files = {"deep/out", "err"}};
-    const AttemptKey key = launch(what);
+    const AttemptKey key = launch(what, {.settings = {.cwd = Bytes(dir.path())}});
     const RunEnd end = end_of(key);
     CHECK(end.note.empty());
     CHECK(std::filesystem::file_size(file("deep/out")) == 33554432);
@@ -294,21 +295,19 @@ TEST_SUITE("worker/exec/process_runner") {
   }
 
   TEST_CASE_FIXTURE(Loop, "a file that takes no more does not stop the task") {
-    const RunEnd end = end_of(launch({.key = {},
-                                      .argv = {"sh", "-c", "echo 1; echo 2; exit 3"},
-                                      .cwd = "/",
-                                      .files = {"/dev/full", ""}}));
+    const RunEnd end = end_of(launch(
+        {.key = {}, .argv = {"sh", "-c", "echo 1; echo 2; exit 3"}, .files = {"/dev/full", ""}}));
     CHECK(end.exit_code == 3);
     CHECK(end.tail[0] == "1\n2\n");
     CHECK(end.note == "only 0 bytes were written to /dev/full: No space left on device");
-    launch({.key = {}, .argv = {"true"}, .cwd = "/", .files = {"/proc/none", ""}});
+    launch({.key = {}, .argv = {"true"}, .files = {"/proc/none", ""}});
     REQUIRE_FALSE(started);
     CHECK(started.error().message == "cannot write to /proc/none: No such file or directory");
   }
 
   TEST_CASE_FIXTURE(Loop, "nice is that which was asked for") {
-    const shepherd::Launch what{.key = {}, .argv = {"nice"}, .cwd = "/", .nice = 7};
-    CHECK(end_of(launch(what)).tail[0] == "7\n");
+    const AttemptKey key = launch({.key = {}, .argv = {"nice"}}, {.settings = {.nice = 7}});
+    CHECK(end_of(key).tail[0] == "7\n");
     CHECK(end_of(shell("nice")).tail[0] == std::to_string(getpriority(PRIO_PROCESS, 0)) + "\n");
   }
 
@@ -317,7 +316,7 @@ TEST_SUITE("worker/exec/process_runner") {
     const std::string wait = "; read word < " + file("gate");
     ::mkfifo(file("gate").c_str(), 0600);
     const char* const tell = "nproc; taskset -cp $$ | sed 's/.*: //'";
-    const auto first = launch({.key = {}, .argv = {"sh", "-c", tell + wait}, .cwd = "/"});
+    const auto first = launch({.key = {}, .argv = {"sh", "-c", tell + wait}});
     runner->follow(JobId(1), true);
     until([this] { return !grown.empty(); });
     const RunEnd second = end_of(shell(tell));
@@ -328,7 +327,7 @@ TEST_SUITE("worker/exec/process_runner") {
     CHECK(second.tail[0].starts_with("1\n"));
     CHECK(end.tail[0] != second.tail[0]);
     CHECK(second.tail[0] == third.tail[0]);  // With two, there is only one left.
-    const auto both = end_of(launch({.key = {}, .argv = {"nproc"}, .cwd = "/", .cpus = 2}));
+    const auto both = end_of(launch({.key = {}, .argv = {"nproc"}, .cpus = 2}));
     CHECK(both.tail[0] == "2\n");
   }
 
@@ -338,8 +337,8 @@ TEST_SUITE("worker/exec/process_runner") {
                              file("gate") + ") & (read a < " + file("gate") + ") & echo; wait";
     ::mkfifo(file("gate").c_str(), 0600);
     constexpr std::uint64_t kMiB = 1024 * 1024;
-    const AttemptKey key = launch(
-        {.key = {}, .argv = {"bash", "-c", line}, .cwd = "/", .followed = true, .mem_bytes = kMiB});
+    const AttemptKey key = launch({.key = {}, .argv = {"bash", "-c", line}, .followed = true},
+                                  {.settings = {.mem_bytes = kMiB}});
     until([this] { return !grown.empty(); });
     const shepherd::Seen seen = runner->look(key);
     CHECK(seen.mem_bytes > 64 * kMiB);

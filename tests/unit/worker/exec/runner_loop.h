@@ -54,21 +54,18 @@ class RunnerLoop {
   }
 
   AttemptKey launch(std::vector<Bytes> argv, Bytes cwd = "/") {
-    shepherd::Launch what{.key = {}, .argv = std::move(argv)};
-    what.cwd = std::move(cwd);
-    return launch(std::move(what));
+    return launch({.key = {}, .argv = std::move(argv)}, {.settings = {.cwd = std::move(cwd)}});
   }
-  AttemptKey launch(shepherd::Launch what) {
+  AttemptKey launch(shepherd::Launch what, shepherd::JobPart job = {}) {
     what.key = {JobId(1), TaskIndex(++tasks_), AttemptNo(1)};
-    what.env = {{"PATH", "/usr/bin:/bin"}, {"GREETING", "hello"}};
+    if (job.settings.cwd.empty()) job.settings.cwd = "/";
+    job.env = {"PATH=/usr/bin:/bin", "GREETING=hello"};
+    what.job = &job;
     started = runner->start(what);
     return what.key;
   }
   AttemptKey launch_with_memory(std::vector<Bytes> argv, std::uint64_t mem_bytes) {
-    shepherd::Launch what{.key = {}, .argv = std::move(argv)};
-    what.cwd = "/";
-    what.mem_bytes = mem_bytes;
-    return launch(std::move(what));
+    return launch({.key = {}, .argv = std::move(argv)}, {.settings = {.mem_bytes = mem_bytes}});
   }
   AttemptKey shell(const std::string& line) { return launch({"/bin/sh", "-c", line}); }
 

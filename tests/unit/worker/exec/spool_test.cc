@@ -8,6 +8,7 @@
 
 #include "common/model/limits.h"
 #include "tests/support/temp_dir.h"
+#include "worker/core/pair_codec.h"
 
 namespace capstan {
 namespace {
@@ -34,6 +35,14 @@ pair::SpoolItem an_item(std::uint32_t task, const Clock& clock) {
   return item;
 }
 
+void append(Spool& spool, const pair::SpoolItem& item) {
+  std::string written;
+  wire::Writer writer(written);
+  pair::put(writer, item);
+  writer.finish();
+  spool.append(item, written);
+}
+
 struct Fixture {
   test::TempDir dir;
   FixedClock clock;
@@ -56,8 +65,8 @@ TEST_SUITE("worker/exec/spool") {
       Spool spool = open();
       CHECK(contents.items.empty());
       spool.generation({123, 456});
-      spool.append(first);
-      spool.append(an_item(2, clock));
+      append(spool, first);
+      append(spool, an_item(2, clock));
       REQUIRE(spool.flush());
     }
     clock.advance(Micros(1'000'000));
@@ -75,8 +84,8 @@ TEST_SUITE("worker/exec/spool") {
       Spool spool = open();
       pair::SpoolItem item = an_item(1, clock);
       item.delivered = {false, true};
-      spool.append(item);
-      spool.append(an_item(2, clock));
+      append(spool, item);
+      append(spool, an_item(2, clock));
       spool.acked({item.result.key});
       spool.acked({an_item(2, clock).result.key});
       REQUIRE(spool.flush());
@@ -95,13 +104,13 @@ TEST_SUITE("worker/exec/spool") {
   TEST_CASE_FIXTURE(Fixture, "a torn end is cut off at every length, what is before it is kept") {
     {
       Spool spool = open();
-      spool.append(an_item(1, clock));
+      append(spool, an_item(1, clock));
       REQUIRE(spool.flush());
     }
     const auto whole = std::filesystem::file_size(path);
     {
       Spool spool = open();
-      spool.append(an_item(2, clock));
+      append(spool, an_item(2, clock));
       REQUIRE(spool.flush());
     }
     const auto both = std::filesystem::file_size(path);
@@ -114,7 +123,7 @@ TEST_SUITE("worker/exec/spool") {
         Spool spool = open();
         REQUIRE(contents.items.size() == 1);
         CHECK(contents.torn_bytes == size - whole);
-        spool.append(an_item(3, clock));
+        append(spool, an_item(3, clock));
         REQUIRE(spool.flush());
       }
       open();
@@ -126,8 +135,8 @@ TEST_SUITE("worker/exec/spool") {
   TEST_CASE_FIXTURE(Fixture, "a flipped bit ends what is believed") {
     {
       Spool spool = open();
-      spool.append(an_item(1, clock));
-      spool.append(an_item(2, clock));
+      append(spool, an_item(1, clock));
+      append(spool, an_item(2, clock));
       REQUIRE(spool.flush());
     }
     const auto size = std::filesystem::file_size(path);
@@ -152,10 +161,10 @@ TEST_SUITE("worker/exec/spool") {
     Spool spool = open();
     spool.generation({7, 8});
     pair::SpoolItem kept = an_item(1, clock);
-    spool.append(kept);
+    append(spool, kept);
     for (std::uint32_t task = 2; spool.file_bytes() == 0 || task < 100'000; ++task) {
       const pair::SpoolItem item = an_item(task, clock);
-      spool.append(item);
+      append(spool, item);
       spool.acked({item.result.key});
       if (task % 64 == 0) REQUIRE(spool.flush());
       REQUIRE(spool.file_bytes() < 2 * limits::kSpoolCompactBytes);
@@ -172,18 +181,18 @@ TEST_SUITE("worker/exec/spool") {
       Spool spool = open();
       pair::SpoolItem confirmed = an_item(1, clock);
       confirmed.delivered = {false, false};
-      spool.append(confirmed);
+      append(spool, confirmed);
       spool.acked({confirmed.result.key});
       spool.delivered(confirmed.result.key, Stream::Stderr);
       std::uint32_t task = 2;
       for (auto before = spool.file_bytes(); spool.file_bytes() >= before; ++task) {
         before = spool.file_bytes();
         const pair::SpoolItem item = an_item(task, clock);
-        spool.append(item);
+        append(spool, item);
         spool.acked({item.result.key});
         REQUIRE(spool.flush());
       }
-      spool.append(an_item(task, clock));
+      append(spool, an_item(task, clock));
       REQUIRE(spool.flush());
     }
     open();
@@ -197,9 +206,9 @@ TEST_SUITE("worker/exec/spool") {
   TEST_CASE_FIXTURE(Fixture, "set aside, the old file is kept and the new one is empty") {
     {
       Spool spool = open();
-      spool.append(an_item(1, clock));
+      append(spool, an_item(1, clock));
       REQUIRE(spool.set_aside());
-      spool.append(an_item(2, clock));
+      append(spool, an_item(2, clock));
       REQUIRE(spool.flush());
     }
     open();
