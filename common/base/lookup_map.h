@@ -4,6 +4,7 @@
 // machines may use where only single keys are looked up.
 #pragma once
 
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -22,6 +23,14 @@ class LookupMap {
   bool insert(const Key& key, Value value) { return map_.emplace(key, std::move(value)).second; }
   void set(const Key& key, Value value) { map_.insert_or_assign(key, std::move(value)); }
   void erase(const Key& key) { map_.erase(key); }
+  /// What it had, which goes.
+  std::optional<Value> take(const Key& key) {
+    const auto it = map_.find(key);
+    if (it == map_.end()) return std::nullopt;
+    std::optional<Value> taken(std::move(it->second));
+    map_.erase(it);
+    return taken;
+  }
   void clear() { map_.clear(); }
 
  private:

@@ -227,7 +227,8 @@ class Agent {
   void tell_template(JobId id, const Template& job);
   void forget_idle_jobs();
   void add_ended(pair::SpoolItem item);
-  void forget_result(const AttemptKey& key);
+  /// False: it is not waited for.
+  bool forget_result(const AttemptKey& key);
   [[nodiscard]] const Instance& speaking_for() const;
   void give_up_earlier(const Instance& earlier);
   void send_results();

@@ -234,6 +234,7 @@ void Agent::on_body(std::size_t master, const msg::Start& body) {
     for (Said& said : link.asked) said.is_outdated = true;
   }
   msg::Returned again;
+  out_.reserve(out_.size() + body.tasks.size());
   for (const msg::Start::One& one : body.tasks) {
     const AttemptKey key{body.job, one.task, body.attempt};
     if (unacked_order_.contains(key)) continue;
@@ -302,9 +303,7 @@ void Agent::on_body(std::size_t, const msg::Recall& body) {
 void Agent::on_body(std::size_t, const msg::ResultAck& body) {
   pair::Acked acked;
   for (const AttemptKey& key : body.keys) {
-    if (!unacked_order_.contains(key)) continue;
-    forget_result(key);
-    acked.keys.push_back(key);
+    if (forget_result(key)) acked.keys.push_back(key);
   }
   if (!acked.keys.empty()) tell(std::move(acked));
 }
@@ -323,13 +322,13 @@ void Agent::on_body(std::size_t, const msg::Follow& body) {
 
 // --- To the master -------------------------------------------------------------------------------
 
-void Agent::forget_result(const AttemptKey& key) {
-  const std::uint64_t* order = unacked_order_.find(key);
-  if (order == nullptr) return;
+bool Agent::forget_result(const AttemptKey& key) {
+  const auto order = unacked_order_.take(key);
+  if (!order) return false;
   const auto it = unacked_.find(*order);
   in_flight_bytes_ -= it->second.in_flight_bytes;
-  unacked_order_.erase(it->second.item.result.key);
   unacked_.erase(it);
+  return true;
 }
 
 void Agent::send_started() {

@@ -19,6 +19,9 @@ TEST_CASE("a lookup map has what was put in until it is taken out") {
   map.set(key, 6);
   CHECK(*map.find(key) == 6);
   CHECK_FALSE(map.contains({JobId(1), TaskIndex(3), AttemptNo(2)}));
+  CHECK(map.take(key) == 6);
+  CHECK(map.take(key) == std::nullopt);
+  map.set(key, 6);
   map.erase(key);
   CHECK_FALSE(map.contains(key));
   map.set(key, 7);
