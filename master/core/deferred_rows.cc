@@ -16,25 +16,29 @@ bool may_go_ahead(const TaskRow& row, Seq applied) {
 
 }  // namespace
 
-/// Moves what may go ahead out of `rows`; what waited of these tasks is outdated.
+/// Takes what may go ahead out of `rows`; what waited of these tasks is outdated.
 void DeferredRows::split_ended(RowChanges& rows, Seq applied) {
+  std::map<std::pair<JobId, TaskIndex>, TaskRow> others;
   auto waiting = rest_.tasks.begin();
-  const bool has_older = !ahead_.tasks.empty();
   for (auto row = rows.tasks.begin(); row != rows.tasks.end();) {
     const auto next = std::next(row);
-    if (may_go_ahead(row->second, applied)) {
+    if (!may_go_ahead(row->second, applied)) {
+      others.insert(others.end(), rows.tasks.extract(row));
+    } else {
       // Both ascend: the place behind the last one is nearly always that of the next.
       if (waiting != rest_.tasks.end() && waiting->first < row->first)
         waiting = rest_.tasks.lower_bound(row->first);
       if (waiting != rest_.tasks.end() && waiting->first == row->first)
         waiting = rest_.tasks.erase(waiting);
-      if (has_older) ahead_.tasks.erase(row->first);
-      ahead_.tasks.insert(ahead_.tasks.end(), rows.tasks.extract(row));
-    } else if (has_older) {
-      ahead_.tasks.erase(row->first);
     }
     row = next;
   }
+  if (!ahead_.tasks.empty()) {  // Not written yet: what is newer takes its place.
+    for (const auto& [key, row] : others) ahead_.tasks.erase(key);
+    rows.tasks.merge(ahead_.tasks);
+  }
+  ahead_.tasks.swap(rows.tasks);
+  rows.tasks.swap(others);
 }
 
 void DeferredRows::add(RowChanges rows, Seq applied, TimePoint now) {

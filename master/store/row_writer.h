@@ -54,10 +54,10 @@ class RowWriter {
   Result<void> sweep(const SweptRow& row);
   Result<void> write_staging(Connection& connection, const RowChanges& changes);
 
-  std::unique_ptr<TaskFeed> task_feed_;  ///< Outlives the statements that read it.
+  std::unique_ptr<TaskFeed> task_feed_, plain_task_feed_;  ///< Outlive the statements.
   Statement archive_, update_job_, insert_job_, insert_spec_;
-  Statement put_tasks_, put_attempt_, delete_attempt_, put_worker_, put_key_, put_request_,
-      put_token_;
+  Statement put_tasks_, put_plain_tasks_, put_attempt_, delete_attempt_, put_worker_, put_key_,
+      put_request_, put_token_;
   Statement update_submission_, insert_submission_, delete_submission_;
   Statement put_inputs_, drop_inputs_;
   Statement delete_job_, delete_token_, put_deletion_;
