@@ -21,17 +21,16 @@ std::uint32_t length_field(std::size_t length) {
 /// What msgpack-c's packer writes to.
 struct Writer::Sink {
   Writer& writer;
-  void write(const char* bytes, std::size_t count) {
-    std::array<char, kPieceBytes>& piece = writer.piece_;
-    if (count == 0) return;
-    if (count > piece.size() - writer.used_) writer.finish();
-    if (count > piece.size()) {
-      writer.out_.append(bytes, count);
-    } else {
-      std::memcpy(piece.data() + writer.used_, bytes, count);
+  /// Inlined, so that the few bytes of a number are a store and no call.
+  [[gnu::always_inline]] void write(const char* bytes, std::size_t count) {
+    if (count <= kPieceBytes - writer.used_) {
+      if (count > 0) std::memcpy(writer.piece_.data() + writer.used_, bytes, count);
       writer.used_ += count;
+    } else {
+      write_long(bytes, count);
     }
   }
+  void write_long(const char* bytes, std::size_t count);
   /// A packer is one pointer: made anew for each value.
   template <class Pack>
   void pack(Pack&& what) {
@@ -39,6 +38,11 @@ struct Writer::Sink {
     what(packer);
   }
 };
+
+void Writer::Sink::write_long(const char* bytes, std::size_t count) {
+  writer.finish();
+  writer.out_.append(bytes, count);
+}
 
 Writer::~Writer() {
   CHECK(used_ == 0);
