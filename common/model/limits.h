@@ -210,8 +210,10 @@ inline constexpr auto kBringUpEvery = 1s;
 /// … or until they are so many (45 ms to write, some 14 MiB), or have so much text …
 inline constexpr std::size_t kDeferredRows = 24'576;
 inline constexpr std::size_t kDeferredBytes = 4 * 1024 * 1024;
-/// … or so many were written ahead of them: a start applies their entries once more, in 0.2 s.
+/// … or so many were written ahead of them, or so much text: a start applies their entries once
+/// more, in 0.2 s, and has them in memory until then.
 inline constexpr std::size_t kRowsAhead = 131'072;
+inline constexpr std::size_t kAheadBytes = 32 * 1024 * 1024;
 inline constexpr std::uint64_t kJournalBytesKept = 1ULL << 30;
 inline constexpr std::uint32_t kSchemaVersion = 1;
 /// After an override nobody knows how many jobs the lost primary gave a number: so many are never

@@ -10,6 +10,10 @@
 namespace capstan {
 namespace {
 
+std::size_t text_bytes(const TaskRow& row) {
+  return row.reason.size() + row.stdout_tail.size() + row.stderr_tail.size();
+}
+
 bool may_go_ahead(const TaskRow& row, Seq applied) {
   return row.finished_seq.value != 0 && row.born.seq > applied;
 }
@@ -25,6 +29,7 @@ void DeferredRows::split_ended(RowChanges& rows, Seq applied) {
     if (!may_go_ahead(row->second, applied)) {
       others.insert(others.end(), rows.tasks.extract(row));
     } else {
+      ahead_bytes_ += text_bytes(row->second);
       // Both ascend: the place behind the last one is nearly always that of the next.
       if (waiting != rest_.tasks.end() && waiting->first < row->first)
         waiting = rest_.tasks.lower_bound(row->first);
@@ -48,8 +53,7 @@ void DeferredRows::add(RowChanges rows, Seq applied, TimePoint now) {
   } else {
     rest_.merge(std::exchange(ahead_, {}));
   }
-  for (const auto& [key, row] : rows.tasks)
-    text_bytes_ += row.reason.size() + row.stdout_tail.size() + row.stderr_tail.size();
+  for (const auto& [key, row] : rows.tasks) rest_bytes_ += text_bytes(row);
   rest_.merge(std::move(rows));
   latest_ = std::min(latest_, now + Micros(limits::kBringUpEvery));
   due_ = is_much() ? now : std::min(latest_, now + Micros(limits::kIdleFlush));
@@ -70,9 +74,10 @@ RowChanges& DeferredRows::all() {
 }
 
 bool DeferredRows::is_much() const {
-  return rest_.tasks.size() >= limits::kDeferredRows ||
-         rest_.attempts.size() >= limits::kDeferredRows || text_bytes_ >= limits::kDeferredBytes ||
-         written_ahead_ >= limits::kRowsAhead;
+  const std::size_t rows =
+      std::max({rest_.tasks.size(), rest_.attempts.size(), ahead_.tasks.size()});
+  return rows >= limits::kDeferredRows || rest_bytes_ >= limits::kDeferredBytes ||
+         written_ahead_ >= limits::kRowsAhead || ahead_bytes_ >= limits::kAheadBytes;
 }
 
 }  // namespace capstan

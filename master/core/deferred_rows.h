@@ -45,7 +45,8 @@ class DeferredRows {
   RowChanges rest_;
   RowChanges ahead_;
   std::size_t written_ahead_ = 0;  ///< Rows, since the tables were brought up.
-  std::size_t text_bytes_ = 0;     ///< Of rest_.
+  std::size_t ahead_bytes_ = 0;    ///< Of text in these, and in ahead_.
+  std::size_t rest_bytes_ = 0;     ///< In rest_.
   TimePoint latest_ = TimePoint::never();
   TimePoint due_ = TimePoint::never();
 };

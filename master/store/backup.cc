@@ -16,7 +16,9 @@ constexpr const char* kTables =
     "CREATE TABLE backup_files (name TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT";
 
 Result<void> carry(Connection& copy, const BackupAsk& ask) {
+  const LoadedMeta loaded = TRY(load_meta(copy));
   TRY(copy.exec("BEGIN IMMEDIATE"));
+  TRY(drop_rows_ahead(copy, loaded.position.applied));  // Its journal has their entries.
   TRY(copy.exec(kTables));
   TRY(copy.exec("INSERT INTO backup VALUES (" + std::to_string(ask.at.us) + ")"));
   Statement put = TRY(copy.prepare("INSERT INTO backup_files VALUES (?, ?)"));

@@ -25,6 +25,7 @@ Result<JournalEnd> cut_to_tables(const std::string& path) {
   const Tail tail = TRY(load_tail(copy, loaded.position));
   TRY(copy.exec("BEGIN IMMEDIATE"));
   TRY(cut_journal(copy, tail.marks.front()));
+  TRY(drop_rows_ahead(copy, loaded.position.applied));  // They were written meanwhile.
   TRY(copy.exec("COMMIT"));
   return tail.marks.front().end;
 }

@@ -111,10 +111,25 @@ TEST_CASE("the tables are brought up when it is quiet, after a while, or when mu
   CHECK(deferred.is_much());
   deferred.add({}, kApplied, kNow);
   CHECK(deferred.due() == kNow);
-  deferred.clear();
-  TaskRow wordy = ended(0, 12);
-  wordy.stdout_tail = Bytes(limits::kDeferredBytes, 'x');
-  deferred.add(rows_of({{task(1), std::move(wordy)}}), kApplied, kNow);
+  const auto is_much_with = [](std::uint64_t born, std::size_t bytes) {
+    DeferredRows wordy;
+    TaskRow row = ended(born, 12);
+    row.stdout_tail = Bytes(bytes, 'x');
+    wordy.add(rows_of({{task(1), std::move(row)}}), kApplied, kNow);
+    wordy.written_ahead();
+    return wordy.is_much();
+  };
+  CHECK(is_much_with(0, limits::kDeferredBytes));
+  CHECK_FALSE(is_much_with(11, limits::kDeferredBytes));
+  CHECK(is_much_with(11, limits::kAheadBytes));
+}
+
+TEST_CASE("what was not written ahead yet counts as much as what waits") {
+  DeferredRows deferred;
+  for (std::uint32_t i = 0; i < limits::kDeferredRows; ++i) {
+    CHECK_FALSE(deferred.is_much());
+    deferred.add(rows_of({{task(i), ended(11, 12)}}), kApplied, kNow);
+  }
   CHECK(deferred.is_much());
 }
 

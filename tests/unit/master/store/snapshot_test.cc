@@ -33,7 +33,12 @@ void fill(SqliteDisk& leader) {
     const RowChanges rows = a_job_numbered(seq);
     const store::Batch batch = a_batch(seq, seq);
     const SealedBatch sealed = leader.store().seal(batch, rows);
-    REQUIRE(leader.store().append(sealed, batch, seq <= 20 ? rows : RowChanges{}, applied));
+    RowChanges written;
+    if (seq <= 20) written = rows;
+    if (seq == 25)  // Ahead of the tables.
+      written.tasks[{JobId(1), TaskIndex(0)}] =
+          an_ended_row(TaskState::Succeeded, EndClass::Success, 25);
+    REQUIRE(leader.store().append(sealed, batch, written, applied));
   }
 }
 
@@ -131,6 +136,8 @@ TEST_SUITE("master/store/snapshot") {
     REQUIRE(snapshot.has_value());
     CHECK(snapshot->end == leader.store().journal_ends().front());
     CHECK(snapshot->end.seq == Seq(20));
+    CHECK(count_tasks(store::database_path(leader.dir().path())) == 1);
+    CHECK(count_tasks(standby.dir().file("snapshot")) == 0);
     CHECK(snapshot->file.bytes == store::file_bytes(standby.dir().file("snapshot")));
     const store::InstallAsk ask = to_install(standby, *snapshot);
     const auto installed = store::install_snapshot(ask);
