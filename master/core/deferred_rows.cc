@@ -38,11 +38,12 @@ void DeferredRows::split_ended(RowChanges& rows, Seq applied) {
     }
     row = next;
   }
-  if (!ahead_.tasks.empty()) {  // Not written yet: what is newer takes its place.
+  if (!ahead_.tasks.empty()) {
     for (const auto& [key, row] : others) ahead_.tasks.erase(key);
-    rows.tasks.merge(ahead_.tasks);
   }
-  ahead_.tasks.swap(rows.tasks);
+  RowChanges ended;
+  ended.tasks.swap(rows.tasks);
+  ahead_.merge(std::move(ended));  // Costs what is new, however much waits.
   rows.tasks.swap(others);
 }
 
