@@ -52,7 +52,7 @@ void DeferredRows::add(RowChanges rows, Seq applied, TimePoint now) {
   if (rows.is_progress() && is_progress()) {
     split_ended(rows, applied);
   } else {
-    rest_.merge(std::exchange(ahead_, {}));
+    gather();
   }
   for (const auto& [key, row] : rows.tasks) rest_bytes_ += text_bytes(row);
   rest_.merge(std::move(rows));
@@ -69,8 +69,12 @@ void DeferredRows::clear() {
   *this = DeferredRows();
 }
 
-RowChanges& DeferredRows::all() {
+void DeferredRows::gather() {
   rest_.merge(std::exchange(ahead_, {}));
+}
+
+RowChanges& DeferredRows::all() {
+  gather();
   return rest_;
 }
 

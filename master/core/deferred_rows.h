@@ -5,8 +5,9 @@
 // thousands of rows up takes tens of milliseconds, in which nobody is served: so the rows of tasks
 // that ended, which nearly all of them are, are written ahead, with the next batch of the journal.
 //
-//   tables at `applied` | rest: running tasks, jobs, attempts … | ahead: ended, born behind
-//   `applied`
+//   tables: at `applied`
+//   rest:   running tasks, jobs, attempts …
+//   ahead:  tasks that were born and ended behind `applied`
 //
 // A row may be written ahead only if the tables at `applied` have none of its task. Then a start
 // can take it away (finished_seq > applied) and apply the entries behind `applied` once more.
@@ -41,6 +42,7 @@ class DeferredRows {
 
  private:
   void split_ended(RowChanges& rows, Seq applied);
+  void gather();
 
   RowChanges rest_;
   RowChanges ahead_;

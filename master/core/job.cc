@@ -109,7 +109,6 @@ TaskState Job::task_state(std::uint32_t ordinal) const {
 
 TaskIndex Job::index_of(std::uint32_t ordinal) const {
   CHECK(ordinal < tasks);
-  if (is_plain_range()) return TaskIndex(spec->indices.front().first + ordinal);
   const auto after = std::upper_bound(range_starts.begin(), range_starts.end(), ordinal);
   const auto at = static_cast<std::size_t>(after - range_starts.begin()) - 1;
   const IndexRange& range = spec->indices[at];
@@ -117,8 +116,9 @@ TaskIndex Job::index_of(std::uint32_t ordinal) const {
 }
 
 std::optional<std::uint32_t> Job::ordinal_of(TaskIndex index) const {
-  if (is_plain_range()) {  // Nearly all are; and it is asked for every message of every task.
-    const IndexRange& range = spec->indices.front();
+  const auto& ranges = spec->indices;
+  if (ranges.size() == 1 && ranges[0].step == 1) {  // Nearly all, and asked several times a task.
+    const IndexRange& range = ranges[0];
     if (index.value < range.first || index.value > range.last) return std::nullopt;
     return index.value - range.first;
   }

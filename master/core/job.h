@@ -153,10 +153,6 @@ struct Job {
   /// Its tasks are known to take less than what is sent ahead covers.
   [[nodiscard]] bool is_short() const;
   [[nodiscard]] TaskState task_state(std::uint32_t ordinal) const;
-  /// One range of indices without gaps.
-  [[nodiscard]] bool is_plain_range() const {
-    return range_starts.size() == 1 && spec->indices.front().step == 1;
-  }
   [[nodiscard]] TaskIndex index_of(std::uint32_t ordinal) const;
   [[nodiscard]] std::optional<std::uint32_t> ordinal_of(TaskIndex index) const;
   /// First and last ordinal of the tasks whose index is in `span`.

@@ -109,7 +109,7 @@ struct Launch {
   bool followed = false;
   std::uint32_t cpus = 1;  ///< To be pinned to so many, which nobody else is pinned to.
 };
-/// For Launches with `script` or `reads_stdin`. FilesFailed when they cannot be written.
+/// For Launches whose job has a script or stdin. FilesFailed when they cannot be written.
 struct KeepJobFiles {
   JobId job;
   Bytes script{};

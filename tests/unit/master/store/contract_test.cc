@@ -89,16 +89,14 @@ TEST_SUITE("master/store/contract") {
     Disk disk;
     disk.open();
     RowChanges rows;
-    JobRow job = a_job_row(1, a_job().with_tasks(10).spec());
-    job.state = JobState::Running;
-    rows.jobs[job.id] = job;
+    const JobId job = put_job(rows, 1, 10, JobState::Running);
     for (const std::uint32_t task : {1U, 2U, 3U, 5U, 6U, 9U}) {
       const bool failed = task == 6;
-      rows.tasks[{job.id, TaskIndex(task)}] =
+      rows.tasks[{job, TaskIndex(task)}] =
           an_ended_row(failed ? TaskState::Failed : TaskState::Succeeded,
                        failed ? EndClass::Exit : EndClass::Success, task);
     }
-    rows.tasks[{job.id, TaskIndex(4)}] = a_running_row(4);
+    rows.tasks[{job, TaskIndex(4)}] = a_running_row(4);
     append(disk, 1, 9, rows);
     disk.crash();
     const Opened opened = disk.open();
@@ -150,21 +148,16 @@ TEST_SUITE("master/store/contract") {
     Disk disk;
     disk.open();
     RowChanges rows;
-    JobRow job = a_job_row(1, a_job().with_tasks(3).spec());
-    job.state = JobState::Running;
-    rows.jobs[job.id] = job;
-    rows.tasks[{job.id, TaskIndex(1)}] = an_ended_row(TaskState::Failed, EndClass::Exit, 3);
-    JobRow other = a_job_row(2, a_job().with_tasks(1).spec());
-    other.state = JobState::Failed;
-    rows.jobs[other.id] = other;
+    const JobId job = put_job(rows, 1, 3, JobState::Running);
+    rows.tasks[{job, TaskIndex(1)}] = an_ended_row(TaskState::Failed, EndClass::Exit, 3);
+    const JobId other = put_job(rows, 2, 1, JobState::Failed);
     // Of a finished job nothing is ever written ahead: it is not even looked at.
-    rows.tasks[{other.id, TaskIndex(1)}] = an_ended_row(TaskState::Failed, EndClass::Exit, 4);
+    rows.tasks[{other, TaskIndex(1)}] = an_ended_row(TaskState::Failed, EndClass::Exit, 4);
     append(disk, 1, 3, rows);
     RowChanges ahead;
-    const std::pair<JobId, TaskIndex> second(job.id, TaskIndex(2));
-    ahead.tasks[second] = an_ended_row(TaskState::Succeeded, EndClass::Success, 4);
+    ahead.tasks[{job, TaskIndex(2)}] = an_ended_row(TaskState::Succeeded, EndClass::Success, 4);
     REQUIRE(append_to(disk.store(), a_batch(4, 4), ahead, Seq(3)).has_value());
-    CHECK(disk.tables().get_task(job.id, TaskIndex(2)).value()->row.ended);
+    CHECK(disk.tables().get_task(job, TaskIndex(2)).value()->row.ended);
     SUBCASE("a crash") {
       disk.crash();
     }
@@ -177,9 +170,9 @@ TEST_SUITE("master/store/contract") {
     REQUIRE(opened.state.jobs.size() == 1);
     REQUIRE(opened.state.jobs[0].finished.size() == 1);
     CHECK(opened.state.jobs[0].finished[0].span == IndexSpan{1, 1});
-    CHECK_FALSE(disk.tables().get_task(job.id, TaskIndex(2)).value()->row.ended);
-    CHECK(disk.tables().get_task(job.id, TaskIndex(1)).value()->row.ended);
-    CHECK(disk.tables().get_task(other.id, TaskIndex(1)).value()->row.ended);
+    CHECK_FALSE(disk.tables().get_task(job, TaskIndex(2)).value()->row.ended);
+    CHECK(disk.tables().get_task(job, TaskIndex(1)).value()->row.ended);
+    CHECK(disk.tables().get_task(other, TaskIndex(1)).value()->row.ended);
   }
 
   TEST_CASE_TEMPLATE("a new round archives what ended before it writes", Disk, SqliteDisk,
@@ -343,9 +336,7 @@ TEST_SUITE("master/store/contract") {
     Disk disk;
     disk.open();
     RowChanges rows;
-    JobRow job = a_job_row(1, a_job().with_tasks(140'000).spec());
-    job.state = JobState::Failed;
-    rows.jobs[job.id] = job;
+    put_job(rows, 1, 140'000, JobState::Failed);
     TaskRow row;
     row.state = TaskState::Failed;
     for (std::uint32_t task = 2; task < 140'000; task += 2) {

@@ -114,6 +114,13 @@ inline JobRow a_job_row(std::uint64_t id, const JobSpec& spec, std::string owner
   return row;
 }
 
+/// Among `rows`, in that state.
+inline JobId put_job(RowChanges& rows, std::uint64_t id, std::uint32_t tasks, JobState state) {
+  JobRow job = a_job_row(id, a_job().with_tasks(tasks).spec());
+  job.state = state;
+  return rows.jobs.insert_or_assign(JobId(id), std::move(job)).first->first;
+}
+
 inline TaskRow a_running_row(std::uint32_t attempt = 1) {
   TaskRow row;
   row.state = TaskState::Running;
