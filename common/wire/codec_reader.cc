@@ -32,9 +32,12 @@ std::string_view Reader::take(std::size_t count) {
   return taken;
 }
 
-unsigned char Reader::byte() {
-  const std::string_view taken = take(1);
-  return taken.empty() ? 0 : static_cast<unsigned char>(taken[0]);
+inline unsigned char Reader::byte() {
+  if (rest_.empty()) set_error("it is cut off");
+  if (!ok()) return 0;
+  const auto first = static_cast<unsigned char>(rest_[0]);
+  rest_.remove_prefix(1);
+  return first;
 }
 
 std::uint64_t Reader::big_endian(std::size_t bytes) {
@@ -43,7 +46,7 @@ std::uint64_t Reader::big_endian(std::size_t bytes) {
   return value;
 }
 
-std::size_t Reader::length_of_array() {
+inline std::size_t Reader::length_of_array() {
   const unsigned type = byte();
   if (type >= kFixArray && type < kFixArrayEnd) return type - kFixArray;
   if (type == kArray16) return big_endian(2);

@@ -21,16 +21,12 @@ std::uint32_t length_field(std::size_t length) {
 /// What msgpack-c's packer writes to.
 struct Writer::Sink {
   Writer& writer;
-  /// Inlined, so that the few bytes of a number are a store and no call.
   [[gnu::always_inline]] void write(const char* bytes, std::size_t count) {
-    if (count <= kPieceBytes - writer.used_) {
-      if (count > 0) std::memcpy(writer.piece_.data() + writer.used_, bytes, count);
-      writer.used_ += count;
-    } else {
-      write_long(bytes, count);
-    }
+    if (count > kPieceBytes - writer.used_) return write_long(bytes, count);
+    if (count > 0) std::memcpy(writer.piece_.data() + writer.used_, bytes, count);
+    writer.used_ += count;
   }
-  void write_long(const char* bytes, std::size_t count);
+  [[gnu::noinline]] void write_long(const char* bytes, std::size_t count);
   /// A packer is one pointer: made anew for each value.
   template <class Pack>
   void pack(Pack&& what) {
@@ -57,23 +53,25 @@ void Writer::finish() {
   used_ = 0;
 }
 
-void Writer::array(std::size_t count) {
+// Flattened: the packer's layers are inlined down to write(), where the length of a number is a
+// constant then, and its bytes a store and no call.
+[[gnu::flatten]] void Writer::array(std::size_t count) {
   Sink{*this}.pack([&](auto& p) { p.pack_array(length_field(count)); });
 }
 
-void Writer::u64(std::uint64_t v) {
+[[gnu::flatten]] void Writer::u64(std::uint64_t v) {
   Sink{*this}.pack([&](auto& p) { p.pack_uint64(v); });
 }
 
-void Writer::i64(std::int64_t v) {
+[[gnu::flatten]] void Writer::i64(std::int64_t v) {
   Sink{*this}.pack([&](auto& p) { p.pack_int64(v); });
 }
 
-void Writer::boolean(bool v) {
+[[gnu::flatten]] void Writer::boolean(bool v) {
   Sink{*this}.pack([&](auto& p) { v ? p.pack_true() : p.pack_false(); });
 }
 
-void Writer::bin(std::string_view bytes) {
+[[gnu::flatten]] void Writer::bin(std::string_view bytes) {
   Sink{*this}.pack([&](auto& p) {
     p.pack_bin(length_field(bytes.size()));
     p.pack_bin_body(bytes.data(), length_field(bytes.size()));
