@@ -20,37 +20,35 @@ bool may_go_ahead(const TaskRow& row, Seq applied) {
 
 }  // namespace
 
-/// Takes what may go ahead out of `rows`; what waited of these tasks is outdated.
-void DeferredRows::split_ended(RowChanges& rows, Seq applied) {
-  std::map<std::pair<JobId, TaskIndex>, TaskRow> others;
+/// Takes the tasks out of `rows`: to those ahead what may go there, the others to the rest. What
+/// waited of them is outdated.
+void DeferredRows::split_tasks(RowChanges& rows, Seq applied) {
+  // Both ascend: the place behind the last one is nearly always that of the next.
   auto waiting = rest_.tasks.begin();
   for (auto row = rows.tasks.begin(); row != rows.tasks.end();) {
     const auto next = std::next(row);
-    if (!may_go_ahead(row->second, applied)) {
-      others.insert(others.end(), rows.tasks.extract(row));
-    } else {
+    if (waiting != rest_.tasks.end() && waiting->first < row->first)
+      waiting = rest_.tasks.lower_bound(row->first);
+    const bool is_known = waiting != rest_.tasks.end() && waiting->first == row->first;
+    if (is_known) waiting = rest_.tasks.erase(waiting);
+    if (may_go_ahead(row->second, applied)) {
       ahead_bytes_ += text_bytes(row->second);
-      // Both ascend: the place behind the last one is nearly always that of the next.
-      if (waiting != rest_.tasks.end() && waiting->first < row->first)
-        waiting = rest_.tasks.lower_bound(row->first);
-      if (waiting != rest_.tasks.end() && waiting->first == row->first)
-        waiting = rest_.tasks.erase(waiting);
+    } else {
+      rest_bytes_ += text_bytes(row->second);
+      if (!ahead_.tasks.empty()) ahead_.tasks.erase(row->first);
+      rest_.tasks.insert(waiting, rows.tasks.extract(row));
     }
     row = next;
-  }
-  if (!ahead_.tasks.empty()) {
-    for (const auto& [key, row] : others) ahead_.tasks.erase(key);
   }
   RowChanges ended;
   ended.tasks.swap(rows.tasks);
   ahead_.merge(std::move(ended));  // Costs what is new, however much waits.
-  rows.tasks.swap(others);
 }
 
 void DeferredRows::add(RowChanges rows, Seq applied, TimePoint now) {
   // What moves or deletes rows must find them as they were.
   if (rows.is_progress() && is_progress()) {
-    split_ended(rows, applied);
+    split_tasks(rows, applied);
   } else {
     gather();
   }

@@ -41,7 +41,7 @@ class DeferredRows {
   [[nodiscard]] TimePoint due() const { return due_; }
 
  private:
-  void split_ended(RowChanges& rows, Seq applied);
+  void split_tasks(RowChanges& rows, Seq applied);
   void gather();
 
   RowChanges rest_;

@@ -43,6 +43,7 @@ class RowWriter {
   RowWriter();
   Result<void> prepare_deletions(Connection& connection);
   Result<void> write_archived(const RowChanges& changes);
+  Result<void> write_tasks(const RowChanges& changes);
   Result<void> write_job(Connection& connection, const JobRow& row);
   Result<void> insert_job(const JobRow& row);
   Result<void> write_attempt(const AttemptKey& key, const AttemptRow& row);
