@@ -27,8 +27,8 @@ BASE = ("common/base/",)
 # For pure folders: base without what touches the world.
 PURE_BASE = tuple(
     "common/base/" + name
-    for name in ("bytes.h", "check.h", "clock.h", "error.h", "ids.h", "lookup_map.h", "rng.h",
-                 "sum.h", "sum_members.h")
+    for name in ("bytes.h", "check.h", "clock.h", "error.h", "ids.h", "keyed_list.h",
+                 "lookup_map.h", "rng.h", "sparse_text.h", "sum.h", "sum_members.h")
 )
 COMMON = ("common/",)
 
@@ -71,6 +71,7 @@ THIRD_PARTY = [
     (re.compile(r"^zmq"), re.compile(r"^common/net/|^tests/(integration|unit/common/net)/")),
     (re.compile(r"^sqlite3"),
      re.compile(r"^master/store/|^tests/(integration/|unit/master/|support/fault_vfs)")),
+    (re.compile(r"^tsl/"), re.compile(r"^common/base/")),
     (re.compile(r"^msgpack"), re.compile(r"^common/wire/|^tests/unit/common/wire/")),
     (re.compile(r"^nlohmann/"), re.compile(r"^common/json/|^tests/")),
     (re.compile(r"^spdlog/"), re.compile(r"^common/base/log\.cc$")),

@@ -297,14 +297,8 @@ void ShepherdShell::read_pair() {
 
 void ShepherdShell::settle() {
   do {
-    // What came together happened at the same time.
-    TimePoint now = clock_.now();
-    while (!events_.empty()) {
-      shepherd::Event event = std::move(events_.front());
-      events_.pop_front();
-      step(std::move(event), now);
-    }
-    now = clock_.now();
+    handle_events();
+    const TimePoint now = clock_.now();
     for (Runner::Ended& ended : runner_->take_ended()) {
       step(shepherd::Gone{ended.key, std::move(ended.end)}, now);
     }
@@ -313,7 +307,17 @@ void ShepherdShell::settle() {
   } while (!events_.empty() && !exit_);
 }
 
-void ShepherdShell::step(shepherd::Event event, TimePoint now) {
+/// What came together happened at the same time.
+void ShepherdShell::handle_events() {
+  const TimePoint now = clock_.now();
+  while (!events_.empty()) {
+    handled_.swap(events_);
+    for (shepherd::Event& event : handled_) step(std::move(event), now);
+    handled_.clear();
+  }
+}
+
+void ShepherdShell::step(shepherd::Event&& event, TimePoint now) {
   for (shepherd::Action& action : machine_->step(std::move(event), now)) {
     std::visit([this](auto& what) { execute(what); }, action);
   }
@@ -373,7 +377,9 @@ void ShepherdShell::execute(shepherd::ToAgent& message) {
 }
 
 void ShepherdShell::execute(shepherd::SpoolAppend& append) {
+  constexpr std::size_t kUsualBytes = 96;
   std::string written;  // As the file and the agent get them.
+  written.reserve(append.items.size() * kUsualBytes);
   for (const pair::SpoolItem& item : append.items) {
     const std::size_t begin = written.size();
     wire::Writer writer(written);

@@ -5,7 +5,6 @@
 
 #include <poll.h>
 
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -52,7 +51,8 @@ class ShepherdShell {
     events_.emplace_back(std::in_place_type<Event>, std::move(event));
   }
   void settle();
-  void step(shepherd::Event event, TimePoint now);
+  void handle_events();
+  void step(shepherd::Event&& event, TimePoint now);
   void commit();
   void on_disk(const Result<void>& written);
   [[nodiscard]] Result<void> probe_disk() const;
@@ -90,7 +90,8 @@ class ShepherdShell {
   std::optional<Spool> spool_;
   std::unique_ptr<Runner> runner_;
   std::optional<Shepherd> machine_;
-  std::deque<shepherd::Event> events_;
+  std::vector<shepherd::Event> events_;
+  std::vector<shepherd::Event> handled_;  // Empty, but for its room, while none is.
 
   PairChannel pair_;
   pid_t agent_ = 0;  // 0: none runs.

@@ -4,8 +4,9 @@
 // machines may use where only single keys are looked up.
 #pragma once
 
+#include <tsl/robin_map.h>
+
 #include <optional>
-#include <unordered_map>
 #include <utility>
 
 namespace capstan {
@@ -13,6 +14,8 @@ namespace capstan {
 template <class Key, class Value>
 class LookupMap {
  public:
+  LookupMap() { map_.min_load_factor(kMinLoad); }
+
   /// Null: it has none. Valid until the next change.
   [[nodiscard]] const Value* find(const Key& key) const {
     const auto it = map_.find(key);
@@ -27,14 +30,16 @@ class LookupMap {
   std::optional<Value> take(const Key& key) {
     const auto it = map_.find(key);
     if (it == map_.end()) return std::nullopt;
-    std::optional<Value> taken(std::move(it->second));
+    std::optional<Value> taken(std::move(it.value()));
     map_.erase(it);
     return taken;
   }
   void clear() { map_.clear(); }
 
  private:
-  std::unordered_map<Key, Value> map_;
+  static constexpr float kMinLoad = 0.05F;  // Emptier than that, it shrinks with what comes next.
+
+  tsl::robin_map<Key, Value> map_;
 };
 
 }  // namespace capstan

@@ -19,6 +19,7 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/base/sparse_text.h"
 
 namespace capstan {
 
@@ -61,15 +62,15 @@ struct AttemptResult {
   EndClass end = EndClass::Success;
   std::int32_t exit_code = 0;  ///< Valid for Success and Exit.
   std::int32_t signal = 0;     ///< The signal that ended it, or 0.
-  std::string reason;          ///< In words, at most kReasonBytes; "" when there is nothing to add.
+  SparseText reason;           ///< In words, at most kReasonBytes; "" when there is nothing to add.
   Micros ended_ago{0};         ///< Steady time between its end and the sending of this.
   Micros wall{0};              ///< From start to end.
   Micros cpu{0};               ///< User and system, descendants included.
   std::uint64_t max_rss_bytes = 0;
   std::uint64_t stdout_bytes = 0;  ///< Written by the task, dropped ones included.
   std::uint64_t stderr_bytes = 0;
-  Bytes stdout_tail;  ///< The end, at most kTailBytes; all of it when stdout_bytes fits.
-  Bytes stderr_tail;
+  SparseText stdout_tail;  ///< The end, at most kTailBytes; all of it when stdout_bytes fits.
+  SparseText stderr_tail;
   bool operator==(const AttemptResult&) const = default;
 };
 

@@ -114,7 +114,7 @@ msg::AttemptView attempt_view(const AttemptKey& key, const AttemptRow& row,
 
 msg::TaskEnded task_ended(TaskIndex task, const TaskRow& row,
                           const std::map<WorkerId, Worker>& workers) {
-  return {task_view(task, row, workers), row.stdout_tail, row.stderr_tail};
+  return {task_view(task, row, workers), row.stdout_tail.str(), row.stderr_tail.str()};
 }
 
 std::size_t approximate_bytes(const msg::JobView& view) {

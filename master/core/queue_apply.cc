@@ -174,7 +174,7 @@ void QueueApply::to_backoff(Granted granted) {
   write(at, live);
 }
 
-void QueueApply::finish(Place at, LiveTask* live, TaskState state, TaskRow row) {
+void QueueApply::finish(Place at, LiveTask* live, TaskState state, TaskRow&& row) {
   leave(at, at.job.task_state(at.ordinal), live);
   enter(at, state, row.attempts);
   row.state = state;
@@ -201,10 +201,11 @@ void QueueApply::lose(Granted granted, Loss& loss) {
     TaskRow row = row_of(at, live);
     row.ended = true;
     row.end = EndClass::WorkerLost;
-    row.reason = loss.reason;
+    std::string reason = loss.reason;
     if (!live.cancelling) {
-      row.reason += "; its worker was lost " + std::to_string(live.losses) + " times";
+      reason += "; its worker was lost " + std::to_string(live.losses) + " times";
     }
+    row.reason = std::move(reason);
     finish(at, &live, live.cancelling ? TaskState::Cancelled : TaskState::Failed, std::move(row));
     return;
   }
@@ -301,7 +302,7 @@ void QueueApply::write(Place at, const LiveTask& live) {
   write(at, row_of(at, live));
 }
 
-void QueueApply::write(Place at, TaskRow row) {
+void QueueApply::write(Place at, TaskRow&& row) {
   // Mostly they ascend: then the place is found at once.
   rows_.tasks.insert_or_assign(rows_.tasks.end(), {at.job.id, at.job.index_of(at.ordinal)},
                                std::move(row));

@@ -124,7 +124,7 @@ class QueueApply {
   void to_ready(Granted granted);
   void to_backoff(Granted granted);
   /// Ends it: `row` has the details, the rest is filled in. `live` is gone afterwards.
-  void finish(Place at, LiveTask* live, TaskState state, TaskRow row);
+  void finish(Place at, LiveTask* live, TaskState state, TaskRow&& row);
   /// Running, its worker lost: back to Ready, or finished when it was cancelled or lost too often.
   void lose(Granted granted, Loss& loss);
   void adopt(const AttemptKey& key, Worker& worker);
@@ -138,7 +138,7 @@ class QueueApply {
   [[nodiscard]] TaskRow row_of(Place at, const LiveTask& live) const;
   [[nodiscard]] static AttemptRow attempt_of(const LiveTask& live);
   void write(Place at, const LiveTask& live);
-  void write(Place at, TaskRow row);
+  void write(Place at, TaskRow&& row);
 
   // --- Cancelling ------------------------------------------------------------------------------
   /// What is in `ready` ends as `state`: touched tasks by a row, all others by the job's flag.

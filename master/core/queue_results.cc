@@ -148,7 +148,7 @@ void QueueApply::exclude(Granted granted, const AttemptResult& result) {
     const Worker* worker = queue_.find_worker(id);
     names += (names.empty() ? "" : ", ") + (worker == nullptr ? "?" : worker->row.name);
   }
-  job.reason = "cannot be launched on " + names + ": " + result.reason;
+  job.reason = "cannot be launched on " + names + ": " + result.reason.str();
   TaskRow row = row_of(at, live);
   fill(row, result);
   row.ended = true;

@@ -16,6 +16,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/base/sparse_text.h"
 #include "common/model/job.h"
 #include "common/model/task.h"
 #include "master/core/command.h"
@@ -71,10 +72,10 @@ struct TaskRow {
   EndClass end = EndClass::Success;
   std::int32_t exit_code = 0;
   std::int32_t signal = 0;
-  std::string reason;
+  SparseText reason;
   Micros wall{0}, cpu{0};
   std::uint64_t max_rss_bytes = 0, stdout_bytes = 0, stderr_bytes = 0;
-  Bytes stdout_tail, stderr_tail;
+  SparseText stdout_tail, stderr_tail;
   Seq finished_seq;  ///< The entry that finished it; 0: not finished.
   UnstoredSeq born;  ///< The entry that touched it first; 0: an earlier life, or not known.
   bool operator==(const TaskRow&) const = default;
@@ -91,10 +92,10 @@ struct AttemptRow {
   bool late = false;  ///< Its result came after it was given up.
   std::int32_t exit_code = 0;
   std::int32_t signal = 0;
-  std::string reason;
+  SparseText reason;
   Micros wall{0}, cpu{0};
   std::uint64_t max_rss_bytes = 0, stdout_bytes = 0, stderr_bytes = 0;
-  Bytes stdout_tail, stderr_tail;
+  SparseText stdout_tail, stderr_tail;
   bool operator==(const AttemptRow&) const = default;
 };
 

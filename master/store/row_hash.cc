@@ -39,7 +39,7 @@ class Bytestream {
   }
   template <class T>
   requires(std::is_integral_v<T> || std::is_enum_v<T>) void one(T v) { raw(&v, sizeof v); }
-  void one(const std::string& v) {
+  void one(std::string_view v) {
     one(v.size());
     raw(v.data(), v.size());
   }

@@ -118,17 +118,19 @@ class Worker {
     log::error("worker.stopped", {{"worker", access_.name}, {"reason", stop.message}});
   }
   void execute(agent::ToShepherd& told) {
-    const auto* run = std::get_if<pair::Run>(&told.message);
-    if (run == nullptr) return;
+    const auto* runs = std::get_if<pair::Runs>(&told.message);
+    if (runs == nullptr) return;
     const TimePoint now = clock_.now();
-    AttemptResult result;
-    result.key = run->key;
     pair::Ended ended;
-    ended.items.push_back({.instance = instance_,
-                           .result = std::move(result),
-                           .ended_at = now,
-                           .delivered = {true, true}});
-    events_.emplace_back(agent::FromShepherd{pair::StartedAt{run->key, now}});
+    for (const pair::Run& run : runs->runs) {
+      AttemptResult result;
+      result.key = run.key;
+      ended.items.push_back({.instance = instance_,
+                             .result = std::move(result),
+                             .ended_at = now,
+                             .delivered = {true, true}});
+      events_.emplace_back(agent::FromShepherd{pair::StartedAt{run.key, now}});
+    }
     events_.emplace_back(agent::FromShepherd{std::move(ended)});
   }
 

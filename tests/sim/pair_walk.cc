@@ -107,7 +107,7 @@ const std::vector<NamedMutant>& all_mutants() {
       {"a leader resumes its old epoch after a crash", {.ha = ha::Mutant::ResumeEpoch}, 500},
       {"local durability is enough", {.ha = ha::Mutant::AckLocally}, 500},
       {"a voter is re-seeded on one leader's word", {.ha = ha::Mutant::ReseedOnOneWord}, 100, true},
-      {"a node whose database was lost may lead", {.ha = ha::Mutant::LeadWithLostDatabase}, 500},
+      {"a node whose database was lost may lead", {.ha = ha::Mutant::LeadWithLostDatabase}, 2500},
       {"an append for an earlier life counts", {.ha = ha::Mutant::IgnoreLives}, 500},
       {"acknowledges before the commit", {.tells_early = true}, 500},
       {"the spool is emptied when the result is sent", {.agent = AgentMutant::DropSpoolEarly}, 500},

@@ -149,10 +149,12 @@ void Worker::to_shepherd(shepherd::Event event) {
     return;
   }
   const std::uint64_t life = shepherd_life_;
-  const shepherd::Actions actions = shepherd_->step(event, schedule_.now());
+  // Copies: what is done may end this life.
+  const shepherd::Actions actions = shepherd_->step(shepherd::Event(event), schedule_.now());
   run(actions);
   if (shepherd_ && shepherd_life_ == life) {
-    run(shepherd_->step(shepherd::Tick{}, schedule_.now()));
+    const shepherd::Actions due = shepherd_->step(shepherd::Tick{}, schedule_.now());
+    run(due);
     wake_shepherd();
   }
 }

@@ -112,9 +112,9 @@ void Agent::say_hello(std::size_t master) {
   if (as_ourselves) {
     for (const auto& [key, held] : held_) hello.held.push_back({key, held.started});
   }
-  for (const auto& [order, unacked] : unacked_) {
+  for (const auto& [key, unacked] : unacked_) {
     if (unacked.item.instance != instance || hello.spooled.size() >= limits::kHeldPerWorker) break;
-    hello.spooled.push_back(unacked.item.result.key);
+    hello.spooled.push_back(key);
   }
   if (link.asked.size() == kAskedKept) link.asked.pop_front();
   link.asked.push_back({.number = hellos_,
@@ -221,9 +221,9 @@ void Agent::open_session(std::size_t master, const msg::Message& message,
   template_bytes_ = 0;
   unsent_.clear();
   in_flight_bytes_ = 0;
-  for (auto& [order, unacked] : unacked_) {
+  for (auto& [key, unacked] : unacked_) {
     unacked.in_flight_bytes = 0;
-    unsent_.push_back(order);
+    unsent_.push_back(key);
   }
   for (const JobId job : std::exchange(followed_, {})) tell(pair::Follow{job, false});
   starts_.clear();
@@ -405,8 +405,8 @@ void Agent::send_heartbeats(std::size_t master) {
 /// wanted. Its attempts are lost there, and run again.
 void Agent::give_up_earlier(const Instance& earlier) {
   pair::Acked acked;
-  for (const auto& [order, unacked] : unacked_) {
-    if (unacked.item.instance == earlier) acked.keys.push_back(unacked.item.result.key);
+  for (const auto& [key, unacked] : unacked_) {
+    if (unacked.item.instance == earlier) acked.keys.push_back(key);
   }
   for (const AttemptKey& key : acked.keys) forget_result(key);
   out_.push_back(agent::Warn{"the master does not take the results of an earlier start", ""});

@@ -29,7 +29,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
-#include "common/base/lookup_map.h"
+#include "common/base/keyed_list.h"
 #include "common/wire/message.h"
 #include "worker/core/agent_link.h"
 #include "worker/core/delivery.h"
@@ -165,6 +165,7 @@ class Agent {
   };
   struct Template {
     JobSpec spec;
+    std::vector<Bytes> argv;          // Of all its tasks; empty: each has its own, or none can be.
     std::vector<EnvVar> environment;  // The worker's and the job's.
     std::size_t environment_bytes = 0;
     Bytes stdin_data;
@@ -222,7 +223,11 @@ class Agent {
   void say_hello(std::size_t master);
   void end_session(std::size_t master, const char* why);
   void renew(std::size_t master, const char* why);
-  void run_one(const Template& job, const AttemptKey& key, const std::vector<Bytes>& inputs);
+  [[nodiscard]] Held& hold(const AttemptKey& key);
+  void let_go(const AttemptKey& key);
+  /// An error: it cannot even be tried.
+  [[nodiscard]] Result<pair::Run> run_of(const Template& job, const AttemptKey& key,
+                                         const std::vector<Bytes>& inputs) const;
   void bound_templates(JobId newest);
   void tell_template(JobId id, const Template& job);
   void forget_idle_jobs();
@@ -255,7 +260,8 @@ class Agent {
   bool leaving_ = false;
   bool disk_full_ = false;
   bool stopped_ = false;
-  std::map<AttemptKey, Held> held_;
+  KeyedList<AttemptKey, Held> held_;
+  std::map<JobId, std::size_t> held_of_;  // How many of each job. No zeroes.
   /// Given back in this session before a Start of it, which may be on its way: the master had not
   /// heard so when it sent it, and may have given the attempt to another worker when it comes.
   std::set<AttemptKey> returned_early_;
@@ -264,12 +270,10 @@ class Agent {
   std::vector<AttemptKey> starts_;  // Heard of, not told yet.
   std::uint64_t starts_heard_ = 0;
   std::uint64_t hellos_ = 0;
-  std::map<std::uint64_t, Unacked> unacked_;  // In the order in which they ended.
-  LookupMap<AttemptKey, std::uint64_t> unacked_order_;
-  std::deque<std::uint64_t> unsent_;  // Of unacked_, in this session.
-  std::uint64_t next_order_ = 0;
-  std::size_t in_flight_bytes_ = 0;      // Of results sent and not acknowledged.
-  std::map<JobId, Template> templates_;  // Of this session.
+  KeyedList<AttemptKey, Unacked> unacked_;  // In the order in which they ended.
+  std::deque<AttemptKey> unsent_;           // In this session; some may be gone.
+  std::size_t in_flight_bytes_ = 0;         // Of results sent and not acknowledged.
+  std::map<JobId, Template> templates_;     // Of this session.
   std::size_t template_bytes_ = 0;
   std::set<JobId> followed_;  // Of this session.
   Deliveries deliveries_;

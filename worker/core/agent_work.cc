@@ -25,14 +25,33 @@ constexpr std::size_t kResultsMessageBytes = limits::kMessageBytes * 3 / 4;
 constexpr std::size_t kOwnEnvironmentBytes = 128;
 
 /// Where an attempt's output goes beside the log, by Stream.
-Result<std::array<Bytes, 2>> files_of(const JobSpec& spec, const AttemptNames& names,
-                                      const std::vector<Bytes>& inputs) {
-  std::array<Bytes, 2> files;
+Result<std::array<SparseText, 2>> files_of(const JobSpec& spec, const AttemptNames& names,
+                                           const std::vector<Bytes>& inputs) {
+  std::array<SparseText, 2> files;
   const Bytes* patterns[] = {&spec.output_path, &spec.error_path};
   for (std::size_t i = 0; i < files.size(); ++i) {
     if (!patterns[i]->empty()) files[i] = TRY(render_path(spec, *patterns[i], names, inputs));
   }
   return files;
+}
+
+/// What a command takes at most with these values in it.
+std::size_t most_bytes(const std::vector<Bytes>& argv, const std::vector<Bytes>& inputs) {
+  std::size_t input_bytes = 0;
+  for (const Bytes& input : inputs) input_bytes += input.size() + 1;
+  std::size_t bytes = 0;
+  for (const Bytes& argument : argv) {
+    const auto places = std::count(argument.begin(), argument.end(), '{');
+    bytes += argument.size() + static_cast<std::size_t>(places) * input_bytes;
+  }
+  return bytes;
+}
+
+std::size_t text_bytes(const pair::Run& run) {
+  std::size_t bytes = run.input ? run.input->size() : 0;
+  for (const Bytes& argument : run.argv) bytes += argument.size();
+  for (const SparseText& file : run.files) bytes += file.size();
+  return bytes;
 }
 
 }  // namespace
@@ -59,14 +78,14 @@ void Agent::on_pair(const pair::State& message) {
   disk_full_ = message.disk_full;
   synced_ = false;
   held_.clear();
+  held_of_.clear();
   starts_.clear();
   unacked_.clear();
-  unacked_order_.clear();
   unsent_.clear();
   in_flight_bytes_ = 0;
   deliveries_.clear();
   for (const pair::Held& held : message.held) {
-    held_[held.key] = {.started = held.started, .started_at = held.started_at};
+    hold(held.key) = {.started = held.started, .started_at = held.started_at};
   }
 }
 
@@ -92,9 +111,23 @@ void Agent::on_pair(pair::Ended& message) {
   for (pair::SpoolItem& item : message.items) add_ended(std::move(item));
 }
 
+Agent::Held& Agent::hold(const AttemptKey& key) {
+  const auto [held, is_new] = held_.try_emplace(key);
+  if (is_new) ++held_of_[key.job];
+  return held->second;
+}
+
+void Agent::let_go(const AttemptKey& key) {
+  const auto held = held_.find(key);
+  if (held == held_.end()) return;
+  held_.erase(held);
+  const auto of_job = held_of_.find(key.job);
+  if (--of_job->second == 0) held_of_.erase(of_job);
+}
+
 void Agent::add_ended(pair::SpoolItem item) {
   const AttemptKey key = item.result.key;
-  held_.erase(key);
+  let_go(key);
   may_be_idle_.insert(key.job);
   for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
     if (item.delivered[static_cast<std::size_t>(stream)]) continue;
@@ -103,15 +136,17 @@ void Agent::add_ended(pair::SpoolItem item) {
         stream == Stream::Stdout ? item.result.stdout_bytes : item.result.stderr_bytes;
     if (total > limits::kTailBytes || deliveries_.knows(output)) {
       const bool is_stdout = stream == Stream::Stdout;
-      deliveries_.ended(output, total,
-                        is_stdout ? item.result.stdout_tail : item.result.stderr_tail);
+      const SparseText& tail = is_stdout ? item.result.stdout_tail : item.result.stderr_tail;
+      deliveries_.ended(output, total, tail.str());
     } else {
       tell(pair::Delivered{key, stream, total, true});  // The result carries all of it.
     }
   }
-  if (item.acked || !unacked_order_.insert(key, next_order_)) return;
-  unsent_.push_back(next_order_);
-  unacked_.emplace_hint(unacked_.end(), next_order_++, Unacked{std::move(item)});
+  if (item.acked) return;
+  const auto [unacked, is_new] = unacked_.try_emplace(key);
+  if (!is_new) return;
+  unacked->second.item = std::move(item);
+  unsent_.push_back(key);
 }
 
 void Agent::on_pair(const pair::Returned& message) {
@@ -121,7 +156,7 @@ void Agent::on_pair(const pair::Returned& message) {
     const auto held = held_.find(key);
     if (held == held_.end()) continue;
     if (!held->second.given_here) returned_early_.insert(key);
-    held_.erase(held);
+    let_go(key);
     returned.keys.push_back(key);
   }
   if (returned.keys.empty()) return;
@@ -159,12 +194,18 @@ void Agent::on_body(std::size_t, const msg::JobTemplate& body) {
     templates_.erase(known);
   }
   Template job{.spec = body.spec,
+               .argv = {},
                .environment = job_environment(config_.environment, body.spec.env),
                .environment_bytes = 0,
                .stdin_data = {},
                .has_all = !body.spec.has_stdin,
                .bytes = sizeof(Template) + body.spec.script.size()};
-  for (const Bytes& argument : body.spec.argv) job.bytes += argument.size() + sizeof(Bytes);
+  if (!body.spec.has_inputs) {
+    if (auto argv = render_command(body.spec, {}, {})) job.argv = std::move(*argv);
+  }
+  for (const auto* argv : {&job.spec.argv, &job.argv}) {
+    for (const Bytes& argument : *argv) job.bytes += argument.size() + sizeof(Bytes);
+  }
   job.environment.push_back({"CAPSTAN_JOB_ID", std::to_string(body.job.value)});
   job.environment.push_back({"CAPSTAN_CPUS", std::to_string(body.spec.cpus)});
   job.environment.push_back({"CAPSTAN_WORKER", config_.name});
@@ -206,6 +247,7 @@ void Agent::tell_template(JobId id, const Template& job) {
                                       .stall_limit = job.spec.stall_limit,
                                       .mem_bytes = job.spec.mem_bytes,
                                       .nice = job.spec.nice},
+                         .argv = job.argv,
                          .env = job.environment,
                          .script = job.spec.script,
                          .has_stdin = job.spec.has_stdin,
@@ -214,9 +256,7 @@ void Agent::tell_template(JobId id, const Template& job) {
 
 void Agent::forget_idle_jobs() {
   for (const JobId job : may_be_idle_) {
-    const auto held = held_.lower_bound({job, {}, {}});
-    const bool is_idle = held == held_.end() || held->first.job != job;
-    if (is_idle && told_.erase(job) > 0) tell(pair::ForgetJob{job});
+    if (!held_of_.contains(job) && told_.erase(job) > 0) tell(pair::ForgetJob{job});
   }
   may_be_idle_.clear();
 }
@@ -234,54 +274,51 @@ void Agent::on_body(std::size_t master, const msg::Start& body) {
     for (Said& said : link.asked) said.is_outdated = true;
   }
   msg::Returned again;
-  out_.reserve(out_.size() + body.tasks.size());
+  pair::Runs runs;
+  runs.runs.reserve(body.tasks.size());
+  std::size_t bytes = 0;
   for (const msg::Start::One& one : body.tasks) {
     const AttemptKey key{body.job, one.task, body.attempt};
-    if (unacked_order_.contains(key)) continue;
-    if (returned_early_.erase(key) > 0) {
+    if (unacked_.contains(key)) continue;
+    if (!returned_early_.empty() && returned_early_.erase(key) > 0) {
       again.keys.push_back(key);
       continue;
     }
-    const auto held = held_.find(key);
-    if (held != held_.end()) {
-      held->second.given_here = true;
+    const std::size_t held_before = held_.size();
+    hold(key).given_here = true;
+    if (held_.size() == held_before) continue;
+    auto run = run_of(job->second, key, one.inputs);
+    if (!run) {
+      tell(pair::Unrunnable{key, run.error().message});
       continue;
     }
-    held_.try_emplace(held_.end(), key)->second.given_here = true;
-    run_one(job->second, key, one.inputs);
+    bytes += text_bytes(*run);
+    runs.runs.push_back(std::move(*run));
+    if (bytes > limits::kMessageBytes) {
+      tell(std::exchange(runs, {}));
+      bytes = 0;
+    }
   }
+  if (!runs.runs.empty()) tell(std::move(runs));
   if (!again.keys.empty()) send_as_ourselves(std::move(again));
 }
 
-void Agent::run_one(const Template& job, const AttemptKey& key, const std::vector<Bytes>& inputs) {
-  std::size_t bytes = 0;
-  std::size_t input_bytes = 0;
-  for (const Bytes& input : inputs) input_bytes += input.size() + 1;
-  for (const Bytes& argument : job.spec.argv) {
-    const auto places = std::count(argument.begin(), argument.end(), '{');
-    bytes += argument.size() + static_cast<std::size_t>(places) * input_bytes;
+Result<pair::Run> Agent::run_of(const Template& job, const AttemptKey& key,
+                                const std::vector<Bytes>& inputs) const {
+  const auto too_long = [] { return fail(Errc::Invalid, "Argument list too long"); };
+  pair::Run run{.key = key, .input = input_variable(job.spec, inputs)};
+  if (job.argv.empty()) {
+    // Beyond that it would not even be worth the memory to find out.
+    if (most_bytes(job.spec.argv, inputs) > 2 * limits::kExecBytes) return too_long();
+    run.argv = TRY(render_command(job.spec, key.task, inputs));
   }
-  if (bytes > 2 * limits::kExecBytes) {  // It would not even be worth the memory to find out.
-    tell(pair::Unrunnable{key, "Argument list too long"});
-    return;
-  }
-  auto argv = render_command(job.spec, key.task, inputs);
-  auto files = files_of(job.spec, {key, config_.name}, inputs);
-  if (!argv || !files) {
-    tell(pair::Unrunnable{key, (argv ? files.error() : argv.error()).message});
-    return;
-  }
-  pair::Run run{.key = key,
-                .argv = std::move(*argv),
-                .input = input_variable(job.spec, inputs),
-                .files = std::move(*files)};
-  bytes = job.environment_bytes + kOwnEnvironmentBytes + (run.input ? run.input->size() : 0);
-  for (const Bytes& argument : run.argv) bytes += argument.size() + sizeof(char*) + 1;
-  if (bytes > limits::kExecBytes) {
-    tell(pair::Unrunnable{key, "Argument list too long"});
-    return;
-  }
-  tell(std::move(run));
+  run.files = TRY(files_of(job.spec, {key, config_.name}, inputs));
+  std::size_t bytes = job.environment_bytes + kOwnEnvironmentBytes;
+  if (run.input) bytes += run.input->size();
+  for (const Bytes& argument : job.argv.empty() ? run.argv : job.argv)
+    bytes += argument.size() + sizeof(char*) + 1;
+  if (bytes > limits::kExecBytes) return too_long();
+  return run;
 }
 
 void Agent::on_body(std::size_t, const msg::Cancel& body) {
@@ -323,9 +360,8 @@ void Agent::on_body(std::size_t, const msg::Follow& body) {
 // --- To the master -------------------------------------------------------------------------------
 
 bool Agent::forget_result(const AttemptKey& key) {
-  const auto order = unacked_order_.take(key);
-  if (!order) return false;
-  const auto it = unacked_.find(*order);
+  const auto it = unacked_.find(key);
+  if (it == unacked_.end()) return false;
   in_flight_bytes_ -= it->second.in_flight_bytes;
   unacked_.erase(it);
   return true;

@@ -86,9 +86,11 @@ void by_memory(AttemptResult& result, std::uint64_t limit_bytes, Oom oom) {
                        " it asked for");
 }
 
-void add_note(AttemptResult& result, const std::string& note) {
+void add_note(AttemptResult& result, std::string_view note) {
   if (note.empty()) return;
-  result.reason = reason_text(result.reason.empty() ? note : result.reason + "; " + note);
+  std::string words = result.reason.str();
+  if (!words.empty()) words += "; ";
+  result.reason = reason_text(words.append(note));
 }
 
 void cancelled(AttemptResult& result, bool never_ran) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "common/model/task.h"
 
@@ -23,7 +24,7 @@ namespace ending {
 /// What its memory had to do with an end by itself. `limit` is what it asked for, or 0.
 void by_memory(AttemptResult& result, std::uint64_t limit_bytes, Oom oom);
 /// More words, behind those that are there.
-void add_note(AttemptResult& result, const std::string& note);
+void add_note(AttemptResult& result, std::string_view note);
 
 // What we did to it decides the class, whatever its exit code says.
 void cancelled(AttemptResult& result, bool never_ran);

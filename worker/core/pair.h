@@ -5,7 +5,7 @@
 // what it had not written is gone, and the next agent begins with the shepherd's whole state:
 //
 //   shepherd -> agent:  State, Spooled ..., Synced, then what happens
-//   agent -> shepherd:  what the masters want (JobTemplate, Run, Cancel, Recall, ForgetJob), what
+//   agent -> shepherd:  what the masters want (JobTemplate, Runs, Cancel, Recall, ForgetJob), what
 //                       they confirmed (Acked, Delivered)
 //
 // Both are always the same binary and the same build: no versions here. pair_codec.h is the format.
@@ -20,6 +20,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/base/sparse_text.h"
 #include "common/model/job.h"
 #include "common/model/member.h"
 #include "common/model/task.h"
@@ -110,6 +111,7 @@ struct RunSettings {
 struct JobTemplate {
   JobId job;
   RunSettings settings{};
+  std::vector<Bytes> argv{};  ///< Empty: each Run says its own.
   std::vector<EnvVar> env{};  ///< The worker's and the job's.
   Bytes script{};             ///< For which argv[0] of its tasks stands; "": none.
   bool has_stdin = false;     ///< Its tasks read it; else nothing.
@@ -122,9 +124,13 @@ struct ForgetJob {
 /// Idempotent: ignored when the attempt is held or spooled. Returned without its job's template.
 struct Run {
   AttemptKey key;
-  std::vector<Bytes> argv{};
-  std::optional<Bytes> input{};  ///< For its environment.
-  std::array<Bytes, 2> files{};  ///< By Stream, for its output beside the log; "": none.
+  std::vector<Bytes> argv{};          ///< Empty: its job's.
+  std::optional<Bytes> input{};       ///< For its environment.
+  std::array<SparseText, 2> files{};  ///< By Stream, for its output beside the log; "": none.
+};
+/// Together, in this order.
+struct Runs {
+  std::vector<Run> runs;
 };
 /// It cannot even be tried: reported as a launch error, as idempotent as Run.
 struct Unrunnable {
@@ -171,7 +177,7 @@ struct Fatal {
   std::string message;
 };
 
-using ToShepherd = std::variant<JobTemplate, ForgetJob, Run, Unrunnable, Cancel, Recall, Acked,
+using ToShepherd = std::variant<JobTemplate, ForgetJob, Runs, Unrunnable, Cancel, Recall, Acked,
                                 Follow, Delivered, Ready, NewGeneration, Fatal>;
 
 }  // namespace capstan::pair

@@ -23,29 +23,33 @@ void get(Reader& r, TimePoint& t) {
   t.us = r.i64();
 }
 
-void put(Writer& w, const std::vector<AttemptKey>& keys) {
-  w.array(keys.size());
-  for (const AttemptKey& key : keys) wire::put(w, key);
-}
-void get(Reader& r, std::vector<AttemptKey>& keys) {
-  keys.resize(r.array_up_to(limits::kPairFrameBytes));
-  for (AttemptKey& key : keys) wire::get(r, key);
-}
-
-void put(Writer& w, const std::vector<SpoolItem>& items) {
-  w.array(items.size());
-  for (const SpoolItem& item : items) pair::put(w, item);
-}
-void get(Reader& r, std::vector<SpoolItem>& items) {
-  const std::size_t count = r.array_up_to(limits::kPairFrameBytes);
-  for (std::size_t i = 0; i < count && r.ok(); ++i) pair::get(r, items.emplace_back());
-}
-
 Stream get_stream(Reader& r) {
   return static_cast<Stream>(r.u64(1));
 }
 std::string get_text(Reader& r) {
   return std::string(r.bin(limits::kPairFrameBytes));
+}
+
+void put(Writer& w, const Bytes& text) {
+  w.bin(text);
+}
+void get(Reader& r, Bytes& text) {
+  text = get_text(r);
+}
+
+void put(Writer& w, const Run& run);
+void get(Reader& r, Run& run);
+
+template <class One>
+void put(Writer& w, const std::vector<One>& list) {
+  w.array(list.size());
+  for (const One& one : list) put(w, one);
+}
+template <class One>
+void get(Reader& r, std::vector<One>& list) {
+  const std::size_t count = r.array_up_to(limits::kPairFrameBytes);
+  list.reserve(std::min(count, limits::kHeldPerWorker));
+  for (std::size_t i = 0; i < count && r.ok(); ++i) get(r, list.emplace_back());
 }
 
 void put(Writer& w, const std::vector<EnvVar>& variables) {
@@ -201,18 +205,20 @@ void get(Reader& r, RunSettings& settings) {
 }
 
 void write(Writer& w, const JobTemplate& m) {
-  w.array(6);
+  w.array(7);
   w.u64(m.job.value);
   put(w, m.settings);
+  put(w, m.argv);
   put(w, m.env);
   w.bin(m.script);
   w.boolean(m.has_stdin);
   w.bin(m.stdin_data);
 }
 void read(Reader& r, JobTemplate& m) {
-  r.array(6);
+  r.array(7);
   m.job = JobId(r.u64());
   get(r, m.settings);
+  get(r, m.argv);
   get(r, m.env);
   m.script = get_text(r);
   m.has_stdin = r.boolean();
@@ -228,22 +234,29 @@ void read(Reader& r, ForgetJob& m) {
   m.job = JobId(r.u64());
 }
 
-void write(Writer& w, const Run& m) {
+void put(Writer& w, const Run& run) {
   w.array(5);
-  wire::put(w, m.key);
-  w.array(m.argv.size());
-  for (const Bytes& argument : m.argv) w.bin(argument);
-  w.array(m.input ? 1 : 0);
-  if (m.input) w.bin(*m.input);
-  for (const Bytes& file : m.files) w.bin(file);
+  wire::put(w, run.key);
+  put(w, run.argv);
+  w.array(run.input ? 1 : 0);
+  if (run.input) w.bin(*run.input);
+  for (const SparseText& file : run.files) w.bin(file);
 }
-void read(Reader& r, Run& m) {
+void get(Reader& r, Run& run) {
   r.array(5);
-  wire::get(r, m.key);
-  const std::size_t arguments = r.array_up_to(limits::kPairFrameBytes);
-  for (std::size_t i = 0; i < arguments && r.ok(); ++i) m.argv.push_back(get_text(r));
-  if (r.array_up_to(1) > 0) m.input = get_text(r);
-  for (Bytes& file : m.files) file = get_text(r);
+  wire::get(r, run.key);
+  get(r, run.argv);
+  if (r.array_up_to(1) > 0) run.input = get_text(r);
+  for (SparseText& file : run.files) file = get_text(r);
+}
+
+void write(Writer& w, const Runs& m) {
+  w.array(1);
+  put(w, m.runs);
+}
+void read(Reader& r, Runs& m) {
+  r.array(1);
+  get(r, m.runs);
 }
 
 void write(Writer& w, const Unrunnable& m) {

@@ -16,17 +16,15 @@ Shepherd::Shepherd(shepherd::Config config, std::vector<pair::SpoolItem> spooled
     : config_(config),
       slots_({.cpus = config_.cpus, .mem_bytes = config_.mem_bytes}),
       generation_(generation) {
-  for (pair::SpoolItem& item : spooled) {
-    spool_order_.set(item.result.key, next_order_);
-    spool_.emplace(next_order_++, std::move(item));
-  }
+  for (pair::SpoolItem& item : spooled)
+    spool_.try_emplace(item.result.key).first->second = std::move(item);
 }
 
-Actions Shepherd::step(shepherd::Event event, TimePoint now) {
+Actions& Shepherd::step(shepherd::Event&& event, TimePoint now) {
   now_ = now;
   out_.clear();
   if (!exited_) std::visit([this](auto& e) { on(e); }, event);
-  return std::move(out_);
+  return out_;
 }
 
 TimePoint Shepherd::next_deadline() const {
@@ -77,7 +75,7 @@ void Shepherd::tell_state() {
   young_.clear();
   tell(std::move(state));
   pair::Spooled part;
-  for (const auto& [order, item] : spool_) {
+  for (const auto& [key, item] : spool_) {
     part.items.push_back(item);
     if (part.items.size() < limits::kReportBatch) continue;
     tell(std::move(part));
@@ -94,14 +92,14 @@ void Shepherd::on(shepherd::FromAgent& event) {
 // --- What the masters want -----------------------------------------------------------------------
 
 bool Shepherd::tell_if_spooled(const AttemptKey& key) {
-  const std::uint64_t* order = spool_order_.find(key);
-  if (order == nullptr) return false;
-  const bool is_due = std::find(ended_.begin(), ended_.end(), *order) != ended_.end();
+  const auto it = spool_.find(key);
+  if (it == spool_.end()) return false;
+  const bool is_due = std::find(ended_.begin(), ended_.end(), key) != ended_.end();
   if (is_due) return true;
   // Its result was acknowledged, and here it is only for its output; but a master that gives it
   // anew lost that result with another one (an override): it is told once more, as of the life that
   // it is given to now.
-  pair::SpoolItem& item = spool_.at(*order);
+  pair::SpoolItem& item = it->second;
   item.acked = false;
   item.instance = config_.instance;
   tell(pair::Ended{{item}});
@@ -119,9 +117,11 @@ void Shepherd::on_message(pair::JobTemplate& message) {
   std::vector<std::string> env;
   for (const EnvVar& each : message.env) env.push_back(env_text(each));
   kept->second = {.part = {.settings = std::move(message.settings),
+                           .argv = std::move(message.argv),
                            .env = std::move(env),
                            .has_script = !message.script.empty(),
-                           .has_stdin = message.has_stdin}};
+                           .has_stdin = message.has_stdin},
+                  .held = kept->second.held};
   if (!kept->second.has_files()) return;
   out_.push_back(shepherd::KeepJobFiles{.job = message.job,
                                         .script = std::move(message.script),
@@ -135,8 +135,8 @@ void Shepherd::on(const shepherd::FilesFailed& event) {
 }
 
 void Shepherd::on_message(const pair::ForgetJob& message) {
-  const auto held = held_.lower_bound({message.job, {}, {}});
-  if (held == held_.end() || held->first.job != message.job) forget_template(message.job);
+  const auto kept = templates_.find(message.job);
+  if (kept != templates_.end() && kept->second.held == 0) forget_template(message.job);
 }
 
 void Shepherd::forget_template(JobId job) {
@@ -146,21 +146,27 @@ void Shepherd::forget_template(JobId job) {
   templates_.erase(kept);
 }
 
-void Shepherd::on_message(pair::Run& message) {
-  if (setting_aside_ || held_.contains(message.key)) return;
-  if (tell_if_spooled(message.key)) return;
-  const auto kept = templates_.find(message.key.job);
-  const bool has_template = kept != templates_.end() && kept->second.is_whole;
-  if (!takes_work() || !has_template || held_.size() >= limits::kHeldPerWorker) {
-    tell(pair::Returned{{message.key}});
-    return;
+void Shepherd::on_message(pair::Runs& message) {
+  if (setting_aside_) return;
+  pair::Returned returned;
+  for (pair::Run& run : message.runs) {
+    if (held_.contains(run.key) || tell_if_spooled(run.key)) continue;
+    if (!hold(run)) returned.keys.push_back(run.key);
   }
-  queue_.push_back(message.key);
-  // They come in order, nearly always.
-  Attempt& attempt = held_.try_emplace(held_.end(), message.key)->second;
-  attempt.job = &kept->second.part;
-  attempt.run = std::move(message);
+  if (!returned.keys.empty()) tell(std::move(returned));
+}
+
+bool Shepherd::hold(pair::Run& run) {
+  const auto kept = templates_.find(run.key.job);
+  const bool has_template = kept != templates_.end() && kept->second.is_whole;
+  if (!takes_work() || !has_template || held_.size() >= limits::kHeldPerWorker) return false;
+  Attempt& attempt = held_.try_emplace(run.key).first->second;
+  attempt.job = &kept->second;
+  ++attempt.job->held;
+  queue_.push_back(run.key);
   ++queued_;
+  attempt.run = std::move(run);
+  return true;
 }
 
 void Shepherd::on_message(const pair::Unrunnable& message) {
@@ -201,9 +207,8 @@ void Shepherd::follow(JobId job, bool on) {
   if (on ? !followed_.insert(job).second : followed_.erase(job) == 0) return;
   out_.push_back(shepherd::FollowOutput{job, on});
   if (!on) return;
-  for (auto it = held_.lower_bound({job, {}, {}}); it != held_.end() && it->first.job == job;
-       ++it) {
-    it->second.followed = it->second.followed || it->second.phase != Phase::Queued;
+  for (auto& [key, attempt] : held_) {
+    if (key.job == job && attempt.phase != Phase::Queued) attempt.followed = true;
   }
 }
 
@@ -228,9 +233,8 @@ void Shepherd::spool(AttemptResult result, bool followed) {
   item.delivered[1] = item.result.stderr_bytes <= limits::kTailBytes && !followed;
   grown_.erase({key, Stream::Stdout});  // Its end says how much there is.
   grown_.erase({key, Stream::Stderr});
-  spool_order_.set(key, next_order_);
-  ended_.push_back(next_order_);
-  spool_.emplace_hint(spool_.end(), next_order_++, std::move(item));
+  spool_.try_emplace(key).first->second = std::move(item);
+  ended_.push_back(key);
   if (report_at_ == TimePoint::never()) report_at_ = now_ + limits::kReportLinger;
 }
 
@@ -242,7 +246,9 @@ void Shepherd::report_ended() {
     std::vector<pair::SpoolItem> items;
     items.reserve(end - at);
     for (; at < end; ++at) {
-      items.push_back(spool_.at(ended_[at]));
+      const auto it = spool_.find(ended_[at]);
+      if (it == spool_.end()) continue;
+      items.push_back(it->second);
       unsynced_.emplace_back(now_, ended_[at]);
     }
     out_.push_back(shepherd::SpoolAppend{std::move(items), hears()});
@@ -276,10 +282,8 @@ void Shepherd::tell_growth() {
 void Shepherd::on_message(const pair::Acked& message) {
   shepherd::SpoolAcked acked;
   for (const AttemptKey& key : message.keys) {
-    const std::uint64_t* order = spool_order_.find(key);
-    if (order == nullptr) continue;
-    const auto it = spool_.find(*order);
-    if (it->second.acked) continue;
+    const auto it = spool_.find(key);
+    if (it == spool_.end() || it->second.acked) continue;
     it->second.acked = true;
     acked.keys.push_back(key);
     forget_if_done(it);
@@ -288,9 +292,8 @@ void Shepherd::on_message(const pair::Acked& message) {
 }
 
 void Shepherd::on_message(const pair::Delivered& message) {
-  const std::uint64_t* order = spool_order_.find(message.key);
-  if (!message.last || order == nullptr) return;
-  const auto it = spool_.find(*order);
+  const auto it = spool_.find(message.key);
+  if (!message.last || it == spool_.end()) return;
   bool& delivered = it->second.delivered[static_cast<std::size_t>(message.stream)];
   if (delivered) return;
   delivered = true;
@@ -300,14 +303,12 @@ void Shepherd::on_message(const pair::Delivered& message) {
 }
 
 void Shepherd::forget_if_done(Spool::iterator it) {
-  if (!it->second.is_done()) return;
-  spool_order_.erase(it->second.result.key);
-  spool_.erase(it);
+  if (it->second.is_done()) spool_.erase(it);
 }
 
 void Shepherd::sync_spool() {
-  const auto needs_no_sync = [this](std::uint64_t order) {
-    const auto it = spool_.find(order);
+  const auto needs_no_sync = [this](const AttemptKey& key) {
+    const auto it = spool_.find(key);
     return it == spool_.end() || it->second.acked;
   };
   while (!unsynced_.empty() && needs_no_sync(unsynced_.front().second)) unsynced_.pop_front();
@@ -356,7 +357,6 @@ void Shepherd::set_aside_when_empty() {
 void Shepherd::on(const shepherd::NewInstance& event) {
   if (!aside_asked_) return;
   spool_.clear();
-  spool_order_.clear();
   unsynced_.clear();
   grown_.clear();
   generation_ = *setting_aside_;

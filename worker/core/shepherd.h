@@ -28,7 +28,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
-#include "common/base/lookup_map.h"
+#include "common/base/keyed_list.h"
 #include "common/model/limits.h"
 #include "worker/core/pair.h"
 #include "worker/core/shepherd_events.h"
@@ -42,8 +42,9 @@ class Shepherd {
   explicit Shepherd(shepherd::Config config, std::vector<pair::SpoolItem> spool = {},
                     Generation generation = {});
 
-  /// Total: an event that makes no sense (any more) changes nothing.
-  [[nodiscard]] shepherd::Actions step(shepherd::Event event, TimePoint now);
+  /// Total: an event that makes no sense (any more) changes nothing. The actions are valid until
+  /// the next step.
+  [[nodiscard]] shepherd::Actions& step(shepherd::Event&& event, TimePoint now);
   /// When a Tick is due even if nothing happens; TimePoint::never() when none is.
   [[nodiscard]] TimePoint next_deadline() const;
 
@@ -72,25 +73,26 @@ class Shepherd {
   struct Template {
     shepherd::JobPart part;
     bool is_whole = true;  // No file of it failed.
+    std::size_t held = 0;  // Attempts.
     [[nodiscard]] bool has_files() const { return part.has_script || part.has_stdin; }
   };
   struct Attempt {
     Phase phase = Phase::Queued;
     Cause cause = Cause::None;
-    bool measured = false;  // Its memory, which nothing else holds it to.
-    bool followed = false;  // Its output went to a file from the first byte on, at some time.
-    const shepherd::JobPart* job = nullptr;  // In templates_.
-    pair::Run run;                           // Moved out at the launch.
+    bool measured = false;    // Its memory, which nothing else holds it to.
+    bool followed = false;    // Its output went to a file from the first byte on, at some time.
+    Template* job = nullptr;  // In templates_.
+    pair::Run run;            // Moved out at the launch.
     TimePoint started_at;
     Slots::Share share;                       // Not Queued.
     TimePoint limit_at = TimePoint::never();  // Its time limit.
     TimePoint timer = TimePoint::never();  // Its time limit or a look at it, then its KILL. Also in
                                            // timers_.
     std::uint64_t used_bytes = 0;          // Of memory, when it was found to be too large.
-    std::string note;                      // For its result.
+    SparseText note;                       // For its result.
   };
-  using Held = std::map<AttemptKey, Attempt>;
-  using Spool = std::map<std::uint64_t, pair::SpoolItem>;  // In the order in which they ended.
+  using Held = KeyedList<AttemptKey, Attempt>;
+  using Spool = KeyedList<AttemptKey, pair::SpoolItem>;
 
   void on(const shepherd::AgentUp& event);
   void on(const shepherd::AgentDown& event);
@@ -108,7 +110,7 @@ class Shepherd {
 
   void on_message(pair::JobTemplate& message);
   void on_message(const pair::ForgetJob& message);
-  void on_message(pair::Run& message);
+  void on_message(pair::Runs& message);
   void on_message(const pair::Unrunnable& message);
   void on_message(const pair::Cancel& message);
   void on_message(const pair::Recall& message);
@@ -130,6 +132,8 @@ class Shepherd {
   bool tell_if_spooled(const AttemptKey& key);
   [[nodiscard]] bool takes_work() const;
   void forget_template(JobId job);
+  /// False: it cannot be taken.
+  bool hold(pair::Run& run);
   void launch(const AttemptKey& key, Attempt& attempt);
   /// The next look at it is due, at the latest when it may have stalled.
   void look_later(const AttemptKey& key, Attempt& attempt, TimePoint output_at);
@@ -163,12 +167,10 @@ class Shepherd {
   std::set<std::pair<TimePoint, AttemptKey>> timers_;
   std::deque<std::pair<TimePoint, AttemptKey>> young_;  // Starts that are not told yet; by time.
 
-  Spool spool_;
-  LookupMap<AttemptKey, std::uint64_t> spool_order_;  // Where in spool_.
-  std::uint64_t next_order_ = 0;
-  std::vector<std::uint64_t> ended_;  // In spool_, not yet appended and told.
+  Spool spool_;                    // In the order in which they ended.
+  std::vector<AttemptKey> ended_;  // In spool_, not yet appended and told.
   TimePoint report_at_ = TimePoint::never();
-  std::deque<std::pair<TimePoint, std::uint64_t>> unsynced_;  // Appended, by time.
+  std::deque<std::pair<TimePoint, AttemptKey>> unsynced_;  // Appended, by time.
   std::map<std::pair<AttemptKey, Stream>, std::uint64_t> grown_;
   TimePoint growth_at_;  // Not told more often than every kGrowthPace.
   std::set<JobId> followed_;

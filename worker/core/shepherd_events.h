@@ -13,6 +13,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/base/sparse_text.h"
 #include "common/model/limits.h"
 #include "worker/core/pair.h"
 
@@ -32,9 +33,9 @@ struct RunEnd {
   Micros cpu{0};
   std::uint64_t max_rss_bytes = 0;
   std::array<std::uint64_t, 2> output_bytes{};  ///< By Stream.
-  std::array<Bytes, 2> tail{};                  ///< By Stream, at most kTailBytes.
+  std::array<SparseText, 2> tail{};             ///< By Stream, at most kTailBytes.
   Oom oom = Oom::None;
-  std::string note{};  ///< What else a person should know, or "".
+  SparseText note{};  ///< What else a person should know, or "".
 };
 
 namespace shepherd {
@@ -94,6 +95,7 @@ using Event = std::variant<AgentUp, AgentDown, FromAgent, Launched, LaunchFailed
 /// What all tasks of a job are launched with.
 struct JobPart {
   pair::RunSettings settings{};
+  std::vector<Bytes> argv{};       ///< Empty: each has its own.
   std::vector<std::string> env{};  ///< "NAME=value" each.
   bool has_script = false;         ///< For which argv[0] stands.
   bool has_stdin = false;
@@ -103,11 +105,14 @@ struct Launch {
   /// As the machine keeps it until the next step. Its cpus are what was asked for, `cpus` here what
   /// it gets; its memory is to be held to, where that can be.
   const JobPart* job = nullptr;
-  std::vector<Bytes> argv{};
-  std::optional<Bytes> input{};  ///< For its environment, behind its job's.
-  std::array<Bytes, 2> files{};  ///< By Stream; relative to its cwd.
+  std::vector<Bytes> argv{};          ///< Empty: its job's.
+  std::optional<Bytes> input{};       ///< For its environment, behind its job's.
+  std::array<SparseText, 2> files{};  ///< By Stream; relative to its cwd.
   bool followed = false;
   std::uint32_t cpus = 1;  ///< To be pinned to so many, which nobody else is pinned to.
+  [[nodiscard]] const std::vector<Bytes>& command() const {
+    return argv.empty() ? job->argv : argv;
+  }
 };
 /// For Launches whose job has a script or stdin. FilesFailed when they cannot be written.
 struct KeepJobFiles {

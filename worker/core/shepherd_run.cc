@@ -16,7 +16,7 @@ void Shepherd::start_what_fits() {
     const AttemptKey key = queue_.front();
     const auto it = held_.find(key);
     if (it != held_.end() && it->second.phase == Phase::Queued) {
-      const pair::RunSettings& settings = it->second.job->settings;
+      const pair::RunSettings& settings = it->second.job->part.settings;
       auto share = slots_.take(settings.cpus, settings.mem_bytes);
       if (!share) return;
       it->second.share = *share;
@@ -34,7 +34,7 @@ void Shepherd::launch(const AttemptKey& key, Attempt& attempt) {
   attempt.followed = followed_.contains(key.job);
   pair::Run& run = attempt.run;
   out_.push_back(shepherd::Launch{.key = key,
-                                  .job = attempt.job,
+                                  .job = &attempt.job->part,
                                   .argv = std::move(run.argv),
                                   .input = std::move(run.input),
                                   .files = std::move(run.files),
@@ -50,14 +50,14 @@ void Shepherd::on(const shepherd::Launched& event) {
   young_.emplace_back(now_, event.key);
   if (attempt.phase != Phase::Launching) return;  // Being ended already.
   attempt.phase = Phase::Running;
-  const pair::RunSettings& settings = attempt.job->settings;
+  const pair::RunSettings& settings = attempt.job->part.settings;
   attempt.measured = settings.mem_bytes > 0 && !event.holds_memory;
   if (settings.time_limit.count() > 0) attempt.limit_at = now_ + settings.time_limit;
   look_later(event.key, attempt, now_);
 }
 
 void Shepherd::look_later(const AttemptKey& key, Attempt& attempt, TimePoint output_at) {
-  const Micros stall_limit = attempt.job->settings.stall_limit;
+  const Micros stall_limit = attempt.job->part.settings.stall_limit;
   TimePoint at = attempt.limit_at;
   if (stall_limit.count() > 0) at = std::min(at, output_at + stall_limit);
   if (attempt.measured) at = std::min(at, now_ + limits::kMemoryPace);
@@ -68,7 +68,7 @@ void Shepherd::on(const shepherd::Seen& event) {
   const auto it = held_.find(event.key);
   if (it == held_.end() || it->second.phase != Phase::Running) return;
   Attempt& attempt = it->second;
-  const pair::RunSettings& settings = attempt.job->settings;
+  const pair::RunSettings& settings = attempt.job->part.settings;
   const Micros stall_limit = settings.stall_limit;
   if (attempt.measured && event.mem_bytes > settings.mem_bytes) {
     attempt.used_bytes = event.mem_bytes;
@@ -93,7 +93,7 @@ void Shepherd::on(const shepherd::Gone& event) {
   AttemptResult result = ending::by_itself(event.key, event.end);
   result.wall = now_ - it->second.started_at;
   it->second.note = event.end.note;
-  ending::by_memory(result, it->second.job->settings.mem_bytes, event.end.oom);
+  ending::by_memory(result, it->second.job->part.settings.mem_bytes, event.end.oom);
   finish(it, std::move(result));
 }
 
@@ -163,13 +163,14 @@ void Shepherd::erase(Held::iterator it) {
     --running_;
     slots_.give_back(it->second.share);
   }
+  --it->second.job->held;
   held_.erase(it);
   // Or each short task would wake us when its start were due to be told.
   while (!young_.empty() && !held_.contains(young_.front().second)) young_.pop_front();
 }
 
 void Shepherd::class_by(const Attempt& attempt, bool never_ran, AttemptResult& result) const {
-  const pair::RunSettings& settings = attempt.job->settings;
+  const pair::RunSettings& settings = attempt.job->part.settings;
   switch (attempt.cause) {
     case Cause::None:
     case Cause::SetAside:

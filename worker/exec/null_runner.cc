@@ -10,8 +10,9 @@ namespace capstan {
 namespace {
 
 bool is_to_fail(const shepherd::Launch& launch) {
-  if (launch.argv.size() != 2 || launch.argv[0] != "fail-every") return false;
-  const Bytes& text = launch.argv[1];
+  const std::vector<Bytes>& command = launch.command();
+  if (command.size() != 2 || command[0] != "fail-every") return false;
+  const Bytes& text = command[1];
   std::uint32_t every = 0;
   std::from_chars(text.data(), text.data() + text.size(), every);
   return every != 0 && launch.key.task.value % every == 0;
@@ -26,6 +27,13 @@ Result<Runner::Started> NullRunner::start(const shepherd::Launch& launch) {
   if (is_to_fail(launch)) end.exit_code = 1;
   ended_.push_back({launch.key, std::move(end)});
   return Started{};
+}
+
+std::vector<Runner::Ended> NullRunner::take_ended() {
+  std::vector<Ended> taken;
+  taken.reserve(ended_.size());  // As many end next, nearly always.
+  taken.swap(ended_);
+  return taken;
 }
 
 void NullRunner::on_child() {

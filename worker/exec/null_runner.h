@@ -8,7 +8,6 @@
 #pragma once
 
 #include <functional>
-#include <utility>
 
 #include "worker/exec/runner.h"
 
@@ -30,7 +29,7 @@ class NullRunner final : public Runner {
   void on_child() override;
   void on_deadline() override {}
   [[nodiscard]] TimePoint next_deadline() const override { return TimePoint::never(); }
-  [[nodiscard]] std::vector<Ended> take_ended() override { return std::exchange(ended_, {}); }
+  [[nodiscard]] std::vector<Ended> take_ended() override;
   [[nodiscard]] std::size_t running_count() const override { return ended_.size(); }
 
   /// What task INDEX claims to have used: 1 … 1009 µs, and up to 4 MiB in steps of 4 KiB. Both are

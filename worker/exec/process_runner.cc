@@ -99,7 +99,7 @@ Result<std::array<TaskFile, 2>> ProcessRunner::open_files(const shepherd::Launch
   std::array<TaskFile, 2> files;
   for (std::size_t i = 0; i < files.size(); ++i) {
     if (launch.files[i].empty()) continue;
-    files[i] = TRY(TaskFile::open(launch.files[i],
+    files[i] = TRY(TaskFile::open(launch.files[i].str(),
                                   {.cwd = launch.job->settings.cwd, .umask = options_.umask}));
   }
   return files;
@@ -140,7 +140,7 @@ Result<void> ProcessRunner::spawn_main(const shepherd::Launch& launch,
                                        const std::array<UniqueFd, 2>& writing, Process& process) {
   UniqueFd own_stdin;
   if (launch.job->has_stdin) own_stdin = TRY(open_stdin(launch));
-  SpawnOptions spawn_options{.argv = launch.argv,
+  SpawnOptions spawn_options{.argv = launch.command(),
                              .shared_env = &launch.job->env,
                              .env = own_environment(launch),
                              .cwd = launch.job->settings.cwd,
@@ -415,6 +415,7 @@ void ProcessRunner::kill(const AttemptKey& key, bool force) {
 
 void ProcessRunner::finish(Process& process) {
   RunEnd end;
+  std::string note;
   for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
     const auto i = static_cast<std::size_t>(stream);
     while (read_pipe(process, stream)) {  // All writers are gone: this ends.
@@ -423,8 +424,9 @@ void ProcessRunner::finish(Process& process) {
     end.output_bytes[i] = process.output[i].total();
     end.tail[i] = process.output[i].tail();
     const std::string words = process.files[i].close();
-    if (!words.empty()) end.note += (end.note.empty() ? "" : "; ") + words;
+    if (!words.empty()) note += (note.empty() ? "" : "; ") + words;
   }
+  end.note = std::move(note);
   end.exit_code = WIFEXITED(process.status) ? WEXITSTATUS(process.status) : 0;
   end.signal = WIFSIGNALED(process.status) ? WTERMSIG(process.status) : 0;
   end.cpu = process.cpu;

@@ -148,7 +148,7 @@ Result<Spool::Contents> Spool::load() {
     const std::size_t items_before = contents.items.size();
     apply(contents, index, payload);
     if (contents.items.size() > items_before) {
-      live_[contents.items.back().result.key] = {.at = at, .bytes = kRecordHeader + length};
+      put_live(contents.items.back().result.key, {.at = at, .bytes = kRecordHeader + length});
     }
     at += kRecordHeader + length;
   }
@@ -157,7 +157,6 @@ Result<Spool::Contents> Spool::load() {
     if (it == live_.end()) continue;  // Told twice, and done.
     it->second.acked = item.acked;
     std::copy(item.delivered.begin(), item.delivered.end(), it->second.delivered);
-    live_bytes_ += it->second.bytes;
     forget_if_done(item.result.key);
   }
   std::erase_if(contents.items, [](const pair::SpoolItem& item) { return item.is_done(); });
@@ -228,11 +227,20 @@ void Spool::append(const pair::SpoolItem& item, std::string_view written) {
     writer.written(written);
   });
   const std::uint64_t bytes = pending_.size() - begin;
-  live_[item.result.key] = {.at = size_ + begin,
-                            .bytes = bytes,
-                            .acked = item.acked,
-                            .delivered = {item.delivered[0], item.delivered[1]}};
-  live_bytes_ += bytes;
+  put_live(item.result.key, {.at = size_ + begin,
+                             .bytes = bytes,
+                             .acked = item.acked,
+                             .delivered = {item.delivered[0], item.delivered[1]}});
+}
+
+/// Behind all others. One that is told again stands there anew.
+void Spool::put_live(const AttemptKey& key, Live live) {
+  if (const auto known = live_.find(key); known != live_.end()) {
+    live_bytes_ -= known->second.bytes;
+    live_.erase(known);
+  }
+  live_bytes_ += live.bytes;
+  live_.try_emplace(key).first->second = live;
 }
 
 void Spool::add_acked(const AttemptKey* keys, std::size_t count) {
@@ -312,23 +320,16 @@ Result<void> Spool::sync() {
 /// A new file with what is live, record by record as it stands in the old one, then renamed over
 /// it. REQUIRES: nothing is pending.
 Result<void> Spool::compact() {
-  std::vector<std::pair<std::uint64_t, AttemptKey>> order;
-  for (const auto& [key, live] : live_) order.emplace_back(live.at, key);
-  std::sort(order.begin(), order.end());
   std::string bytes(kSpoolMagic);
-  std::unordered_map<AttemptKey, std::uint64_t> moved;
-  for (const auto& [at, key] : order) {
-    const std::size_t size = live_.at(key).bytes;
-    moved[key] = bytes.size();
-    bytes.resize(bytes.size() + size);
-    TRY(read_at(file_.get(), at, std::span(bytes).last(size), path_));
+  for (const auto& [key, live] : live_) {
+    bytes.resize(bytes.size() + live.bytes);
+    TRY(read_at(file_.get(), live.at, std::span(bytes).last(live.bytes), path_));
   }
   const std::string fresh_file = fresh_path();
   UniqueFd fresh(::open(fresh_file.c_str(), O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600));
   if (!fresh) return io_error("making", fresh_file);
   generation(generation_);
-  for (const auto& [at, key] : order) {
-    const Live& live = live_.at(key);
+  for (const auto& [key, live] : live_) {
     if (live.acked) add_acked(&key, 1);
     if (live.delivered[0]) add_delivered(key, Stream::Stdout);
     if (live.delivered[1]) add_delivered(key, Stream::Stderr);
@@ -337,7 +338,8 @@ Result<void> Spool::compact() {
   TRY(write_at(fresh.get(), 0, bytes, fresh_file));
   if (!live_.empty() && ::fdatasync(fresh.get()) != 0) return io_error("syncing", fresh_file);
   if (::rename(fresh_file.c_str(), path_.c_str()) != 0) return io_error("renaming", fresh_file);
-  for (auto& [key, live] : live_) live.at = moved.at(key);
+  std::uint64_t at = kSpoolMagic.size();
+  for (auto& [key, live] : live_) live.at = std::exchange(at, at + live.bytes);
   file_ = std::move(fresh);
   size_ = bytes.size();
   return {};

@@ -10,11 +10,11 @@
 #include <map>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/keyed_list.h"
 #include "common/base/unique_fd.h"
 #include "common/model/limits.h"
 #include "common/model/member.h"
@@ -67,6 +67,7 @@ class Spool {
   void add_record(Kind kind, Write write);
   void add_acked(const AttemptKey* keys, std::size_t count);
   void add_delivered(const AttemptKey& key, Stream stream);
+  void put_live(const AttemptKey& key, Live live);
   void forget_if_done(const AttemptKey& key);
 
   std::string path_;
@@ -76,7 +77,7 @@ class Spool {
   std::uint64_t compact_at_ = limits::kSpoolCompactBytes;
   std::string pending_;
   std::int64_t steady_began_us_ = 0;  // By the wall clock, when pending_ began.
-  std::unordered_map<AttemptKey, Live> live_;
+  KeyedList<AttemptKey, Live> live_;  // As they stand in the file.
   std::uint64_t live_bytes_ = 0;
   Generation generation_;
 };

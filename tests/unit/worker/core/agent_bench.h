@@ -125,6 +125,13 @@ struct AgentBench {
     return found;
   }
 
+  std::vector<pair::Run> runs() {
+    std::vector<pair::Run> all;
+    for (auto& together : told<pair::Runs>())
+      all.insert(all.end(), together.runs.begin(), together.runs.end());
+    return all;
+  }
+
   TimePoint now{1'000'000'000};
   Epoch epoch{257};
   Generation generation;

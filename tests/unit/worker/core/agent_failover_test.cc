@@ -177,7 +177,7 @@ TEST_SUITE("worker/core/agent with two masters") {
     pair.epoch = kFirst;
     pair.master_says(msg::Cancel{CancelWhy::User, {key_of(1)}}, 0);
     pair.say(agent::Received{0, {SessionId(1), 3, kFirst, msg::Start{JobId(1), AttemptNo(1), {}}}});
-    CHECK(pair.told<pair::Run>().empty());
+    CHECK(pair.runs().empty());
     CHECK(pair.told<pair::Cancel>().empty());
     pair.say(agent::Closed{0});
     pair.say(agent::Connected{0});
@@ -194,7 +194,7 @@ TEST_SUITE("worker/core/agent with two masters") {
     CHECK(pair.hellos() == Pair::Masters{1});
     // The first master was only slow: it gives us something that the HELLO does not list.
     pair.master_says(msg::Start{JobId(1), AttemptNo(1), {{TaskIndex(1), {}}}});
-    CHECK(pair.told<pair::Run>().size() == 1);
+    CHECK(pair.runs().size() == 1);
     pair.welcome_second(1);
     CHECK_FALSE(pair.agent.is_open());
     CHECK(pair.hellos() == Pair::Masters{1});

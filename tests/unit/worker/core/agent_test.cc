@@ -94,14 +94,14 @@ TEST_SUITE("worker/core/agent sessions") {
     Bench bench;
     bench.open();
     bench.start(1);
-    CHECK(bench.told<pair::Run>().size() == 1);
+    CHECK(bench.runs().size() == 1);
     bench.skip_one();
     bench.start(2);
-    CHECK(bench.told<pair::Run>().empty());
+    CHECK(bench.runs().empty());
     CHECK(bench.sent<msg::WorkerHello>().size() == 1);
     CHECK_FALSE(bench.agent.is_open());
     bench.start(3);
-    CHECK(bench.told<pair::Run>().empty());
+    CHECK(bench.runs().empty());
     CHECK(bench.sent<msg::WorkerHello>().empty());
     bench.welcome(1);  // An old one: ids only grow.
     CHECK_FALSE(bench.agent.is_open());
@@ -171,7 +171,7 @@ TEST_SUITE("worker/core/agent sessions") {
     spec.argv = {"true"};
     bench.master_says(msg::JobTemplate{JobId(1), spec});
     bench.start(1);
-    CHECK(bench.told<pair::Run>().size() == 1);
+    CHECK(bench.runs().size() == 1);
     bench.need_hello(1);
     (void)bench.sent<msg::WorkerHello>();
     bench.answered = 2;
@@ -194,12 +194,12 @@ TEST_SUITE("worker/core/agent sessions") {
     ids.say(agent::Received{
         0,
         {SessionId(9), 7, ids.epoch, msg::Start{JobId(1), AttemptNo(1), {{TaskIndex(1), {"x"}}}}}});
-    CHECK(ids.told<pair::Run>().size() == 1);
+    CHECK(ids.runs().size() == 1);
     Bench gap({.version = "t", .name = "w", .environment = {}, .mutant = AgentMutant::NoGapCheck});
     gap.open();
     gap.skip_one();
     gap.start(1);
-    CHECK(gap.told<pair::Run>().size() == 1);
+    CHECK(gap.runs().size() == 1);
     Bench early(
         {.version = "t", .name = "w", .environment = {}, .mutant = AgentMutant::DropSpoolEarly});
     early.open();
@@ -333,7 +333,7 @@ TEST_SUITE("worker/core/agent sessions") {
     bench.welcome(1, instance_of(7));
     bench.master_says(msg::JobTemplate{JobId(1), {}});
     bench.start(5);
-    CHECK(bench.told<pair::Run>().empty());
+    CHECK(bench.runs().empty());
     bench.tick();
     auto results = bench.sent<msg::Results>();
     REQUIRE(results.size() == 1);

@@ -32,7 +32,8 @@ TEST_SUITE("worker/core/agent work") {
     const auto told = bench.taken<agent::ToShepherd>();
     REQUIRE(told.size() == 3);  // Ready first.
     const auto& job = std::get<pair::JobTemplate>(told[1].message);
-    const pair::Run runs[] = {std::get<pair::Run>(told[2].message)};
+    const std::vector<pair::Run> runs = std::get<pair::Runs>(told[2].message).runs;
+    REQUIRE(runs.size() == 1);
     CHECK(runs[0].key == key_of(4));
     CHECK(runs[0].argv == std::vector<Bytes>{"convert", "a b.jpg", "a b.png"});
     CHECK(job.settings.cwd == "/data");
@@ -54,6 +55,38 @@ TEST_SUITE("worker/core/agent work") {
                                         {"CAPSTAN_CPUS", "2"},
                                         {"CAPSTAN_INPUT", "a b.jpg"},
                                         {"CAPSTAN_WORKER", "w"}});
+  }
+
+  TEST_CASE("a command without inputs is said once, and the tasks of a start together") {
+    Bench bench;
+    bench.open();
+    JobSpec spec;
+    spec.cwd = "/";
+    spec.argv = {"echo $CAPSTAN_TASK_INDEX {}"};
+    spec.shell = true;
+    bench.master_says(msg::JobTemplate{JobId(1), spec});
+    bench.master_says(msg::Start{JobId(1), AttemptNo(1), {{TaskIndex(1), {}}, {TaskIndex(2), {}}}});
+    const auto told = bench.taken<agent::ToShepherd>();
+    REQUIRE(told.size() == 2);
+    CHECK(std::get<pair::JobTemplate>(told[0].message).argv ==
+          std::vector<Bytes>{"/bin/sh", "-c", "echo $CAPSTAN_TASK_INDEX {}"});
+    const auto& runs = std::get<pair::Runs>(told[1].message).runs;
+    REQUIRE(runs.size() == 2);
+    CHECK(runs[0].key == key_of(1));
+    CHECK(runs[1].key == key_of(2));
+    CHECK(runs[1].argv.empty());
+  }
+
+  TEST_CASE("tasks with large inputs are said in several messages") {
+    Bench bench;
+    bench.open();
+    msg::Start start{JobId(1), AttemptNo(1), {}};
+    for (std::uint32_t task = 1; task <= 9; ++task)
+      start.tasks.push_back({TaskIndex(task), {Bytes(limits::kMessageBytes / 8, 'x')}});
+    bench.master_says(start);
+    std::vector<std::size_t> together;  // An input is an argument, and in the environment.
+    for (const auto& each : bench.told<pair::Runs>()) together.push_back(each.runs.size());
+    CHECK(together == std::vector<std::size_t>{4, 4, 1});
   }
 
   TEST_CASE("an input that execve would refuse in the environment is left out there") {
@@ -118,7 +151,7 @@ TEST_SUITE("worker/core/agent work") {
     CHECK(files.script == "#!/bin/sh");
     CHECK(files.has_stdin);
     CHECK(files.stdin_data == "one two");
-    CHECK(std::holds_alternative<pair::Run>(messages[1].message));
+    CHECK(std::holds_alternative<pair::Runs>(messages[1].message));
 
     bench.shepherd(pair::Ended{{an_item(1)}});
     bench.tick();
@@ -153,7 +186,7 @@ TEST_SUITE("worker/core/agent work") {
     bench.master_says(msg::JobStdin{JobId(1), 0, "one", false});
     bench.master_says(msg::JobStdin{JobId(1), 9, "gap", true});
     bench.start(1);
-    CHECK(bench.told<pair::Run>().empty());
+    CHECK(bench.runs().empty());
     CHECK_FALSE(bench.agent.is_open());
   }
 
@@ -170,10 +203,10 @@ TEST_SUITE("worker/core/agent work") {
     bench.open();
     bench.start(1);
     bench.start(1);
-    CHECK(bench.told<pair::Run>().size() == 1);
+    CHECK(bench.runs().size() == 1);
     bench.shepherd(pair::Ended{{an_item(1)}});
     bench.start(1);
-    CHECK(bench.told<pair::Run>().empty());
+    CHECK(bench.runs().empty());
     bench.master_says(msg::ResultAck{{key_of(1)}});
     CHECK(bench.agent.unacknowledged_count() == 0);
   }
@@ -231,13 +264,13 @@ TEST_SUITE("worker/core/agent work") {
     spec.argv = {"echo"};
     bench.master_says(msg::JobTemplate{JobId(1), spec});
     bench.start(5);
-    CHECK(bench.told<pair::Run>().empty());
+    CHECK(bench.runs().empty());
     CHECK(bench.sent<msg::Returned>().at(0).keys == std::vector{key_of(5)});
     bench.start(5);  // The answer to that: it was given anew.
-    CHECK(bench.told<pair::Run>().size() == 1);
+    CHECK(bench.runs().size() == 1);
     bench.shepherd(pair::Returned{{key_of(5)}});
     bench.start(5);
-    CHECK(bench.told<pair::Run>().size() == 1);
+    CHECK(bench.runs().size() == 1);
   }
 
   TEST_CASE("a start that was heard between HELLO and Welcome is told") {

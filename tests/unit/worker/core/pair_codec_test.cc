@@ -52,15 +52,17 @@ std::vector<pair::ToShepherd> all_to_shepherd() {
                                          .stall_limit = Micros(6),
                                          .mem_bytes = 7,
                                          .nice = -8},
+                            .argv = {"say", "\xfe"},
                             .env = {{"X", "1=2"}, {"Y", ""}},
                             .script = Bytes("#!\0\xff", 4),
                             .has_stdin = true,
                             .stdin_data = Bytes("\0in", 3)},
           pair::ForgetJob{JobId(18)},
-          pair::Run{.key = kKey,
-                    .argv = {"a", Bytes("\xff\n", 2), ""},
-                    .input = "",
-                    .files = {"o/u\xff", "e"}},
+          pair::Runs{{{.key = kKey,
+                       .argv = {"a", Bytes("\xff\n", 2), ""},
+                       .input = "",
+                       .files = {"o/u\xff", "e"}},
+                      {.key = {JobId(1), TaskIndex(8), AttemptNo(1)}}}},
           pair::Unrunnable{kKey, "why"},
           pair::Cancel{CancelWhy::NotGranted, {kKey}},
           pair::Recall{{kKey}},
@@ -111,6 +113,7 @@ TEST_SUITE("worker/core/pair_codec") {
     const auto job = pair::decode_to_shepherd(payload_of(frame));
     REQUIRE(job);
     const auto& back_job = std::get<pair::JobTemplate>(*job);
+    CHECK(back_job.argv.at(1) == "\xfe");
     CHECK(back_job.env.at(0) == EnvVar{"X", "1=2"});
     CHECK(back_job.settings.cpus == 3);
     CHECK(back_job.settings.time_limit == Micros(5));
@@ -119,9 +122,13 @@ TEST_SUITE("worker/core/pair_codec") {
     CHECK(back_job.settings.nice == -8);
     frame.clear();
     pair::encode(all_to_shepherd()[2], frame);
-    const auto run = pair::decode_to_shepherd(payload_of(frame));
-    REQUIRE(run);
-    const auto& back = std::get<pair::Run>(*run);
+    const auto runs = pair::decode_to_shepherd(payload_of(frame));
+    REQUIRE(runs);
+    const auto& both = std::get<pair::Runs>(*runs).runs;
+    REQUIRE(both.size() == 2);
+    CHECK(both[1].key.task == TaskIndex(8));
+    CHECK(both[1].argv.empty());
+    const pair::Run& back = both[0];
     CHECK(back.argv.at(1) == Bytes("\xff\n", 2));
     CHECK(back.input == "");
     CHECK(back.files[1] == "e");

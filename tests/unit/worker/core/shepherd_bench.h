@@ -25,7 +25,7 @@ struct Bench {
   }
 
   void say(const shepherd::Event& event) {
-    for (const shepherd::Action& action : machine.step(event, now)) {
+    for (const shepherd::Action& action : machine.step(shepherd::Event(event), now)) {
       actions.push_back(action);
       const auto* append = std::get_if<shepherd::SpoolAppend>(&action);
       if (append != nullptr && append->tells)
@@ -34,7 +34,9 @@ struct Bench {
   }
   /// A Run comes behind its job's template, as agents say it.
   void from_agent(const pair::ToShepherd& message) {
-    if (const auto* run = std::get_if<pair::Run>(&message)) say_template(run->key.job, {});
+    if (const auto* runs = std::get_if<pair::Runs>(&message)) {
+      for (const pair::Run& run : runs->runs) say_template(run.key.job, {});
+    }
     say(shepherd::FromAgent{message});
   }
   /// Only the first one of a job counts.
@@ -45,10 +47,11 @@ struct Bench {
     now = now + later;
     say(shepherd::Tick{});
   }
-  void run(std::uint32_t task) { from_agent(pair::Run{.key = key_of(task), .argv = {"true"}}); }
+  void run(pair::Run one) { from_agent(pair::Runs{{std::move(one)}}); }
+  void run(std::uint32_t task) { run(pair::Run{.key = key_of(task), .argv = {"true"}}); }
   void run(AttemptKey key, pair::RunSettings settings) {
     say_template(key.job, std::move(settings));
-    from_agent(pair::Run{.key = key, .argv = {"true"}});
+    run(pair::Run{.key = key, .argv = {"true"}});
   }
   /// Starts what fits, and says that it runs.
   void launch() {

@@ -82,7 +82,7 @@ TEST_SUITE("worker/core/shepherd_options") {
         .job = JobId(1), .settings = {.cpus = 99, .mem_bytes = 5, .nice = 7}, .script = "#!"});
     pair::Run run = a_run(1);
     run.files = {"out", "err"};
-    bench.from_agent(run);
+    bench.run(run);
     bench.tick();
     const auto launches = bench.taken<shepherd::Launch>();
     REQUIRE(launches.size() == 1);
@@ -91,7 +91,7 @@ TEST_SUITE("worker/core/shepherd_options") {
     CHECK_FALSE(launches[0].job->has_stdin);
     CHECK(launches[0].job->settings.mem_bytes == 5);
     CHECK(launches[0].cpus == 2);  // All that there are.
-    CHECK(launches[0].files == std::array<Bytes, 2>{"out", "err"});
+    CHECK(launches[0].files == std::array<SparseText, 2>{"out", "err"});
   }
 
   TEST_CASE("one that writes nothing for its stall limit is ended, one that writes is not") {
@@ -220,17 +220,17 @@ TEST_SUITE("worker/core/shepherd_options") {
   TEST_CASE("what needs files that are not here is given back, not failed") {
     Bench bench;
     const pair::Run run = a_run(1);
-    bench.say(shepherd::FromAgent{run});
+    bench.say(shepherd::FromAgent{pair::Runs{{run}}});
     CHECK(bench.told<pair::Returned>().size() == 1);
     bench.from_agent(pair::JobTemplate{.job = JobId(1), .has_stdin = true});
-    bench.from_agent(run);
+    bench.run(run);
     bench.say(shepherd::FilesFailed{JobId(1)});
     bench.say(shepherd::Disk{true});
     bench.tick();
     CHECK(bench.launched().empty());
     CHECK(bench.told<pair::Returned>().size() == 1);
     bench.say(shepherd::Disk{false});
-    bench.say(shepherd::FromAgent{run});  // Before the agent knows.
+    bench.say(shepherd::FromAgent{pair::Runs{{run}}});  // Before the agent knows.
     CHECK(bench.told<pair::Returned>().size() == 1);
     CHECK(bench.machine.held_count() == 0);
   }
@@ -241,7 +241,7 @@ TEST_SUITE("worker/core/shepherd_options") {
     for (std::uint32_t task = 1; task <= 2; ++task) {
       pair::Run run = a_run(task);
       run.input = "in " + std::to_string(task);
-      bench.from_agent(run);
+      bench.run(run);
     }
     bench.from_agent(pair::ForgetJob{JobId(1)});
     CHECK(bench.taken<shepherd::DropJobFiles>().empty());

@@ -115,7 +115,7 @@ TEST_SUITE("worker/exec/process_runner") {
                        "pwd; umask; ls /proc/self/fd | wc -l; readlink /proc/self/fd/0;"
                        "grep SigBlk /proc/self/status; cut -d' ' -f5,6 /proc/$$/stat; echo $$"},
                       "/usr"));
-    std::istringstream lines(end.tail[0]);
+    std::istringstream lines(end.tail[0].str());
     std::string pwd, umask, fds, in, blocked, group, session, pid;
     std::getline(lines, pwd);
     std::getline(lines, umask);
@@ -134,7 +134,7 @@ TEST_SUITE("worker/exec/process_runner") {
 
   TEST_CASE_FIXTURE(InSessions, "where there is a terminal a task is kept from it") {
     const RunEnd end = end_of(shell("cut -d' ' -f5,6 /proc/$$/stat; echo $$; : < /dev/tty"));
-    std::istringstream lines(end.tail[0]);
+    std::istringstream lines(end.tail[0].str());
     std::string group, session, pid;
     lines >> group >> session >> pid;
     CHECK(group == pid);
@@ -252,7 +252,7 @@ TEST_SUITE("worker/exec/process_runner") {
     const AttemptKey key = shell("head -c " + std::to_string(kBytes) + " /dev/zero; echo end");
     const RunEnd end = end_of(key);
     CHECK(end.output_bytes[0] == kBytes + 4);
-    CHECK(end.tail[0].ends_with("end\n"));
+    CHECK(end.tail[0].view().ends_with("end\n"));
     struct stat info {};
     REQUIRE(::stat(output_path(dir.path() + "/output", key, Stream::Stdout).c_str(), &info) == 0);
     CHECK(static_cast<std::uint64_t>(info.st_size) <=
@@ -323,8 +323,8 @@ TEST_SUITE("worker/exec/process_runner") {
     const RunEnd third = end_of(shell(tell));
     runner->kill(first, true);
     const RunEnd end = end_of(first);
-    CHECK(end.tail[0].starts_with("1\n"));
-    CHECK(second.tail[0].starts_with("1\n"));
+    CHECK(end.tail[0].view().starts_with("1\n"));
+    CHECK(second.tail[0].view().starts_with("1\n"));
     CHECK(end.tail[0] != second.tail[0]);
     CHECK(second.tail[0] == third.tail[0]);  // With two, there is only one left.
     const auto both = end_of(launch({.key = {}, .argv = {"nproc"}, .cpus = 2}));

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+//
+// Entries in the order in which they came, each found by its key: adding at the end, finding and
+// taking out cost the same however many there are, and nothing depends on how keys are hashed.
+#pragma once
+
+#include <cstddef>
+#include <iterator>
+#include <list>
+#include <memory>
+#include <utility>
+
+#include "common/base/lookup_map.h"
+
+namespace capstan {
+
+template <class Key, class Value>
+class KeyedList {
+  using List = std::list<std::pair<Key, Value>>;
+
+ public:
+  /// Valid until its entry goes. Nobody may change an entry's key.
+  using iterator = typename List::iterator;
+  using const_iterator = typename List::const_iterator;
+
+  KeyedList() = default;
+  KeyedList(const KeyedList&) = delete;  // Its places would be those of the other one's entries.
+  KeyedList& operator=(const KeyedList&) = delete;
+  KeyedList(KeyedList&&) noexcept = default;
+  KeyedList& operator=(KeyedList&&) noexcept = default;
+  ~KeyedList() = default;
+
+  [[nodiscard]] iterator begin() { return entries_.begin(); }
+  [[nodiscard]] iterator end() { return entries_.end(); }
+  [[nodiscard]] const_iterator begin() const { return entries_.begin(); }
+  [[nodiscard]] const_iterator end() const { return entries_.end(); }
+  [[nodiscard]] bool empty() const { return entries_.empty(); }
+  [[nodiscard]] std::size_t size() const { return entries_.size(); }
+
+  [[nodiscard]] bool contains(const Key& key) const { return places_.contains(key); }
+  [[nodiscard]] iterator find(const Key& key) {
+    const iterator* place = places_.find(key);
+    return place == nullptr ? entries_.end() : *place;
+  }
+  /// At the end; false: it is there already, where it was.
+  std::pair<iterator, bool> try_emplace(const Key& key) {
+    if (const iterator* place = places_.find(key)) return {*place, false};
+    if (spare_.empty()) {
+      entries_.emplace_back(key, Value{});
+    } else {
+      spare_.front().first = key;
+      entries_.splice(entries_.end(), spare_, spare_.begin());
+    }
+    const iterator place = std::prev(entries_.end());
+    places_.insert(key, place);
+    return {place, true};
+  }
+  void erase(iterator place) {
+    places_.erase(place->first);
+    if (spare_.size() >= kSpare) {
+      entries_.erase(place);
+      return;
+    }
+    std::destroy_at(&place->second);
+    std::construct_at(&place->second);
+    spare_.splice(spare_.begin(), entries_, place);
+  }
+  void erase(const Key& key) {
+    if (const iterator place = find(key); place != end()) erase(place);
+  }
+  void clear() {
+    entries_.clear();
+    places_.clear();
+  }
+
+ private:
+  /// Entries that went wait for the next ones: thousands come and go each second, and the allocator
+  /// would take them apart and put them together again.
+  static constexpr std::size_t kSpare = 1024;
+
+  List entries_;
+  List spare_;
+  LookupMap<Key, iterator> places_;
+};
+
+}  // namespace capstan
