@@ -4,13 +4,13 @@
 // taking out cost the same however many there are, and nothing depends on how keys are hashed.
 #pragma once
 
+#include <tsl/robin_map.h>
+
 #include <cstddef>
 #include <iterator>
 #include <list>
 #include <memory>
 #include <utility>
-
-#include "common/base/lookup_map.h"
 
 namespace capstan {
 
@@ -23,7 +23,7 @@ class KeyedList {
   using iterator = typename List::iterator;
   using const_iterator = typename List::const_iterator;
 
-  KeyedList() = default;
+  KeyedList() { places_.min_load_factor(kMinLoad); }
   KeyedList(const KeyedList&) = delete;  // Its places would be those of the other one's entries.
   KeyedList& operator=(const KeyedList&) = delete;
   KeyedList(KeyedList&&) noexcept = default;
@@ -39,12 +39,12 @@ class KeyedList {
 
   [[nodiscard]] bool contains(const Key& key) const { return places_.contains(key); }
   [[nodiscard]] iterator find(const Key& key) {
-    const iterator* place = places_.find(key);
-    return place == nullptr ? entries_.end() : *place;
+    const auto place = places_.find(key);
+    return place == places_.end() ? entries_.end() : place->second;
   }
   /// At the end; false: it is there already, where it was.
   std::pair<iterator, bool> try_emplace(const Key& key) {
-    if (const iterator* place = places_.find(key)) return {*place, false};
+    if (const iterator known = find(key); known != end()) return {known, false};
     if (spare_.empty()) {
       entries_.emplace_back(key, Value{});
     } else {
@@ -52,7 +52,7 @@ class KeyedList {
       entries_.splice(entries_.end(), spare_, spare_.begin());
     }
     const iterator place = std::prev(entries_.end());
-    places_.insert(key, place);
+    places_.emplace(key, place);
     return {place, true};
   }
   void erase(iterator place) {
@@ -77,10 +77,11 @@ class KeyedList {
   /// Entries that went wait for the next ones: thousands come and go each second, and the allocator
   /// would take them apart and put them together again.
   static constexpr std::size_t kSpare = 1024;
+  static constexpr float kMinLoad = 0.05F;  // Emptier than that, the table shrinks again.
 
   List entries_;
   List spare_;
-  LookupMap<Key, iterator> places_;
+  tsl::robin_map<Key, iterator> places_;
 };
 
 }  // namespace capstan

@@ -31,7 +31,7 @@ class SparseText {
   [[nodiscard]] bool empty() const { return text_ == nullptr; }
   [[nodiscard]] std::size_t size() const { return text_ == nullptr ? 0 : text_->size(); }
   void clear() { text_.reset(); }
-  [[nodiscard]] std::string_view view() const { return text_ ? *text_ : std::string_view(); }
+  [[nodiscard]] std::string_view view() const { return text_ ? *text_ : std::string_view(""); }
   [[nodiscard]] std::string str() const { return std::string(view()); }
   operator std::string_view() const { return view(); }  // NOLINT(google-explicit-constructor)
   friend bool operator==(const SparseText& a, const SparseText& b) { return a.view() == b.view(); }

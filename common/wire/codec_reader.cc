@@ -32,7 +32,7 @@ std::string_view Reader::take(std::size_t count) {
   return taken;
 }
 
-inline unsigned char Reader::byte() {
+unsigned char Reader::byte() {
   if (rest_.empty()) set_error("it is cut off");
   if (!ok()) return 0;
   const auto first = static_cast<unsigned char>(rest_[0]);
@@ -46,7 +46,7 @@ std::uint64_t Reader::big_endian(std::size_t bytes) {
   return value;
 }
 
-inline std::size_t Reader::length_of_array() {
+std::size_t Reader::length_of_array() {
   const unsigned type = byte();
   if (type >= kFixArray && type < kFixArrayEnd) return type - kFixArray;
   if (type == kArray16) return big_endian(2);

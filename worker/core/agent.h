@@ -159,6 +159,7 @@ class Agent {
     bool told = false;              // Started was sent, or this session's HELLO listed it so.
     bool given_here = false;        // A Start of this session named it.
   };
+  using HeldList = KeyedList<AttemptKey, Held>;
   struct Unacked {
     pair::SpoolItem item;
     std::size_t in_flight_bytes = 0;  // Sent in this session: so much of the window.
@@ -223,8 +224,9 @@ class Agent {
   void say_hello(std::size_t master);
   void end_session(std::size_t master, const char* why);
   void renew(std::size_t master, const char* why);
-  [[nodiscard]] Held& hold(const AttemptKey& key);
-  void let_go(const AttemptKey& key);
+  /// True: it is new.
+  std::pair<HeldList::iterator, bool> hold(const AttemptKey& key);
+  void let_go(HeldList::iterator held);
   /// An error: it cannot even be tried.
   [[nodiscard]] Result<pair::Run> run_of(const Template& job, const AttemptKey& key,
                                          const std::vector<Bytes>& inputs) const;
@@ -260,7 +262,7 @@ class Agent {
   bool leaving_ = false;
   bool disk_full_ = false;
   bool stopped_ = false;
-  KeyedList<AttemptKey, Held> held_;
+  HeldList held_;
   std::map<JobId, std::size_t> held_of_;  // How many of each job. No zeroes.
   /// Given back in this session before a Start of it, which may be on its way: the master had not
   /// heard so when it sent it, and may have given the attempt to another worker when it comes.

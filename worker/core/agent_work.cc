@@ -47,10 +47,13 @@ std::size_t most_bytes(const std::vector<Bytes>& argv, const std::vector<Bytes>&
   return bytes;
 }
 
-std::size_t text_bytes(const pair::Run& run) {
-  std::size_t bytes = run.input ? run.input->size() : 0;
-  for (const Bytes& argument : run.argv) bytes += argument.size();
-  for (const SparseText& file : run.files) bytes += file.size();
+/// What it takes in a message, a little more than less.
+std::size_t size_of(const pair::Run& run) {
+  constexpr std::size_t kNumbers = 32;
+  constexpr std::size_t kHead = 5;
+  std::size_t bytes = kNumbers + kHead + (run.input ? run.input->size() : 0);
+  for (const Bytes& argument : run.argv) bytes += kHead + argument.size();
+  for (const SparseText& file : run.files) bytes += kHead + file.size();
   return bytes;
 }
 
@@ -85,7 +88,7 @@ void Agent::on_pair(const pair::State& message) {
   in_flight_bytes_ = 0;
   deliveries_.clear();
   for (const pair::Held& held : message.held) {
-    hold(held.key) = {.started = held.started, .started_at = held.started_at};
+    hold(held.key).first->second = {.started = held.started, .started_at = held.started_at};
   }
 }
 
@@ -111,23 +114,21 @@ void Agent::on_pair(pair::Ended& message) {
   for (pair::SpoolItem& item : message.items) add_ended(std::move(item));
 }
 
-Agent::Held& Agent::hold(const AttemptKey& key) {
-  const auto [held, is_new] = held_.try_emplace(key);
-  if (is_new) ++held_of_[key.job];
-  return held->second;
+std::pair<Agent::HeldList::iterator, bool> Agent::hold(const AttemptKey& key) {
+  const auto held = held_.try_emplace(key);
+  if (held.second) ++held_of_[key.job];
+  return held;
 }
 
-void Agent::let_go(const AttemptKey& key) {
-  const auto held = held_.find(key);
-  if (held == held_.end()) return;
-  held_.erase(held);
-  const auto of_job = held_of_.find(key.job);
+void Agent::let_go(HeldList::iterator held) {
+  const auto of_job = held_of_.find(held->first.job);
   if (--of_job->second == 0) held_of_.erase(of_job);
+  held_.erase(held);
 }
 
 void Agent::add_ended(pair::SpoolItem item) {
   const AttemptKey key = item.result.key;
-  let_go(key);
+  if (const auto held = held_.find(key); held != held_.end()) let_go(held);
   may_be_idle_.insert(key.job);
   for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
     if (item.delivered[static_cast<std::size_t>(stream)]) continue;
@@ -156,7 +157,7 @@ void Agent::on_pair(const pair::Returned& message) {
     const auto held = held_.find(key);
     if (held == held_.end()) continue;
     if (!held->second.given_here) returned_early_.insert(key);
-    let_go(key);
+    let_go(held);
     returned.keys.push_back(key);
   }
   if (returned.keys.empty()) return;
@@ -284,15 +285,15 @@ void Agent::on_body(std::size_t master, const msg::Start& body) {
       again.keys.push_back(key);
       continue;
     }
-    const std::size_t held_before = held_.size();
-    hold(key).given_here = true;
-    if (held_.size() == held_before) continue;
+    const auto [held, is_new] = hold(key);
+    held->second.given_here = true;
+    if (!is_new) continue;
     auto run = run_of(job->second, key, one.inputs);
     if (!run) {
       tell(pair::Unrunnable{key, run.error().message});
       continue;
     }
-    bytes += text_bytes(*run);
+    bytes += size_of(*run);
     runs.runs.push_back(std::move(*run));
     if (bytes > limits::kMessageBytes) {
       tell(std::exchange(runs, {}));
@@ -398,6 +399,7 @@ void Agent::send_results() {
     unsent_.pop_front();
     if (it == unacked_.end()) continue;
     Unacked& unacked = it->second;
+    if (unacked.in_flight_bytes > 0) continue;  // It was waited for twice: acknowledged meanwhile.
     const std::size_t size = size_of(unacked.item.result);
     if (bytes + size > kResultsMessageBytes) flush();
     bytes += size;

@@ -247,7 +247,8 @@ void Shepherd::report_ended() {
     items.reserve(end - at);
     for (; at < end; ++at) {
       const auto it = spool_.find(ended_[at]);
-      if (it == spool_.end()) continue;
+      if (it == spool_.end())
+        continue;  // Acknowledged before it was told: not by an agent of ours.
       items.push_back(it->second);
       unsynced_.emplace_back(now_, ended_[at]);
     }

@@ -152,11 +152,17 @@ Result<Spool::Contents> Spool::load() {
     }
     at += kRecordHeader + length;
   }
-  for (const pair::SpoolItem& item : contents.items) {
-    const auto it = live_.find(item.result.key);
-    if (it == live_.end()) continue;  // Told twice, and done.
-    it->second.acked = item.acked;
-    std::copy(item.delivered.begin(), item.delivered.end(), it->second.delivered);
+  const auto is_last = [&](const pair::SpoolItem& item) {
+    return &contents.items[index.at(item.result.key)] == &item;
+  };
+  for (pair::SpoolItem& item : contents.items) {
+    if (!is_last(item)) {  // Told once more: the later one counts.
+      item.acked = item.delivered[0] = item.delivered[1] = true;
+      continue;
+    }
+    Live& live = live_.find(item.result.key)->second;
+    live.acked = item.acked;
+    std::copy(item.delivered.begin(), item.delivered.end(), live.delivered);
     forget_if_done(item.result.key);
   }
   std::erase_if(contents.items, [](const pair::SpoolItem& item) { return item.is_done(); });

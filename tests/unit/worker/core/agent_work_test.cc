@@ -89,6 +89,36 @@ TEST_SUITE("worker/core/agent work") {
     CHECK(together == std::vector<std::size_t>{4, 4, 1});
   }
 
+  TEST_CASE("arguments without a byte count as well, where a message is cut") {
+    Bench bench;
+    bench.open();
+    JobSpec spec;
+    spec.cwd = "/";
+    spec.argv.assign(limits::kMessageBytes / 4, "");
+    spec.argv[0] = "prog";
+    spec.has_inputs = true;
+    bench.master_says(msg::JobTemplate{JobId(1), spec});
+    bench.master_says(
+        msg::Start{JobId(1), AttemptNo(1), {{TaskIndex(1), {"a"}}, {TaskIndex(2), {"b"}}}});
+    CHECK(bench.told<pair::Runs>().size() == 2);
+  }
+
+  TEST_CASE("a result that comes again after its acknowledgement is sent once") {
+    Bench bench;
+    bench.open();
+    bench.shepherd(pair::Ended{{an_item(1)}});
+    bench.tick();
+    CHECK(bench.sent<msg::Results>().size() == 1);
+    bench.reconnect();
+    bench.welcome(2);
+    bench.master_says(msg::ResultAck{{key_of(1)}});
+    bench.shepherd(pair::Ended{{an_item(1)}});
+    bench.tick();
+    const auto sent = bench.sent<msg::Results>();
+    REQUIRE(sent.size() == 1);
+    CHECK(sent[0].results.size() == 1);
+  }
+
   TEST_CASE("an input that execve would refuse in the environment is left out there") {
     JobSpec spec;
     spec.has_inputs = true;

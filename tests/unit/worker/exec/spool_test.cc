@@ -58,6 +58,35 @@ struct Fixture {
 };
 
 TEST_SUITE("worker/exec/spool") {
+  TEST_CASE_FIXTURE(Fixture,
+                    "of what was told twice the later one is there, also when it is rewritten") {
+    pair::SpoolItem again = an_item(1, clock);
+    again.instance.bytes[3] = 10;
+    again.delivered = {false, true};
+    {
+      Spool spool = open();
+      append(spool, an_item(1, clock));
+      spool.acked({an_item(1, clock).result.key});
+      append(spool, again);
+      append(spool, an_item(2, clock));
+      REQUIRE(spool.flush());
+    }
+    for (int start = 0; start < 2; ++start) {
+      Spool spool = open();
+      REQUIRE(contents.items.size() == 2);
+      CHECK(contents.items[0] == again);
+      CHECK(contents.items[1].result.key.task == TaskIndex(2));
+      std::uint64_t before = 0;
+      do {  // Until it is rewritten: what nobody needs any more.
+        before = spool.file_bytes();
+        pair::SpoolItem done = an_item(3, clock);
+        append(spool, done);
+        spool.acked({done.result.key});
+        REQUIRE(spool.flush());
+      } while (spool.file_bytes() > before);
+    }
+  }
+
   TEST_CASE_FIXTURE(Fixture, "what was flushed is there at the next start, as it was") {
     pair::SpoolItem first = an_item(1, clock);
     first.delivered = {false, true};
