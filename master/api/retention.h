@@ -86,7 +86,7 @@ class Retention {
   void remove_packs();
   void commit_purge();
   void commit_expired();
-  void commit_steps();
+  void commit_steps(std::uint64_t most);
   /// The next ones of `jobs` that may go.
   std::vector<cmd::JobsDeleted::One> take(std::deque<cmd::JobsDeleted::One>& jobs,
                                           std::uint64_t& kept);
