@@ -2,6 +2,7 @@
 #include "worker/core/pair_codec.h"
 
 #include <algorithm>
+#include <concepts>
 #include <utility>
 
 #include "common/base/check.h"
@@ -69,6 +70,24 @@ void get(Reader& r, std::vector<EnvVar>& variables) {
 }
 
 // Each message: how many fields, and which. The order is the order of pair.h.
+template <class M>
+concept IsOneList =
+    std::same_as<M, Spooled> || std::same_as<M, Ended> || std::same_as<M, Returned> ||
+    std::same_as<M, Runs> || std::same_as<M, Recall> || std::same_as<M, Acked>;
+
+template <IsOneList M>
+void write(Writer& w, const M& m) {
+  const auto& [list] = m;
+  w.array(1);
+  put(w, list);
+}
+template <IsOneList M>
+void read(Reader& r, M& m) {
+  auto& [list] = m;
+  r.array(1);
+  get(r, list);
+}
+
 void write(Writer& w, const State& m) {
   w.array(9);
   wire::put(w, m.instance);
@@ -109,15 +128,6 @@ void read(Reader& r, State& m) {
   for (std::size_t i = 0; i < jobs && r.ok(); ++i) m.jobs.push_back(JobId(r.u64()));
 }
 
-void write(Writer& w, const Spooled& m) {
-  w.array(1);
-  put(w, m.items);
-}
-void read(Reader& r, Spooled& m) {
-  r.array(1);
-  get(r, m.items);
-}
-
 void write(Writer& w, const Synced&) {
   w.array(0);
 }
@@ -134,24 +144,6 @@ void read(Reader& r, StartedAt& m) {
   r.array(2);
   wire::get(r, m.key);
   get(r, m.at);
-}
-
-void write(Writer& w, const Ended& m) {
-  w.array(1);
-  put(w, m.items);
-}
-void read(Reader& r, Ended& m) {
-  r.array(1);
-  get(r, m.items);
-}
-
-void write(Writer& w, const Returned& m) {
-  w.array(1);
-  put(w, m.keys);
-}
-void read(Reader& r, Returned& m) {
-  r.array(1);
-  get(r, m.keys);
 }
 
 void write(Writer& w, const OutputGrew& m) {
@@ -250,15 +242,6 @@ void get(Reader& r, Run& run) {
   for (SparseText& file : run.files) file = get_text(r);
 }
 
-void write(Writer& w, const Runs& m) {
-  w.array(1);
-  put(w, m.runs);
-}
-void read(Reader& r, Runs& m) {
-  r.array(1);
-  get(r, m.runs);
-}
-
 void write(Writer& w, const Unrunnable& m) {
   w.array(2);
   wire::put(w, m.key);
@@ -278,24 +261,6 @@ void write(Writer& w, const Cancel& m) {
 void read(Reader& r, Cancel& m) {
   r.array(2);
   m.why = static_cast<CancelWhy>(r.u64(static_cast<std::uint64_t>(CancelWhy::NotGranted)));
-  get(r, m.keys);
-}
-
-void write(Writer& w, const Recall& m) {
-  w.array(1);
-  put(w, m.keys);
-}
-void read(Reader& r, Recall& m) {
-  r.array(1);
-  get(r, m.keys);
-}
-
-void write(Writer& w, const Acked& m) {
-  w.array(1);
-  put(w, m.keys);
-}
-void read(Reader& r, Acked& m) {
-  r.array(1);
   get(r, m.keys);
 }
 
