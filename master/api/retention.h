@@ -36,6 +36,7 @@ class Retention {
     Micros age{0};           ///< Since a job's end.
     std::uint64_t jobs = 0;  ///< Finished ones.
     std::uint64_t bytes = 0;
+    std::uint32_t rows_per_step = 500;  ///< Swept at a time; several steps go into one entry.
   };
   struct Parts {
     Ledger& ledger;

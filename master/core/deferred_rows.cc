@@ -20,9 +20,9 @@ bool may_go_ahead(const TaskRow& row, Seq applied) {
 
 }  // namespace
 
-/// Takes the tasks out of `rows`: to those ahead what may go there, the others to the rest. What
-/// waited of them is outdated.
-void DeferredRows::split_tasks(RowChanges& rows, Seq applied) {
+/// Takes tasks and sweeps out of `rows`: to those ahead what may go there, the others to the rest.
+/// What waited of these tasks is outdated.
+void DeferredRows::split(RowChanges& rows, Seq applied) {
   // Both ascend: the place behind the last one is nearly always that of the next.
   auto waiting = rest_.tasks.begin();
   for (auto row = rows.tasks.begin(); row != rows.tasks.end();) {
@@ -42,13 +42,14 @@ void DeferredRows::split_tasks(RowChanges& rows, Seq applied) {
   }
   RowChanges ended;
   ended.tasks.swap(rows.tasks);
+  ended.swept.swap(rows.swept);
   ahead_.merge(std::move(ended));  // Costs what is new, however much waits.
 }
 
 void DeferredRows::add(RowChanges rows, Seq applied, TimePoint now) {
   // What moves or deletes rows must find them as they were.
   if (rows.is_progress() && is_progress()) {
-    split_tasks(rows, applied);
+    split(rows, applied);
   } else {
     gather();
   }
@@ -61,6 +62,7 @@ void DeferredRows::add(RowChanges rows, Seq applied, TimePoint now) {
 void DeferredRows::written_ahead() {
   written_ahead_ += ahead_.tasks.size();
   ahead_.tasks.clear();
+  ahead_.swept.clear();
 }
 
 void DeferredRows::clear() {

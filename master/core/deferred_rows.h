@@ -7,10 +7,12 @@
 //
 //   tables: at `applied`
 //   rest:   running tasks, jobs, attempts …
-//   ahead:  tasks that were born and ended behind `applied`
+//   ahead:  tasks that were born and ended behind `applied`, and what sweeps away deleted jobs
 //
 // A row may be written ahead only if the tables at `applied` have none of its task. Then a start
-// can take it away (finished_seq > applied) and apply the entries behind `applied` once more.
+// can take it away (finished_seq > applied) and apply the entries behind `applied` once more. A
+// sweep may, because nobody reads the rows of a job that the tables at `applied` have as deleted,
+// and sweeping them once more does nothing; its last step, which forgets the deletion, may not.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +27,7 @@ class DeferredRows {
  public:
   /// Rows of the entries that follow. The tables are at `applied`; `now` is of due()'s clock.
   void add(RowChanges rows, Seq applied, TimePoint now);
-  /// Those that may be written before the rest: tasks alone.
+  /// Those that may be written before the rest.
   [[nodiscard]] const RowChanges& ahead() const { return ahead_; }
   void written_ahead();
   /// Everything that waits, to be written together (and to be added to, then).
@@ -33,7 +35,7 @@ class DeferredRows {
   /// All of it is in the tables.
   void clear();
   [[nodiscard]] bool empty() const { return rest_.empty() && ahead_.empty(); }
-  /// Nothing but how far live jobs are.
+  /// As RowChanges::is_progress().
   [[nodiscard]] bool is_progress() const { return rest_.is_progress(); }
   /// The tables should be brought up now …
   [[nodiscard]] bool is_much() const;
@@ -41,7 +43,7 @@ class DeferredRows {
   [[nodiscard]] TimePoint due() const { return due_; }
 
  private:
-  void split_tasks(RowChanges& rows, Seq applied);
+  void split(RowChanges& rows, Seq applied);
   void gather();
 
   RowChanges rest_;

@@ -51,17 +51,18 @@ AttemptRow attempt_in(const TaskRow& row) {
 }
 
 bool RowChanges::empty() const {
-  return jobs.empty() && tasks.empty() && attempts.empty() && is_progress();
+  return jobs.empty() && tasks.empty() && attempts.empty() && swept.empty() && is_progress();
 }
 
 bool RowChanges::is_progress() const {
-  const bool nothing_else =
-      archived.empty() && workers.empty() && keys.empty() && requests.empty() && tokens.empty() &&
-      submissions.empty() && inputs.empty() && inputs_dropped.empty() && deleted.empty() &&
-      swept.empty() && requests_forgotten == TimePoint{} && !next_job && min_copies == 0;
-  return nothing_else && std::none_of(jobs.begin(), jobs.end(), [](const auto& entry) {
-           return is_finished(entry.second.state);
-         });
+  const bool nothing_else = archived.empty() && workers.empty() && keys.empty() &&
+                            requests.empty() && tokens.empty() && submissions.empty() &&
+                            inputs.empty() && inputs_dropped.empty() && deleted.empty() &&
+                            requests_forgotten == TimePoint{} && !next_job && min_copies == 0;
+  return nothing_else &&
+         std::none_of(jobs.begin(), jobs.end(),
+                      [](const auto& entry) { return is_finished(entry.second.state); }) &&
+         std::none_of(swept.begin(), swept.end(), [](const SweptRow& row) { return row.last; });
 }
 
 void RowChanges::drop_inputs(SubmissionId submission) {

@@ -215,7 +215,8 @@ struct RowChanges {
   std::uint32_t min_copies = 0;              ///< 0: as it was.
 
   [[nodiscard]] bool empty() const;
-  /// Nothing but how far live jobs are: it may reach the tables a little later than the journal.
+  /// Nothing but how far live jobs are, and how far deleted ones are swept: it may reach the tables
+  /// a little later than the journal.
   /// Whatever is added to this struct and is not that, is to be named there.
   [[nodiscard]] bool is_progress() const;
   /// Deletes all chunks of a submission, those written in this batch too.

@@ -8,8 +8,8 @@
 // A transaction holds one journal row for the batch and the row changes of all batches up to the
 // last committed one; so the tables hold committed state only, and meta.applied_seq <=
 // meta.last_seq. With a single master both are the same batch; a follower's tables lie behind.
-// Only rows of tasks that ended may be there before applied_seq reaches their entry
-// (master/core/deferred_rows.h): a start takes them away.
+// Before applied_seq reaches their entry there may be rows of tasks that ended, which a start takes
+// away, and rows of deleted jobs may be gone (master/core/deferred_rows.h).
 #pragma once
 
 #include <cstdint>

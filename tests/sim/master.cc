@@ -53,7 +53,9 @@ void Master::start() {
   }
   auto taken = take_all(checked_, std::move(*opened), mutant_);
   if (!taken) return complain("the journal does not open: " + taken.error().message);
-  server_ = std::make_unique<Server>(Server::Options{.node = "a", .members = {}, .mutant = mutant_},
+  Server::Options options{.node = "a", .members = {}, .mutant = mutant_};
+  options.retention.rows_per_step = kSweptAtOnce;
+  server_ = std::make_unique<Server>(std::move(options),
                                      Server::Doors{.store = checked_,
                                                    .listener = *this,
                                                    .reads = *this,

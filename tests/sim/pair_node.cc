@@ -103,6 +103,7 @@ void PairNode::start() {
   Node::Options options{ha_config(start.life), start, {.node = voter_.name, .members = {}}};
   options.server.mutant = parts_.queue_mutant;
   options.server.tells_early = parts_.tells_early;
+  options.server.retention.rows_per_step = kSweptAtOnce;
   Node::Doors doors{.store = voter_.is_witness ? nullptr : &disk_,
                     .listener = *this,
                     .votes = *this,

@@ -95,6 +95,28 @@ TEST_CASE("nothing goes ahead of what moves, makes or deletes rows") {
   CHECK(deferred.all().tasks.size() == 3);
 }
 
+TEST_CASE("the steps of a sweep go ahead, the one that forgets the deletion does not") {
+  const auto sweep = [](bool last) {
+    RowChanges rows;
+    rows.swept.push_back({JobId(7), SubmissionId(), TaskIndex(500), 0, last});
+    return rows;
+  };
+  DeferredRows deferred;
+  deferred.add(rows_of({{task(1), running(11)}}), kApplied, kNow);
+  deferred.add(sweep(false), kApplied, kNow);
+  CHECK(deferred.is_progress());
+  REQUIRE(deferred.ahead().swept.size() == 1);
+  CHECK(deferred.ahead().tasks.empty());
+  deferred.written_ahead();
+  CHECK(deferred.ahead().empty());
+  deferred.add(sweep(false), kApplied, kNow);
+  deferred.add(sweep(true), kApplied, kNow);
+  CHECK(deferred.ahead().swept.empty());
+  CHECK_FALSE(deferred.is_progress());
+  CHECK(deferred.all().swept.size() == 2);
+  CHECK(deferred.all().tasks.size() == 1);
+}
+
 TEST_CASE("the tables are brought up when it is quiet, after a while, or when much waits") {
   DeferredRows deferred;
   deferred.add(rows_of({{task(1), running(11)}}), kApplied, kNow);

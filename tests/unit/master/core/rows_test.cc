@@ -91,6 +91,13 @@ TEST_CASE("deleting a job drops what this batch wrote of it in jobs and tokens")
   later.swept.push_back({JobId(3), SubmissionId(7), TaskIndex(9), 0, true});
   later.requests_forgotten = TimePoint{5};
   CHECK_FALSE(later.empty());
+  CHECK_FALSE(later.is_progress());
+  RowChanges step;
+  step.swept.push_back({JobId(3), SubmissionId(7), TaskIndex(9), 0, false});
+  CHECK_FALSE(step.empty());
+  CHECK(step.is_progress());
+  step.swept.front().last = true;
+  CHECK_FALSE(step.is_progress());
   first.merge(later);
   CHECK(first.jobs.size() == 1);
   CHECK(first.tokens.size() == 1);

@@ -41,6 +41,27 @@ TEST_SUITE("master/store/contract_growth") {
     CHECK(again.state.next_job == JobId(5));
   }
 
+  TEST_CASE_TEMPLATE("a step of a sweep that was written ahead of the tables is done once more",
+                     Disk, SqliteDisk, MemoryDisk) {
+    Disk disk;
+    disk.open();
+    append(disk, 1, 1, everything());
+    RowChanges rows;
+    rows.delete_job(JobId(3), {"ann", "", SubmissionId(6)});
+    append(disk, 2, 2, rows);
+    RowChanges step;
+    step.swept.push_back({JobId(3), SubmissionId(6), TaskIndex(1), 0, false});
+    REQUIRE(append_to(disk.store(), a_batch(3, 3), step, Seq(2)).has_value());
+    CHECK(disk.tables().list_attempts(JobId(3), TaskIndex(1)).value().empty());
+    disk.crash();
+    const Opened opened = disk.open();
+    CHECK(opened.meta.applied_seq == Seq(2));
+    CHECK(opened.state.deletions.contains(JobId(3)));
+    CHECK(disk.store().flush(step, Seq(3)).has_value());
+    CHECK(disk.tables().list_attempts(JobId(3), TaskIndex(1)).value().empty());
+    CHECK(disk.tables().get_task(JobId(4), TaskIndex(7)).value().has_value());
+  }
+
   TEST_CASE_TEMPLATE("jobs of which nothing is left are told from those that are not there yet",
                      Disk, SqliteDisk, MemoryDisk) {
     Disk disk;
