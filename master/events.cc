@@ -156,8 +156,8 @@ void log_lost(const api::Ledger::Written& written, const EntryLog& names) {
     ++lines <= kLostLines ? log::info("attempt.lost", fields) : log::debug("attempt.lost", fields);
   };
   for (const auto& [key, row] : written.rows.tasks) {
-    if (row.ended && row.end == EndClass::WorkerLost && row.state != TaskState::Running)
-      lost({key.first, key.second, row.attempt}, row.worker);
+    if (row->ended && row->end == EndClass::WorkerLost && row->state != TaskState::Running)
+      lost({key.first, key.second, row->attempt}, row->worker);
   }
   for (const auto& [key, row] : written.rows.attempts) {
     if (row && row->end == EndClass::WorkerLost) lost(key, row->worker);

@@ -82,6 +82,7 @@ Result<void> Replica::apply(Pending batch, TimePoint now) {
   std::vector<Effect> effects;  // The leader tells them.
   RowChanges rows;
   for (const Entry& entry : batch.entries) queue_.apply(entry, effects, rows);
+  rows.tasks.sort();
   for (Effect& effect : effects) {
     if (std::holds_alternative<effect::KeyAdded>(effect) ||
         std::holds_alternative<effect::KeyRemoved>(effect)) {

@@ -195,6 +195,7 @@ Result<void> Ledger::append(store::Store& store, const Part& part, const RowChan
 /// The whole turn. False: its rows are in the journal alone.
 Result<bool> Ledger::write_part(store::Store& store) {
   const Seq end = queue_.last_seq();
+  part_.rows.tasks.sort();
   if (part_.rows.is_progress()) {
     TRY(append(store, part_, deferred_.ahead(), applied_));
     deferred_.written_ahead();
@@ -212,6 +213,7 @@ Result<void> Ledger::write_parts(store::Store& store) {
   TRY(bring_up(store));
   full_.push_back(std::exchange(part_, {}));
   for (Part& part : full_) {
+    part.rows.tasks.sort();
     TRY(append(store, part, part.rows, part.batch.back().seq));
     part_.batch.insert(part_.batch.end(), std::make_move_iterator(part.batch.begin()),
                        std::make_move_iterator(part.batch.end()));
@@ -236,6 +238,7 @@ Result<Ledger::Written> Ledger::write(store::Store& store) {
 Result<void> Ledger::write_shipped(store::Store& store, Replication& others) {
   full_.push_back(std::exchange(part_, {}));
   for (Part& part : full_) {
+    part.rows.tasks.sort();
     const SealedBatch sealed = store.seal(part.batch, part.rows);
     others.ship(sealed);  // In parallel with our own fsync.
     const RowChanges& ahead = deferred_.ahead();

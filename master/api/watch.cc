@@ -158,10 +158,10 @@ void Watches::on_committed(const RowChanges& rows, Seq upto) {
                                     [&](const Key& key) { return watches_.at(key).tasks; });
     if (wanted) {
       for (auto it = rows.tasks.lower_bound({id, TaskIndex{0}});
-           it != rows.tasks.end() && it->first.first == id; ++it) {
-        if (!is_finished(it->second.state)) continue;
-        ended.push_back({it->second.finished_seq,
-                         task_ended(it->first.second, it->second, ledger_.queue().workers())});
+           it != rows.tasks.end() && it->key.first == id; ++it) {
+        if (!is_finished(it->row->state)) continue;
+        ended.push_back({it->row->finished_seq,
+                         task_ended(it->key.second, *it->row, ledger_.queue().workers())});
       }
       std::stable_sort(ended.begin(), ended.end(),
                        [](const Ended& a, const Ended& b) { return a.seq < b.seq; });

@@ -2,7 +2,6 @@
 #include "master/core/deferred_rows.h"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "common/model/limits.h"
@@ -23,40 +22,44 @@ bool may_go_ahead(const TaskRow& row, Seq applied) {
 /// Takes tasks and sweeps out of `rows`: to those ahead what may go there, the others to the rest.
 /// What waited of these tasks is outdated.
 void DeferredRows::split(RowChanges& rows, Seq applied) {
-  // Both ascend: the place behind the last one is nearly always that of the next.
-  auto waiting = rest_.tasks.begin();
-  for (auto row = rows.tasks.begin(); row != rows.tasks.end();) {
-    const auto next = std::next(row);
-    if (waiting != rest_.tasks.end() && waiting->first < row->first)
-      waiting = rest_.tasks.lower_bound(row->first);
-    const bool is_known = waiting != rest_.tasks.end() && waiting->first == row->first;
-    if (is_known) waiting = rest_.tasks.erase(waiting);
-    if (may_go_ahead(row->second, applied)) {
-      ahead_bytes_ += text_bytes(row->second);
-    } else {
-      rest_bytes_ += text_bytes(row->second);
-      if (!ahead_.tasks.empty()) ahead_.tasks.erase(row->first);
-      rest_.tasks.insert(waiting, rows.tasks.extract(row));
+  TaskRows ended;
+  for (const auto& [key, row] : rows.tasks) {
+    if (!may_go_ahead(*row, applied)) {
+      keep(key, std::move(*row));
+      continue;
     }
-    row = next;
+    ahead_bytes_ += text_bytes(*row);
+    waiting_.erase(key);
+    ended.put(key, std::move(*row));
   }
-  RowChanges ended;
-  ended.tasks.swap(rows.tasks);
-  ended.swept.swap(rows.swept);
-  ahead_.merge(std::move(ended));  // Costs what is new, however much waits.
+  rows.tasks.clear();
+  ahead_.tasks.append(std::move(ended));
+  ahead_.swept.insert(ahead_.swept.end(), rows.swept.begin(), rows.swept.end());
+  rows.swept.clear();
+}
+
+void DeferredRows::keep(TaskKey key, TaskRow&& row) {
+  rest_bytes_ += text_bytes(row);
+  if (!ahead_.tasks.empty()) ahead_.tasks.erase(key);
+  waiting_.try_emplace(key).first->second = std::move(row);
 }
 
 void DeferredRows::add(RowChanges rows, Seq applied, TimePoint now) {
   // What moves or deletes rows must find them as they were.
-  if (rows.is_progress() && is_progress()) {
+  if (rows.is_progress() && is_progress() && rest_.tasks.empty()) {
     split(rows, applied);
   } else {
     gather();
   }
-  for (const auto& [key, row] : rows.tasks) rest_bytes_ += text_bytes(row);
+  for (const auto& [key, row] : rows.tasks) rest_bytes_ += text_bytes(*row);
   rest_.merge(std::move(rows));
   latest_ = std::min(latest_, now + Micros(limits::kBringUpEvery));
   due_ = is_much() ? now : std::min(latest_, now + Micros(limits::kIdleFlush));
+}
+
+const RowChanges& DeferredRows::ahead() {
+  ahead_.tasks.sort();
+  return ahead_;
 }
 
 void DeferredRows::written_ahead() {
@@ -70,6 +73,9 @@ void DeferredRows::clear() {
 }
 
 void DeferredRows::gather() {
+  // No row that goes ahead is older than one that waits of the same task.
+  for (auto& [key, row] : waiting_) rest_.tasks.put(key, std::move(row));
+  waiting_.clear();
   rest_.merge(std::exchange(ahead_, {}));
 }
 
@@ -80,7 +86,7 @@ RowChanges& DeferredRows::all() {
 
 bool DeferredRows::is_much() const {
   const std::size_t rows =
-      std::max({rest_.tasks.size(), rest_.attempts.size(), ahead_.tasks.size()});
+      std::max({rest_.tasks.size() + waiting_.size(), rest_.attempts.size(), ahead_.tasks.size()});
   return rows >= limits::kDeferredRows || rest_bytes_ >= limits::kDeferredBytes ||
          written_ahead_ >= limits::kRowsAhead || ahead_bytes_ >= limits::kAheadBytes;
 }

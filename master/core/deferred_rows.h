@@ -19,6 +19,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/base/keyed_list.h"
 #include "master/core/rows.h"
 
 namespace capstan {
@@ -28,13 +29,13 @@ class DeferredRows {
   /// Rows of the entries that follow. The tables are at `applied`; `now` is of due()'s clock.
   void add(RowChanges rows, Seq applied, TimePoint now);
   /// Those that may be written before the rest.
-  [[nodiscard]] const RowChanges& ahead() const { return ahead_; }
+  [[nodiscard]] const RowChanges& ahead();
   void written_ahead();
   /// Everything that waits, to be written together (and to be added to, then).
   [[nodiscard]] RowChanges& all();
   /// All of it is in the tables.
   void clear();
-  [[nodiscard]] bool empty() const { return rest_.empty() && ahead_.empty(); }
+  [[nodiscard]] bool empty() const { return rest_.empty() && waiting_.empty() && ahead_.empty(); }
   /// As RowChanges::is_progress().
   [[nodiscard]] bool is_progress() const { return rest_.is_progress(); }
   /// The tables should be brought up now …
@@ -44,9 +45,11 @@ class DeferredRows {
 
  private:
   void split(RowChanges& rows, Seq applied);
+  void keep(TaskKey key, TaskRow&& row);
   void gather();
 
-  RowChanges rest_;
+  RowChanges rest_;  ///< Its tasks are older than all others; while it has some, none go ahead.
+  KeyedList<TaskKey, TaskRow> waiting_;  ///< Tasks of the rest, until they are gathered there.
   RowChanges ahead_;
   std::size_t written_ahead_ = 0;  ///< Rows, since the tables were brought up.
   std::size_t ahead_bytes_ = 0;    ///< Of text in these, and in ahead_.

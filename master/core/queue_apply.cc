@@ -303,9 +303,7 @@ void QueueApply::write(Place at, const LiveTask& live) {
 }
 
 void QueueApply::write(Place at, TaskRow&& row) {
-  // Mostly they ascend: then the place is found at once.
-  rows_.tasks.insert_or_assign(rows_.tasks.end(), {at.job.id, at.job.index_of(at.ordinal)},
-                               std::move(row));
+  rows_.tasks.put({at.job.id, at.job.index_of(at.ordinal)}, std::move(row));
 }
 
 }  // namespace capstan

@@ -188,6 +188,7 @@ QueueApply::RetryMatch QueueApply::match(const Job& job, const cmd::TasksRetried
 
 void QueueApply::archive(Job& job, const std::vector<std::uint32_t>& ordinals) {
   // What is in the tables is moved there, by spans; what is still in this batch is moved here.
+  rows_.tasks.sort();
   std::optional<Job::OrdinalSpan> open;
   const auto close_span = [&] {
     if (!open) return;
@@ -197,11 +198,10 @@ void QueueApply::archive(Job& job, const std::vector<std::uint32_t>& ordinals) {
   };
   for (const std::uint32_t ordinal : ordinals) {
     if (job.bytes.attempts(ordinal).value == 0) continue;
-    const auto row = rows_.tasks.find({job.id, job.index_of(ordinal)});
-    if (row != rows_.tasks.end()) {
-      if (!row->second.ended) continue;
-      const AttemptKey key{job.id, row->first.second, row->second.attempt};
-      rows_.attempts.insert_or_assign(key, attempt_in(row->second));
+    const TaskIndex index = job.index_of(ordinal);
+    if (const TaskRow* row = rows_.tasks.find({job.id, index}); row != nullptr) {
+      if (!row->ended) continue;
+      rows_.attempts.insert_or_assign({job.id, index, row->attempt}, attempt_in(*row));
     } else if (open && open->second + 1 == ordinal) {
       open->second = ordinal;
     } else {

@@ -80,7 +80,8 @@ void RowChanges::merge(RowChanges later) {
   for (auto& [job, row] : later.deleted) delete_job(job, std::move(row));
   for (const SubmissionId submission : later.inputs_dropped) drop_inputs(submission);
   fold(jobs, later.jobs);
-  fold(tasks, later.tasks);
+  tasks.append(std::move(later.tasks));
+  tasks.sort();
   fold(attempts, later.attempts);
   fold(workers, later.workers);
   fold(keys, later.keys);

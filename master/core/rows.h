@@ -20,6 +20,7 @@
 #include "common/model/job.h"
 #include "common/model/task.h"
 #include "master/core/command.h"
+#include "master/core/task_rows.h"
 
 namespace capstan {
 
@@ -43,42 +44,6 @@ struct JobRow {
   bool launched = false;           ///< Some attempt of it got past launching.
   Micros mean_wall{0};             ///< Exponential mean, for prefill.
   SubmissionId inputs;             ///< Whose chunks are its inputs and stdin; 0: none.
-};
-
-/// An entry that is known in this life of the process alone: neither stored nor compared.
-struct UnstoredSeq {
-  Seq seq;
-  bool operator==(const UnstoredSeq&) const { return true; }
-};
-
-/// A task that was touched. Every attempt is in exactly one place: in its task's row while it is
-/// Running there or once it ended the task (`ended`), else in `attempts`. So the row of a task in
-/// Backoff has no details; those of its last attempt are in `attempts`.
-struct TaskRow {
-  TaskState state = TaskState::Ready;
-  AttemptNo attempt;   ///< The winner's when succeeded, else the last.
-  AttemptNo attempts;  ///< Highest number given so far.
-  WorkerId worker;
-  Instance instance;
-  std::uint32_t round = 1;     ///< Raised by every retry, unless nothing had an attempt.
-  std::uint32_t failures = 0;  ///< Retries spent in this round.
-  std::uint32_t losses = 0;    ///< Charged worker losses in this round.
-  bool cancelling = false;
-  bool recalled = false;     ///< wanted back, not yet confirmed
-  bool number_free = false;  ///< `attempts` was returned never started: given again.
-  TimePoint ready_at;        ///< Backoff until then.
-  WallTime assigned_at, started_at, finished_at;
-  bool ended = false;  ///< What follows is known.
-  EndClass end = EndClass::Success;
-  std::int32_t exit_code = 0;
-  std::int32_t signal = 0;
-  SparseText reason;
-  Micros wall{0}, cpu{0};
-  std::uint64_t max_rss_bytes = 0, stdout_bytes = 0, stderr_bytes = 0;
-  SparseText stdout_tail, stderr_tail;
-  Seq finished_seq;  ///< The entry that finished it; 0: not finished.
-  UnstoredSeq born;  ///< The entry that touched it first; 0: an earlier life, or not known.
-  bool operator==(const TaskRow&) const = default;
 };
 
 /// An attempt that is not (or no more) the one in its task's row. WorkerLost and not late: it may
@@ -196,7 +161,7 @@ struct SweptRow {
 /// A std::nullopt deletes the row.
 struct RowChanges {
   std::map<JobId, JobRow> jobs;
-  std::map<std::pair<JobId, TaskIndex>, TaskRow> tasks;
+  TaskRows tasks;
   std::map<AttemptKey, std::optional<AttemptRow>> attempts;
   /// Before anything else of this batch: the ended attempts in these tasks' rows move to `attempts`
   /// (INSERT … SELECT … WHERE ended), because a new round begins. In order.
@@ -224,7 +189,7 @@ struct RowChanges {
   void delete_job(JobId job, DeletedRow row);
   /// Folds a later batch into this one.
   /// REQUIRES: `later.archived` is empty or `tasks` here touches none of its tasks (the store
-  /// flushes first otherwise).
+  /// flushes first otherwise). Sorts `tasks`.
   void merge(RowChanges later);
 };
 

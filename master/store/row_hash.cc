@@ -119,7 +119,7 @@ Digest hash_rows(const Digest& before, const std::vector<Entry>& batch, const Ro
   for (const auto& [job, span] : changes.archived) out.row('A', job, span.first, span.last);
   for (const auto& [id, row] : changes.deleted) out.row('d', id, row.owner, row.token, row.inputs);
   for (const auto& [id, row] : changes.jobs) add(out, row, id >= first_new);
-  for (const auto& [key, row] : changes.tasks) add(out, key, row);
+  for (const auto& [key, row] : changes.tasks) add(out, key, *row);
   for (const auto& [key, row] : changes.attempts) {
     if (row)
       add(out, key, *row);

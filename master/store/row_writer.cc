@@ -116,7 +116,7 @@ std::string tag_lines(const std::vector<std::string>& tags) {
 /// Task rows of a batch, column by column as the table has them.
 class TaskFeed final : public RowFeed {
  public:
-  using Row = decltype(RowChanges::tasks)::value_type;
+  using Row = TaskRows::Entry;
   void clear() { rows_.clear(); }
   /// Behind those that were added before. REQUIRES: it lives while they are read.
   void add(const Row& row) { rows_.push_back(&row); }
@@ -126,11 +126,11 @@ class TaskFeed final : public RowFeed {
   void next() override { ++at_; }
   void column(int number, FeedValue value) const override {
     const auto& [key, row] = *rows_[at_];
-    kGetters[static_cast<std::size_t>(number)](key, row, value);
+    kGetters[static_cast<std::size_t>(number)](key, *row, value);
   }
 
  private:
-  using Key = std::pair<JobId, TaskIndex>;
+  using Key = TaskKey;
   using Getter = void (*)(const Key&, const TaskRow&, FeedValue);
   static const std::array<Getter, kTaskFields> kGetters;
 
@@ -294,7 +294,7 @@ Result<void> RowWriter::write_tasks(const RowChanges& changes) {
   task_feed_->clear();
   plain_task_feed_->clear();
   for (const TaskFeed::Row& row : changes.tasks)
-    (is_plain(row.second) ? *plain_task_feed_ : *task_feed_).add(row);
+    (is_plain(*row.row) ? *plain_task_feed_ : *task_feed_).add(row);
   if (!task_feed_->empty()) TRY(put_tasks_.run());
   if (!plain_task_feed_->empty()) TRY(put_plain_tasks_.run());
   return {};

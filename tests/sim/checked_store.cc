@@ -122,7 +122,8 @@ void CheckedStore::check_rows(const RowChanges& rows) {
   }
   check_released();
   for (const auto& [id, row] : rows.workers) has_lost_ |= row.left_at.us != 0;
-  for (const auto& [key, row] : rows.tasks) {
+  for (const auto& [key, row_at] : rows.tasks) {
+    const TaskRow& row = *row_at;
     Seen& seen = seen_[key];
     const std::string name = task_name(key.first, key.second);
     // One that never had an attempt is opened again without a new round.

@@ -116,7 +116,7 @@ void MemoryStore::Image::apply_rows(const RowChanges& changes) {
     deletions[job] = row.inputs;
   }
   for (const auto& [id, row] : changes.jobs) jobs[id] = row;
-  for (const auto& [key, row] : changes.tasks) tasks[key] = row;
+  for (const auto& [key, row] : changes.tasks) tasks[key] = *row;
   for (const auto& [key, row] : changes.attempts) {
     if (row)
       attempts[key] = *row;

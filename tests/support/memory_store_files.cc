@@ -19,7 +19,7 @@ bool MemoryStore::has_same_tables(const MemoryStore& other) const {
   const auto digest = [](const Image& image) {
     RowChanges all;
     all.jobs = image.jobs;
-    all.tasks = image.tasks;
+    for (const auto& [key, row] : image.tasks) all.tasks.put(key, TaskRow(row));
     all.attempts.insert(image.attempts.begin(), image.attempts.end());
     all.workers = image.workers;
     all.keys = image.keys;

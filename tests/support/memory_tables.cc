@@ -58,7 +58,7 @@ void MemoryTables::apply(const RowChanges& changes) {
   if (!jobs.empty()) next_job_ = std::max(next_job_, jobs.rbegin()->first.next());
   next_job_ = std::max(next_job_, changes.next_job);
   if (changes.min_copies != 0) min_copies_ = changes.min_copies;
-  upsert(tasks, changes.tasks);
+  for (const auto& [key, row] : changes.tasks) tasks.insert_or_assign(key, *row);
   upsert_or_delete(attempts, changes.attempts);
   upsert(workers, changes.workers);
   upsert(keys, changes.keys);

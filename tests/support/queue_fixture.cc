@@ -19,6 +19,7 @@ std::vector<Effect> QueueFixture::apply(Command command) {
   std::vector<Effect> effects;
   RowChanges rows;
   queue.apply(entry, effects, rows);
+  rows.tasks.sort();
   entries.push_back(entry);
   tables.apply(rows);
   if (!broken.empty()) return effects;

@@ -136,6 +136,7 @@ class Lead {
     rows_ = {};
     std::vector<Effect> effects;
     for (const Entry& entry : batch) queue_.apply(entry, effects, rows_);
+    rows_.tasks.sort();
     return machine_->store().seal(batch, rows_);
   }
   /// REQUIRES: it was sealed just now.
@@ -239,6 +240,7 @@ class Load {
     for (const store::Batch& batch : batches_) {
       if (batch.back().seq > end().seq) break;
       for (const Entry& entry : batch) queue.apply(entry, effects, rows);
+      rows.tasks.sort();
     }
     REQUIRE(queue.last_seq() == end().seq);  // Whole batches.
     REQUIRE(Queue::difference(lead_.queue(), queue) == "");

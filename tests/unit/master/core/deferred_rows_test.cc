@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <map>
 #include <utility>
 
 #include "common/model/limits.h"
@@ -14,12 +15,10 @@
 namespace capstan::test {
 namespace {
 
-using Key = std::pair<JobId, TaskIndex>;
-
 constexpr Seq kApplied(10);
 constexpr TimePoint kNow{5'000'000};
 
-Key task(std::uint32_t index) {
+TaskKey task(std::uint32_t index) {
   return {JobId(1), TaskIndex(index)};
 }
 
@@ -38,9 +37,9 @@ TaskRow ended(std::uint64_t born, std::uint64_t finished) {
   return row;
 }
 
-RowChanges rows_of(std::map<Key, TaskRow> tasks) {
+RowChanges rows_of(const std::map<TaskKey, TaskRow>& tasks) {
   RowChanges rows;
-  rows.tasks = std::move(tasks);
+  for (const auto& [key, row] : tasks) rows.tasks.put(key, TaskRow(row));
   return rows;
 }
 
@@ -58,14 +57,14 @@ TEST_CASE("tasks that began and ended behind the tables go ahead, others wait") 
       rows_of({{task(1), ended(11, 12)}, {task(3), ended(0, 12)}, {task(4), ended(12, 12)}}),
       kApplied, kNow);
   CHECK(deferred.ahead().tasks.size() == 2);
-  CHECK(deferred.ahead().tasks.contains(task(1)));
-  CHECK(deferred.ahead().tasks.contains(task(4)));
+  CHECK(deferred.ahead().tasks.find(task(1)) != nullptr);
+  CHECK(deferred.ahead().tasks.find(task(4)) != nullptr);
   deferred.written_ahead();
   CHECK(deferred.ahead().tasks.empty());
   const RowChanges& rest = deferred.all();
   CHECK(rest.tasks.size() == 2);
-  CHECK(rest.tasks.at(task(2)).state == TaskState::Running);
-  CHECK(rest.tasks.at(task(3)).state == TaskState::Succeeded);
+  CHECK(rest.tasks.find(task(2))->state == TaskState::Running);
+  CHECK(rest.tasks.find(task(3))->state == TaskState::Succeeded);
   deferred.clear();
   CHECK(deferred.empty());
 }
@@ -75,9 +74,9 @@ TEST_CASE("what is outdated is written no more, whichever way it was to go") {
   deferred.add(rows_of({{task(1), ended(11, 12)}, {task(2), ended(11, 12)}}), kApplied, kNow);
   deferred.add(rows_of({{task(1), running(11)}, {task(2), ended(11, 14)}}), kApplied, kNow);
   CHECK(deferred.ahead().tasks.size() == 1);
-  CHECK(deferred.ahead().tasks.at(task(2)).finished_seq == Seq(14));
+  CHECK(deferred.ahead().tasks.find(task(2))->finished_seq == Seq(14));
   deferred.add(rows_of({{task(1), ended(11, 15)}}), kApplied, kNow);
-  CHECK(deferred.ahead().tasks.at(task(1)).finished_seq == Seq(15));
+  CHECK(deferred.ahead().tasks.find(task(1))->finished_seq == Seq(15));
   deferred.written_ahead();
   CHECK(deferred.all().tasks.empty());
 }

@@ -208,6 +208,7 @@ TEST_CASE("a retry in the batch of the failure keeps the failure's details") {
   apply(cmd::ResultsReported{w, instance, {a_result(a_key(1, 1, 1), EndClass::Exit)}});
   apply(cmd::TasksRetried{f.ask(), job, {}, kNotSucceeded, true});
   CHECK(rows.archived.empty());
+  rows.tasks.sort();
   f.tables.apply(rows);
   CHECK(f.tables.attempts.at(a_key(1, 1, 1)).stdout_tail == "out");
   CHECK(f.tables.broken() == "");

@@ -8,23 +8,29 @@
 namespace capstan {
 namespace {
 
+TaskRow tried(std::uint32_t attempts) {
+  TaskRow row;
+  row.attempts = AttemptNo(attempts);
+  return row;
+}
+
 TEST_SUITE_BEGIN("master/core/rows");
 
 TEST_CASE("merging: the later row wins, the others stay") {
   RowChanges first;
-  first.tasks[{JobId(1), TaskIndex(1)}].attempts = AttemptNo(1);
-  first.tasks[{JobId(1), TaskIndex(2)}].attempts = AttemptNo(1);
+  first.tasks.put({JobId(1), TaskIndex(1)}, tried(1));
+  first.tasks.put({JobId(1), TaskIndex(2)}, tried(1));
   first.attempts[test::a_key(1, 1, 1)] = AttemptRow{};
   CHECK_FALSE(first.empty());
   RowChanges later;
   CHECK(later.empty());
-  later.tasks[{JobId(1), TaskIndex(2)}].attempts = AttemptNo(2);
+  later.tasks.put({JobId(1), TaskIndex(2)}, tried(2));
   later.attempts[test::a_key(1, 1, 1)] = std::nullopt;
   later.archived.emplace_back(JobId(2), IndexSpan{1, 9});
   first.merge(later);
   CHECK(first.tasks.size() == 2);
-  CHECK(first.tasks[{JobId(1), TaskIndex(1)}].attempts == AttemptNo(1));
-  CHECK(first.tasks[{JobId(1), TaskIndex(2)}].attempts == AttemptNo(2));
+  CHECK(first.tasks.find({JobId(1), TaskIndex(1)})->attempts == AttemptNo(1));
+  CHECK(first.tasks.find({JobId(1), TaskIndex(2)})->attempts == AttemptNo(2));
   CHECK_FALSE(first.attempts[test::a_key(1, 1, 1)].has_value());
   CHECK(first.archived.size() == 1);
 }

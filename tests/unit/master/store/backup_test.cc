@@ -24,7 +24,7 @@ store::BackupAsk an_ask(const SqliteDisk& disk, const std::string& to) {
 void write_some(SqliteDisk& disk) {
   RowChanges rows;
   rows.jobs[JobId(1)] = a_job_row(1, a_job().with_tasks(3).spec());
-  rows.tasks[{JobId(1), TaskIndex(2)}] = a_running_row();
+  rows.tasks.put({JobId(1), TaskIndex(2)}, a_running_row());
   REQUIRE(append_to(disk.store(), a_batch(1, 4), rows, Seq(4)).has_value());
 }
 
@@ -36,8 +36,8 @@ TEST_SUITE("master/store/backup") {
     const auto opened = disk.open();
     write_some(disk);
     RowChanges ahead;
-    ahead.tasks[{JobId(1), TaskIndex(1)}] =
-        an_ended_row(TaskState::Succeeded, EndClass::Success, 5);
+    ahead.tasks.put({JobId(1), TaskIndex(1)},
+                    an_ended_row(TaskState::Succeeded, EndClass::Success, 5));
     REQUIRE(append_to(disk.store(), a_batch(5, 5), ahead, Seq(4)).has_value());
     const TempDir elsewhere;
     const std::string file = elsewhere.path() + "/a.backup";

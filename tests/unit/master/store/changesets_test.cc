@@ -147,6 +147,7 @@ class Replica {
     RowChanges rows;
     std::vector<Effect> effects;
     for (const Entry& entry : batch) queue_.apply(entry, effects, rows);
+    rows.tasks.sort();
     return rows;
   }
 

@@ -31,12 +31,13 @@ inline RowChanges everything() {
   finished.state = JobState::Succeeded;
   finished.finished_at.us = 6;
   rows.jobs[finished.id] = finished;
-  rows.tasks[{JobId(3), TaskIndex(1)}] = an_ended_row(TaskState::Succeeded, EndClass::Success, 2);
-  rows.tasks[{JobId(4), TaskIndex(7)}] = an_ended_row(TaskState::Failed, EndClass::Exit, 3);
+  rows.tasks.put({JobId(3), TaskIndex(1)},
+                 an_ended_row(TaskState::Succeeded, EndClass::Success, 2));
+  rows.tasks.put({JobId(4), TaskIndex(7)}, an_ended_row(TaskState::Failed, EndClass::Exit, 3));
   TaskRow running = a_running_row(4);
   running.cancelling = running.recalled = running.number_free = true;
-  rows.tasks[{JobId(4), TaskIndex(8)}] = running;
-  rows.tasks[{JobId(4), TaskIndex(9)}] = an_ended_row(TaskState::Backoff, EndClass::Signal, 0);
+  rows.tasks.put({JobId(4), TaskIndex(8)}, TaskRow(running));
+  rows.tasks.put({JobId(4), TaskIndex(9)}, an_ended_row(TaskState::Backoff, EndClass::Signal, 0));
   rows.attempts[a_key(4, 7, 1)] = an_attempt_row(EndClass::Exit);
   rows.attempts[a_key(4, 8, 1)] = an_attempt_row(EndClass::WorkerLost);
   rows.attempts[a_key(4, 8, 3)] = an_attempt_row(EndClass::Superseded);

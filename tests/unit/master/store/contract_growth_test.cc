@@ -84,8 +84,8 @@ TEST_SUITE("master/store/contract_growth") {
     RowChanges rows;
     rows.jobs[JobId(1)] = a_job_row(1, a_job().with_tasks(25).spec());
     for (std::uint32_t i = 1; i <= 25; ++i) {
-      rows.tasks[{JobId(1), TaskIndex(i)}] =
-          an_ended_row(TaskState::Succeeded, EndClass::Success, 1);
+      rows.tasks.put({JobId(1), TaskIndex(i)},
+                     an_ended_row(TaskState::Succeeded, EndClass::Success, 1));
     }
     append(disk, 1, 1, rows);
     RowChanges deleted;

@@ -17,10 +17,10 @@ void check_loaded(const LoadedState& state) {
   REQUIRE(job.finished.size() == 1);
   CHECK(job.finished[0] ==
         LoadedState::FinishedRun{
-            {7, 7}, TaskState::Failed, rows.tasks.at({JobId(4), TaskIndex(7)}).attempts, 2});
+            {7, 7}, TaskState::Failed, rows.tasks.find({JobId(4), TaskIndex(7)})->attempts, 2});
   REQUIRE(job.tasks.size() == 2);
   for (const auto& [task, row] : job.tasks) {
-    CHECK(row == without_tails(rows.tasks.at({JobId(4), task})));
+    CHECK(row == without_tails(*rows.tasks.find({JobId(4), task})));
   }
   REQUIRE(job.attempts.size() == 2);  // Those of 4.7 are not needed: it is finished.
   for (const auto& [key, row] : job.attempts) CHECK(row == without_tails(*rows.attempts.at(key)));
@@ -92,11 +92,12 @@ TEST_SUITE("master/store/contract") {
     const JobId job = put_job(rows, 1, 10, JobState::Running);
     for (const std::uint32_t task : {1U, 2U, 3U, 5U, 6U, 9U}) {
       const bool failed = task == 6;
-      rows.tasks[{job, TaskIndex(task)}] =
-          an_ended_row(failed ? TaskState::Failed : TaskState::Succeeded,
-                       failed ? EndClass::Exit : EndClass::Success, task);
+      rows.tasks.put({job, TaskIndex(task)},
+                     an_ended_row(failed ? TaskState::Failed : TaskState::Succeeded,
+                                  failed ? EndClass::Exit : EndClass::Success, task));
     }
-    rows.tasks[{job, TaskIndex(4)}] = a_running_row(4);
+    rows.tasks.put({job, TaskIndex(4)}, a_running_row(4));
+    rows.tasks.sort();
     append(disk, 1, 9, rows);
     disk.crash();
     const Opened opened = disk.open();
@@ -149,13 +150,13 @@ TEST_SUITE("master/store/contract") {
     disk.open();
     RowChanges rows;
     const JobId job = put_job(rows, 1, 3, JobState::Running);
-    rows.tasks[{job, TaskIndex(1)}] = an_ended_row(TaskState::Failed, EndClass::Exit, 3);
+    rows.tasks.put({job, TaskIndex(1)}, an_ended_row(TaskState::Failed, EndClass::Exit, 3));
     const JobId other = put_job(rows, 2, 1, JobState::Failed);
     // Of a finished job nothing is ever written ahead: it is not even looked at.
-    rows.tasks[{other, TaskIndex(1)}] = an_ended_row(TaskState::Failed, EndClass::Exit, 4);
+    rows.tasks.put({other, TaskIndex(1)}, an_ended_row(TaskState::Failed, EndClass::Exit, 4));
     append(disk, 1, 3, rows);
     RowChanges ahead;
-    ahead.tasks[{job, TaskIndex(2)}] = an_ended_row(TaskState::Succeeded, EndClass::Success, 4);
+    ahead.tasks.put({job, TaskIndex(2)}, an_ended_row(TaskState::Succeeded, EndClass::Success, 4));
     REQUIRE(append_to(disk.store(), a_batch(4, 4), ahead, Seq(3)).has_value());
     CHECK(disk.tables().get_task(job, TaskIndex(2)).value()->row.ended);
     SUBCASE("a crash") {
@@ -183,15 +184,17 @@ TEST_SUITE("master/store/contract") {
     rows.jobs[JobId(1)] = a_job_row(1, a_job().with_tasks(10).spec());
     TaskRow failed = an_ended_row(TaskState::Failed, EndClass::Exit, 1);
     failed.attempt = failed.attempts = AttemptNo(2);
-    for (const std::uint32_t task : {2U, 3U, 9U}) rows.tasks[{JobId(1), TaskIndex(task)}] = failed;
-    rows.tasks[{JobId(1), TaskIndex(4)}] = a_running_row();
+    for (const std::uint32_t task : {2U, 3U, 9U})
+      rows.tasks.put({JobId(1), TaskIndex(task)}, TaskRow(failed));
+    rows.tasks.put({JobId(1), TaskIndex(4)}, a_running_row());
+    rows.tasks.sort();
     append(disk, 1, 1, rows);
     RowChanges retried;
     retried.archived = {{JobId(1), {2, 4}}};
     TaskRow again;
     again.attempts = AttemptNo(2);
     again.round = 3;
-    retried.tasks[{JobId(1), TaskIndex(2)}] = again;
+    retried.tasks.put({JobId(1), TaskIndex(2)}, TaskRow(again));
     append(disk, 2, 2, retried);
     const auto attempts = disk.tables().list_attempts(JobId(1), TaskIndex(2)).value();
     REQUIRE(attempts.size() == 1);
@@ -290,8 +293,9 @@ TEST_SUITE("master/store/contract") {
     TaskRow bad = an_ended_row(TaskState::Failed, EndClass::Exit, 1);
     bad.attempts = AttemptNo(3);
     bad.round = 4;
-    for (const std::uint32_t task : {15U, 20U, 31U}) rows.tasks[{JobId(1), TaskIndex(task)}] = good;
-    rows.tasks[{JobId(1), TaskIndex(33)}] = bad;
+    for (const std::uint32_t task : {15U, 20U, 31U})
+      rows.tasks.put({JobId(1), TaskIndex(task)}, TaskRow(good));
+    rows.tasks.put({JobId(1), TaskIndex(33)}, TaskRow(bad));
     rows.jobs[JobId(2)] = a_job_row(2, a_job().spec());
     append(disk, 1, 1, rows);
     const cmd::JobReopened reopened = disk.tables().read_finished_job(JobId(1)).value();
@@ -340,7 +344,7 @@ TEST_SUITE("master/store/contract") {
     TaskRow row;
     row.state = TaskState::Failed;
     for (std::uint32_t task = 2; task < 140'000; task += 2) {
-      rows.tasks[{JobId(1), TaskIndex(task)}] = row;
+      rows.tasks.put({JobId(1), TaskIndex(task)}, TaskRow(row));
     }
     append(disk, 1, 1, rows);
     CHECK(disk.tables().read_finished_job(JobId(1)).error().code == Errc::Invalid);
@@ -397,9 +401,10 @@ TEST_SUITE("master/store/contract") {
     job.counts.running = 1;
     rows.jobs[job.id] = job;
     const TaskRow failed = an_ended_row(TaskState::Failed, EndClass::Exit, 1);
-    rows.tasks[{JobId(1), TaskIndex(2)}] = failed;
-    rows.tasks[{JobId(1), TaskIndex(12)}] = failed;
-    rows.tasks[{JobId(1), TaskIndex(9)}] = a_running_row();
+    rows.tasks.put({JobId(1), TaskIndex(2)}, TaskRow(failed));
+    rows.tasks.put({JobId(1), TaskIndex(12)}, TaskRow(failed));
+    rows.tasks.put({JobId(1), TaskIndex(9)}, a_running_row());
+    rows.tasks.sort();
     append(disk, 1, 1, rows);
     using Indices = std::vector<std::uint32_t>;
     const auto list = [&disk](store::Tables::TaskFilter filter) {
@@ -468,10 +473,10 @@ TEST_SUITE("master/store/contract") {
     RowChanges rows;
     rows.jobs[JobId(1)] = a_job_row(1, a_job().with_tasks(9).spec());
     for (std::uint32_t task = 1; task <= 6; ++task) {
-      rows.tasks[{JobId(1), TaskIndex(task)}] =
-          an_ended_row(TaskState::Succeeded, EndClass::Success, 10 - task);
+      rows.tasks.put({JobId(1), TaskIndex(task)},
+                     an_ended_row(TaskState::Succeeded, EndClass::Success, 10 - task));
     }
-    rows.tasks[{JobId(1), TaskIndex(7)}] = a_running_row();
+    rows.tasks.put({JobId(1), TaskIndex(7)}, a_running_row());
     append(disk, 1, 9, rows);
     store::Tables::EndedFilter filter{.job = JobId(1), .from = Seq(5), .to = Seq(8)};
     filter.limit = 2;
@@ -479,7 +484,7 @@ TEST_SUITE("master/store/contract") {
     REQUIRE(page.tasks.size() == 2);
     CHECK(page.more);
     CHECK(page.tasks[0].task == TaskIndex(2));
-    CHECK(page.tasks[0].row == rows.tasks.at({JobId(1), TaskIndex(2)}));  // With its tails.
+    CHECK(page.tasks[0].row == *rows.tasks.find({JobId(1), TaskIndex(2)}));  // With its tails.
     filter.from_start = false;
     filter.after = page.tasks[1].task;
     page = disk.tables().list_ended(filter).value();
@@ -542,7 +547,8 @@ TEST_SUITE("master/store/contract") {
       rows.jobs[job.id] = job;
       rows.submissions[SubmissionId(1)]->parts = seq;
       rows.submissions[SubmissionId(1)]->inputs = seq * 2;
-      rows.tasks[{JobId(1), TaskIndex(1)}] = a_running_row(static_cast<std::uint32_t>(seq));
+      rows.tasks.put({JobId(1), TaskIndex(1)}, a_running_row(static_cast<std::uint32_t>(seq)));
+      rows.tasks.sort();
       append(disk, seq, seq, rows);
       REQUIRE(disk.store().maintain().has_value());
     }

@@ -36,8 +36,8 @@ void fill(SqliteDisk& leader) {
     RowChanges written;
     if (seq <= 20) written = rows;
     if (seq == 25)  // Ahead of the tables.
-      written.tasks[{JobId(1), TaskIndex(0)}] =
-          an_ended_row(TaskState::Succeeded, EndClass::Success, 25);
+      written.tasks.put({JobId(1), TaskIndex(0)},
+                        an_ended_row(TaskState::Succeeded, EndClass::Success, 25));
     REQUIRE(leader.store().append(sealed, batch, written, applied));
   }
 }

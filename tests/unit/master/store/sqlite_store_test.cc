@@ -49,7 +49,8 @@ RowChanges a_thousand_tasks() {
   RowChanges rows;
   rows.jobs[JobId(1)] = a_job_row(1, a_job().with_tasks(1000).spec());
   for (std::uint32_t task = 1; task <= 1000; ++task) {
-    rows.tasks[{JobId(1), TaskIndex(task)}] = an_ended_row(TaskState::Failed, EndClass::Exit, task);
+    rows.tasks.put({JobId(1), TaskIndex(task)},
+                   an_ended_row(TaskState::Failed, EndClass::Exit, task));
   }
   return rows;
 }
@@ -79,11 +80,11 @@ TEST_SUITE("master/store/sqlite_store") {
     spec.argv = {"convert", "a b.jpg", Bytes("\xFF", 1)};
     RowChanges rows;
     rows.jobs[JobId(17)] = a_job_row(17, spec);
-    rows.tasks[{JobId(17), TaskIndex(1)}] =
-        an_ended_row(TaskState::Succeeded, EndClass::Success, 1);
-    rows.tasks[{JobId(17), TaskIndex(2)}] = a_running_row();
+    rows.tasks.put({JobId(17), TaskIndex(1)},
+                   an_ended_row(TaskState::Succeeded, EndClass::Success, 1));
+    rows.tasks.put({JobId(17), TaskIndex(2)}, a_running_row());
     rows.attempts[a_key(17, 2, 1)] = an_attempt_row(EndClass::WorkerLost);
-    rows.tasks[{JobId(17), TaskIndex(2)}].attempt = AttemptNo(2);
+    rows.tasks.find({JobId(17), TaskIndex(2)})->attempt = AttemptNo(2);
     append(disk, 1, 1, rows);
     Connection db = raw(disk, Access::ReadOnly);
     CHECK(db.read_text("SELECT state FROM jobs WHERE id = 17").value() == "queued");
@@ -176,7 +177,7 @@ TEST_SUITE("master/store/sqlite_store") {
     batch[0].command = cmd::JobSubmitted{{"ann", an_id(1)}, SubmissionId(1), JobId(1), 0};
     CHECK(store::hash_rows(none, batch, rows) != hash);  // With its template.
     batch = a_batch(1, 1);
-    rows.tasks[{JobId(1), TaskIndex(500)}].exit_code ^= 1;
+    rows.tasks.find({JobId(1), TaskIndex(500)})->exit_code ^= 1;
     CHECK(store::hash_rows(none, batch, rows) != hash);
     SqliteDisk a;
     SqliteDisk b;
