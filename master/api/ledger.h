@@ -109,7 +109,7 @@ class Ledger {
   [[nodiscard]] Seq shipped_upto() const { return shipped_.back().batch.back().seq; }
   /// It is committed now; its rows wait for the tables. REQUIRES: is_waiting().
   [[nodiscard]] Result<Written> settle(store::Store& store);
-  /// Rows of more than how far jobs are wait for the tables: before somebody reads there.
+  /// Rows that are not RowChanges::is_progress() wait for the tables: before somebody reads there.
   [[nodiscard]] bool must_bring_up() const { return !deferred_.is_progress(); }
 
   /// Keeps the rows of a write that are not in the tables yet.

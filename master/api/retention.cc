@@ -20,8 +20,8 @@ struct Pace {
   std::uint64_t rows;
 };
 // 40,000 rows a second when there is nothing else to write, over 20,000 when there is: a row is
-// deleted in about a microsecond and a half, so a step is 3 to 4 ms of a turn. A job's last step
-// takes all rows along that wait for the tables, which are thousands then.
+// deleted in about a microsecond and a half, so a step is 3 to 4 ms of the next turn. A job's last
+// step takes all rows along that wait for the tables, which are thousands then.
 constexpr Pace kIdle{kStepEvery, 2000};
 constexpr Pace kBusy{2 * kStepEvery, 2500};
 /// Taken off the lists in one step, with their templates still to be swept.
@@ -224,6 +224,8 @@ void Retention::read_old_requests() {
   });
 }
 
+/// The steps that were committed last may not be in the tables yet: then they are planned again,
+/// and sweep nothing.
 void Retention::read_steps() {
   store::Tables::SweepAsk ask;
   ask.rows_per_step = policy_.rows_per_step;

@@ -3,7 +3,8 @@
 // What an entry changes in the tables: whole rows, the last one wins. `RowChanges` collects and
 // coalesces them over a batch (a task assigned and finished within it is written once); the store
 // writes them, watches read them, replicas compare their hash. docs/storage.md has the schema.
-// Plain values, ordered containers only: the order of writing is part of the result.
+// Plain values, ordered containers only (`tasks` once it is sorted): the order of writing is part
+// of the result.
 #pragma once
 
 #include <cstdint>

@@ -16,6 +16,10 @@ bool is_before(const TaskRows::Entry& a, const TaskRows::Entry& b) {
   return a.key < b.key;
 }
 
+bool is_same(const TaskRows::Entry& a, const TaskRows::Entry& b) {
+  return a.key == b.key;
+}
+
 }  // namespace
 
 TaskRows::TaskRows(const TaskRows& other) {
@@ -31,7 +35,8 @@ void TaskRows::put(TaskKey key, TaskRow&& row) {
     const std::size_t rows = blocks_.empty() ? kBlockMin : 2 * blocks_.back().capacity();
     blocks_.emplace_back().reserve(std::min(rows, kBlockMax));
   }
-  if (!entries_.empty() && key <= entries_.back().key) is_sorted_ = false;
+  const bool ascends = is_sorted() && (entries_.empty() || entries_.back().key < key);
+  sorted_ = std::min(sorted_, entries_.size()) + (ascends ? 1 : 0);
   entries_.push_back({key, &blocks_.back().emplace_back(std::move(row))});
 }
 
@@ -40,8 +45,7 @@ void TaskRows::append(TaskRows&& later) {
     *this = std::move(later);
     return;
   }
-  if (later.entries_.empty()) return;
-  is_sorted_ = is_sorted_ && later.is_sorted_ && is_before(entries_.back(), later.entries_.front());
+  sorted_ = std::min(sorted_, entries_.size());
   blocks_.insert(blocks_.end(), std::make_move_iterator(later.blocks_.begin()),
                  std::make_move_iterator(later.blocks_.end()));
   entries_.insert(entries_.end(), later.entries_.begin(), later.entries_.end());
@@ -57,21 +61,23 @@ void TaskRows::erase(TaskKey key) {
 void TaskRows::clear() {
   blocks_.clear();
   entries_.clear();
-  is_sorted_ = true;
 }
 
 void TaskRows::sort() {
-  if (is_sorted_) return;
-  std::stable_sort(entries_.begin(), entries_.end(), is_before);
-  // Of one task's the last one counts.
-  const auto first = std::unique(entries_.rbegin(), entries_.rend(),
-                                 [](const Entry& a, const Entry& b) { return a.key == b.key; });
-  entries_.erase(entries_.begin(), first.base());
-  is_sorted_ = true;
+  if (is_sorted()) return;
+  const auto added = entries_.begin() + static_cast<std::ptrdiff_t>(sorted_);
+  std::stable_sort(added, entries_.end(), is_before);
+  const auto first = std::lower_bound(entries_.begin(), added, *added, is_before);
+  std::inplace_merge(first, added, entries_.end(), is_before);
+  // Of one task's the last one counts: the first from behind.
+  const auto changed = std::make_reverse_iterator(first);
+  const auto kept = std::unique(entries_.rbegin(), changed, is_same);
+  entries_.erase(first, kept.base());
+  sorted_ = entries_.size();
 }
 
 const std::vector<TaskRows::Entry>& TaskRows::sorted() const {
-  CHECK(is_sorted_);
+  CHECK(is_sorted());
   return entries_;
 }
 

@@ -79,7 +79,8 @@ class TaskRows {
   void erase(TaskKey key);
   void clear();
 
-  /// Before what is below: by job and index, each task once.
+  /// Before what is below: by job and index, each task once. Costs what was put since the last
+  /// time, and what lies behind the first of it.
   void sort();
   /// REQUIRES, with all that follow: sorted since the last put().
   [[nodiscard]] const_iterator begin() const { return sorted().begin(); }
@@ -92,11 +93,12 @@ class TaskRows {
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
 
  private:
+  [[nodiscard]] bool is_sorted() const { return sorted_ >= entries_.size(); }
   [[nodiscard]] const std::vector<Entry>& sorted() const;
 
   std::vector<std::vector<TaskRow>> blocks_;  ///< None grows beyond what it reserved.
   std::vector<Entry> entries_;                ///< In the order in which they came, until sorted.
-  bool is_sorted_ = true;
+  std::size_t sorted_ = 0;  ///< So many from the first on are sorted; all, when it is more.
 };
 
 }  // namespace capstan

@@ -35,8 +35,8 @@ struct LoadedMeta {
 };
 Result<LoadedMeta> load_meta(Connection& connection);
 
-/// Takes away what was written ahead of `applied` (master/core/deferred_rows.h): the entries behind
-/// it bring it again, or were never what became of these tasks.
+/// Takes away the rows that were written ahead of `applied` (master/core/deferred_rows.h): the
+/// entries behind it bring them again, or were never what became of these tasks.
 Result<void> drop_rows_ahead(Connection& connection, Seq applied);
 /// The live part of the tables.
 Result<LoadedState> load_state(Connection& connection, const Position& position);

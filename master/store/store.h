@@ -237,7 +237,7 @@ class Tables {
   struct SweepAsk {
     std::vector<std::pair<JobId, SubmissionId>> deletions;
     std::uint32_t rows_per_step = 1000;
-    std::uint64_t rows = 20'000;  ///< About so many, in all.
+    std::uint64_t rows = 100'000;  ///< About so many, in all.
   };
   struct SweepStep {
     cmd::DeletionsSwept::Step step;

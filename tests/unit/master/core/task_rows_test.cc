@@ -51,6 +51,27 @@ TEST_CASE("the last row of each task counts, whatever the order in which they ca
   }
 }
 
+TEST_CASE("what is put behind an erased or a cleared row is sorted as well") {
+  TaskRows rows;
+  for (const std::uint32_t i : {1U, 2U, 3U}) rows.put(key(1, i), said(i));
+  rows.erase(key(1, 3));
+  rows.put(key(1, 1), said(7));
+  rows.sort();
+  CHECK(rows.size() == 2);
+  CHECK(rows.find(key(1, 1))->exit_code == 7);
+  rows.clear();
+  rows.put(key(1, 5), said(5));
+  rows.put(key(1, 4), said(4));
+  rows.sort();
+  CHECK(rows.begin()->key == key(1, 4));
+  TaskRows unsorted;
+  unsorted.put(key(1, 2), said(2));
+  unsorted.put(key(1, 1), said(1));
+  const TaskRows taken = std::move(unsorted);
+  CHECK(taken.size() == 2);
+  CHECK(unsorted.begin() == unsorted.end());  // NOLINT(bugprone-use-after-move)
+}
+
 TEST_CASE("appending puts the later rows in place of the earlier ones") {
   TaskRows rows;
   rows.put(key(1, 1), said(1));
