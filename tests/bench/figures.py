@@ -244,18 +244,24 @@ def _while_deleting(cluster, settings):
     return run["tasks_per_second"], (before + run["tasks"] - rows()) / run["seconds"]
 
 
+def _rate_of_an_empty_one(settings):
+    """Now: a machine is faster and slower by a third within minutes."""
+    with settings.cluster(workers=1, cpus=2) as cluster:
+        run_null_job(cluster, 20_000, check=False)
+        return run_null_job(cluster, settings.null_tasks)["tasks_per_second"]
+
+
 def history(settings):
     """Millions of finished tasks in the database: start, memory, lists, and figure 2 again."""
-    runs = max(1, settings.runs // 2)
     with settings.cluster(workers=1, cpus=2) as cluster:
-        empty = [run_null_job(cluster, settings.null_tasks)["tasks_per_second"]
-                 for _ in range(runs)]
-        _say(f"empty: {_median(empty):,.0f} tasks/s")
         piece = 1_000_000
         for _ in range(settings.history // piece):
             job = run_null_job(cluster, piece, check=False)["job"]
-        loaded = [run_null_job(cluster, settings.null_tasks)["tasks_per_second"]
-                  for _ in range(runs)]
+        empty, loaded = [], []
+        for _ in range(settings.runs):  # One behind the other: the rounds' ratios count.
+            empty.append(_rate_of_an_empty_one(settings))
+            loaded.append(run_null_job(cluster, settings.null_tasks)["tasks_per_second"])
+        _say(f"empty: {_median(empty):,.0f} tasks/s")
         cluster.stop_master()
         starts = []
         for _ in range(3):
@@ -270,10 +276,14 @@ def history(settings):
             "jobs_seconds": _median_call(cluster, "jobs"),
             "failed_seconds": _median_call(cluster, "tasks", str(job), "--state", "failed"),
             "status_seconds": _median_call(cluster, "status"),
-            "empty_tasks_per_second": _median(empty), "tasks_per_second": _median(loaded)}
+            "empty_tasks_per_second": _median(empty), "tasks_per_second": _median(loaded),
+            "of_an_empty_one": _median([a / b for a, b in zip(loaded, empty)])}
         cluster.add_worker("w2", 2)  # The first one looks for the master at its old port.
+        beside = [_rate_of_an_empty_one(settings)]
         deleting, deleted = _while_deleting(cluster, settings)
-        result.update({"deleting_tasks_per_second": deleting, "deleted_rows_per_second": deleted})
+    beside.append(_rate_of_an_empty_one(settings))
+    result.update({"deleting_tasks_per_second": deleting, "deleted_rows_per_second": deleted,
+                   "deleting_of_an_empty_one": deleting / (sum(beside) / len(beside))})
     with settings.cluster(workers=0) as cluster:
         result["empty_resident"] = memory(cluster.master.pid)
     return result

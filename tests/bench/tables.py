@@ -89,11 +89,9 @@ def history(figure):
             ["jobs", ms(figure["jobs_seconds"]), "100 ms"],
             ["tasks ID --state failed", ms(figure["failed_seconds"]), "100 ms"],
             ["status", ms(figure["status_seconds"]), "100 ms"],
-            ["null tasks/s, of an empty one's",
-             f"{figure['tasks_per_second'] / figure['empty_tasks_per_second']:.2f}", "0.90"],
+            ["null tasks/s, of an empty one's", f"{figure['of_an_empty_one']:.2f}", "0.90"],
             [f"the same while {figure['deleted_rows_per_second']:,.0f} rows/s are deleted",
-             f"{figure['deleting_tasks_per_second'] / figure['empty_tasks_per_second']:.2f}",
-             "0.90 at 20,000"]]
+             f"{figure['deleting_of_an_empty_one']:.2f}", "0.90 at 20,000"]]
     return (f"  {figure['finished']:,} finished tasks, {figure['database'] / (1 << 30):.2f} GiB\n" +
             table(["", "", "aim"], rows))
 
