@@ -48,7 +48,7 @@ TEST_SUITE("integration/disk") {
     CHECK(refused.out.empty());
     CHECK(contains(refused.err, "disk is nearly full"));
     CHECK(!cli.status().at("alarms").empty());
-    CHECK(contains(cluster.master().err(), "error disk."));
+    CHECK(eventually([&] { return contains(cluster.master().err(), "error disk."); }));
     CHECK(cluster.master().is_running());
 
     SUBCASE("room again: submissions are taken again") {
