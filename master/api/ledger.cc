@@ -102,7 +102,7 @@ void Ledger::commit(Command command) {
       (!part_.batch.empty() && part_.bytes + bytes > limits::kBatchBytes)) {
     // A reopened job is in the tables again with the retry that follows, not before.
     const bool is_half = std::holds_alternative<cmd::JobReopened>(part_.batch.back().command);
-    if (!is_half) full_.push_back(std::exchange(part_, {}));
+    if (!is_half) close_part();
   }
   part_.bytes += bytes;
   part_.batch.push_back(Entry{.seq = queue_.last_seq().next(),
@@ -114,6 +114,11 @@ void Ledger::commit(Command command) {
   queue_.apply(part_.batch.back(), effects_, part_.rows);
   for (Effect& effect : effects_) held_.emplace_back(std::move(effect));
   effects_.clear();
+}
+
+void Ledger::close_part() {
+  part_.rows.tasks.sort();
+  full_.push_back(std::exchange(part_, {}));
 }
 
 void Ledger::hold(SessionId session, msg::Body body) {
@@ -211,9 +216,8 @@ Result<bool> Ledger::write_part(store::Store& store) {
 /// A large turn: each part with its own rows, which may need those of the one before.
 Result<void> Ledger::write_parts(store::Store& store) {
   TRY(bring_up(store));
-  full_.push_back(std::exchange(part_, {}));
+  close_part();
   for (Part& part : full_) {
-    part.rows.tasks.sort();
     TRY(append(store, part, part.rows, part.batch.back().seq));
     part_.batch.insert(part_.batch.end(), std::make_move_iterator(part.batch.begin()),
                        std::make_move_iterator(part.batch.end()));
@@ -236,9 +240,8 @@ Result<Ledger::Written> Ledger::write(store::Store& store) {
 }
 
 Result<void> Ledger::write_shipped(store::Store& store, Replication& others) {
-  full_.push_back(std::exchange(part_, {}));
+  close_part();
   for (Part& part : full_) {
-    part.rows.tasks.sort();
     const SealedBatch sealed = store.seal(part.batch, part.rows);
     others.ship(sealed);  // In parallel with our own fsync.
     const RowChanges& ahead = deferred_.ahead();

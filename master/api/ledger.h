@@ -137,6 +137,8 @@ class Ledger {
     RowChanges rows;
     std::size_t bytes = 0;
   };
+  /// To the full ones, its rows sorted.
+  void close_part();
   [[nodiscard]] Result<void> append(store::Store& store, const Part& part, const RowChanges& rows,
                                     Seq applied);
   [[nodiscard]] Result<bool> write_part(store::Store& store);

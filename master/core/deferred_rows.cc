@@ -73,7 +73,7 @@ void DeferredRows::clear() {
 }
 
 void DeferredRows::gather() {
-  // No row that goes ahead is older than one that waits of the same task.
+  // No task has a row that waits and one that goes ahead.
   for (auto& [key, row] : waiting_) rest_.tasks.put(key, std::move(row));
   waiting_.clear();
   rest_.merge(std::exchange(ahead_, {}));

@@ -37,16 +37,7 @@ AttemptRow attempt_in(const TaskRow& row) {
   attempt.started_at = row.started_at;
   attempt.ended_at = row.finished_at;
   attempt.end = row.end;
-  attempt.exit_code = row.exit_code;
-  attempt.signal = row.signal;
-  attempt.reason = row.reason;
-  attempt.wall = row.wall;
-  attempt.cpu = row.cpu;
-  attempt.max_rss_bytes = row.max_rss_bytes;
-  attempt.stdout_bytes = row.stdout_bytes;
-  attempt.stderr_bytes = row.stderr_bytes;
-  attempt.stdout_tail = row.stdout_tail;
-  attempt.stderr_tail = row.stderr_tail;
+  static_cast<AttemptDetails&>(attempt) = row;
   return attempt;
 }
 

@@ -49,19 +49,13 @@ struct JobRow {
 
 /// An attempt that is not (or no more) the one in its task's row. WorkerLost and not late: it may
 /// still run, and its result may still come.
-struct AttemptRow {
+struct AttemptRow : AttemptDetails {
   WorkerId worker;
   Instance instance;
   std::uint32_t round = 1;
   WallTime assigned_at, started_at, ended_at;
   EndClass end = EndClass::Exit;
   bool late = false;  ///< Its result came after it was given up.
-  std::int32_t exit_code = 0;
-  std::int32_t signal = 0;
-  SparseText reason;
-  Micros wall{0}, cpu{0};
-  std::uint64_t max_rss_bytes = 0, stdout_bytes = 0, stderr_bytes = 0;
-  SparseText stdout_tail, stderr_tail;
   bool operator==(const AttemptRow&) const = default;
 };
 

@@ -26,10 +26,21 @@ struct UnstoredSeq {
   bool operator==(const UnstoredSeq&) const { return true; }
 };
 
+/// How an attempt went, beside how it ended.
+struct AttemptDetails {
+  std::int32_t exit_code = 0;
+  std::int32_t signal = 0;
+  SparseText reason;
+  Micros wall{0}, cpu{0};
+  std::uint64_t max_rss_bytes = 0, stdout_bytes = 0, stderr_bytes = 0;
+  SparseText stdout_tail, stderr_tail;
+  bool operator==(const AttemptDetails&) const = default;
+};
+
 /// A task that was touched. Every attempt is in exactly one place: in its task's row while it is
 /// Running there or once it ended the task (`ended`), else in `attempts`. So the row of a task in
 /// Backoff has no details; those of its last attempt are in `attempts`.
-struct TaskRow {
+struct TaskRow : AttemptDetails {
   TaskState state = TaskState::Ready;
   AttemptNo attempt;   ///< The winner's when succeeded, else the last.
   AttemptNo attempts;  ///< Highest number given so far.
@@ -43,14 +54,8 @@ struct TaskRow {
   bool number_free = false;  ///< `attempts` was returned never started: given again.
   TimePoint ready_at;        ///< Backoff until then.
   WallTime assigned_at, started_at, finished_at;
-  bool ended = false;  ///< What follows is known.
+  bool ended = false;  ///< `end` and the details are known.
   EndClass end = EndClass::Success;
-  std::int32_t exit_code = 0;
-  std::int32_t signal = 0;
-  SparseText reason;
-  Micros wall{0}, cpu{0};
-  std::uint64_t max_rss_bytes = 0, stdout_bytes = 0, stderr_bytes = 0;
-  SparseText stdout_tail, stderr_tail;
   Seq finished_seq;  ///< The entry that finished it; 0: not finished.
   UnstoredSeq born;  ///< The entry that touched it first; 0: an earlier life, or not known.
   bool operator==(const TaskRow&) const = default;

@@ -21,7 +21,6 @@ store::Batch enrolment(const std::vector<net::Identity>& workers, EnrolledAt at,
                 .level = kEntryLevel,
                 .command = std::move(command)};
     queue.apply(entry, effects, rows);
-    rows.tasks.sort();
     batch.push_back(std::move(entry));
   };
   stamp(cmd::ReignBegan{.node = "a"});

@@ -59,8 +59,8 @@ std::string Truth::take(SealedBatch sealed) {
     if (const auto* hello = std::get_if<cmd::WorkerJoined>(&entry.command))
       note_reconciliation(*hello);
     queue_.apply(entry, effects, rows);
-    rows.tasks.sort();
   }
+  rows.tasks.sort();
   if (!has_other_rows_ && store_->seal(*entries, rows).rows_chain != sealed.rows_chain)
     return "I7: the rows of a batch are not those that its leader had";
   if (!checked_->append(sealed, *entries, rows, sealed.end.seq)) return "the truth is full";

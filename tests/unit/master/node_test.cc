@@ -46,7 +46,6 @@ struct Single final : Votes, Peers {
          .command = cmd::WorkerEnrolled{
              .worker = queue.next_worker(), .name = "w1", .public_key = "key of w1"}}};
     queue.apply(batch.front(), effects, rows);
-    rows.tasks.sort();
     SealedBatch sealed = store.seal(batch, rows);
     if (tampers) sealed.rows_chain.bytes[0] ^= 1U;
     REQUIRE(store.append(sealed, batch, {}, Seq{}));

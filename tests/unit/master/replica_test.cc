@@ -35,7 +35,6 @@ class Pair {
          .command = cmd::WorkerEnrolled{
              .worker = queue_.next_worker(), .name = worker, .public_key = "key of " + worker}}};
     queue_.apply(batch.front(), effects, rows);
-    rows.tasks.sort();
     SealedBatch sealed = is_alone ? ahead_.seal_alone(batch) : ahead_.seal(batch, rows);
     REQUIRE(ahead_.append(sealed, batch, rows, queue_.last_seq()));
     return sealed;
