@@ -4,9 +4,10 @@
 // taking out cost the same however many there are, and nothing depends on how keys are hashed.
 #pragma once
 
-#include <tsl/robin_map.h>
+#include <tsl/robin_set.h>
 
 #include <cstddef>
+#include <functional>
 #include <iterator>
 #include <list>
 #include <memory>
@@ -40,20 +41,16 @@ class KeyedList {
   [[nodiscard]] bool contains(const Key& key) const { return places_.contains(key); }
   [[nodiscard]] iterator find(const Key& key) {
     const auto place = places_.find(key);
-    return place == places_.end() ? entries_.end() : place->second;
+    return place == places_.end() ? entries_.end() : *place;
   }
   /// At the end; false: it is there already, where it was.
   std::pair<iterator, bool> try_emplace(const Key& key) {
-    if (const iterator known = find(key); known != end()) return {known, false};
-    if (spare_.empty()) {
-      entries_.emplace_back(key, Value{});
-    } else {
-      spare_.front().first = key;
-      entries_.splice(entries_.end(), spare_, spare_.begin());
-    }
-    const iterator place = std::prev(entries_.end());
-    places_.emplace(key, place);
-    return {place, true};
+    if (spare_.empty()) spare_.emplace_front(key, Value{});
+    const iterator fresh = spare_.begin();
+    fresh->first = key;
+    const auto [place, is_new] = places_.insert(fresh);
+    if (is_new) entries_.splice(entries_.end(), spare_, fresh);
+    return {*place, is_new};
   }
   void erase(iterator place) {
     places_.erase(place->first);
@@ -76,12 +73,27 @@ class KeyedList {
  private:
   /// Entries that went wait for the next ones: thousands come and go each second, and the allocator
   /// would take them apart and put them together again.
-  static constexpr std::size_t kSpare = 1024;
-  static constexpr float kMinLoad = 0.05F;  // Emptier than that, the table shrinks again.
+  static constexpr std::size_t kSpare = 4096;
+  static constexpr float kMinLoad = 0.01F;  // Emptier than that, the table shrinks again.
+
+  // The table has places alone, and finds them by the keys that stand there: half as large, it
+  // stays in the cache where keys beside them would not.
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(const Key& key) const { return std::hash<Key>{}(key); }
+    std::size_t operator()(const iterator& place) const { return std::hash<Key>{}(place->first); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    bool operator()(const iterator& a, const iterator& b) const { return a->first == b->first; }
+    bool operator()(const iterator& a, const Key& key) const { return a->first == key; }
+    bool operator()(const Key& key, const iterator& a) const { return a->first == key; }
+  };
+  static constexpr bool kKeepsHashes = true;
 
   List entries_;
   List spare_;
-  tsl::robin_map<Key, iterator> places_;
+  tsl::robin_set<iterator, Hash, Equal, std::allocator<iterator>, kKeepsHashes> places_;
 };
 
 }  // namespace capstan

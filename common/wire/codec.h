@@ -23,6 +23,15 @@
 
 namespace capstan::wire {
 
+/// The first byte of what most of a message is made of (msgpack's fixint, fixarray, false and
+/// true): these are read and written where they are wanted, a task's way through five programs
+/// takes some two hundred of them.
+struct Head {
+  static constexpr std::uint64_t kNumberEnd = 0x80;
+  static constexpr std::uint64_t kArray = 0x90, kArrayEnd = 0xA0;
+  static constexpr std::uint64_t kFalse = 0xC2, kTrue = 0xC3;
+};
+
 /// Appends msgpack to a buffer: in pieces, since appending each small number costs more than the
 /// number. finish() ends it; nobody looks at the buffer before.
 class Writer {
@@ -31,10 +40,12 @@ class Writer {
   ~Writer();
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
-  void array(std::size_t count);
-  void u64(std::uint64_t v);
-  void i64(std::int64_t v);
-  void boolean(bool v);
+  void array(std::size_t count) {
+    count < Head::kArrayEnd - Head::kArray ? head(Head::kArray + count) : long_array(count);
+  }
+  void u64(std::uint64_t v) { v < Head::kNumberEnd ? head(v) : long_u64(v); }
+  void i64(std::int64_t v) { v < 0 ? negative(v) : u64(static_cast<std::uint64_t>(v)); }
+  void boolean(bool v) { head(v ? Head::kTrue : Head::kFalse); }
   void bin(std::string_view bytes);  ///< Any bytes.
   /// People's words. What is not UTF-8 (a file name in an error) is sent as printable().
   void text(std::string_view utf8);
@@ -48,6 +59,13 @@ class Writer {
  private:
   struct Sink;
   static constexpr std::size_t kPieceBytes = 192;
+  void head(std::uint64_t byte) {
+    if (used_ == kPieceBytes) finish();
+    piece_[used_++] = static_cast<char>(byte);
+  }
+  void long_array(std::size_t count);
+  void long_u64(std::uint64_t v);
+  void negative(std::int64_t v);
   std::string& out_;
   std::array<char, kPieceBytes> piece_;
   std::size_t used_ = 0;  ///< Of piece_.
@@ -59,16 +77,30 @@ class Reader {
  public:
   explicit Reader(std::string_view bytes) : rest_(bytes) {}
   /// Exactly `count` elements, or an error.
-  void array(std::size_t count);
+  void array(std::size_t count) {
+    if (length_of_array() != count) set_error("wrong number of fields");
+  }
   /// Any number of elements up to `max` (and never more than the bytes that are left).
   std::size_t array_up_to(std::size_t max);
-  std::uint64_t u64(std::uint64_t max = UINT64_MAX);
-  std::int64_t i64(std::int64_t min = INT64_MIN, std::int64_t max = INT64_MAX);
-  bool boolean();
+  std::uint64_t u64(std::uint64_t max = UINT64_MAX) {
+    const std::uint64_t first = peek();
+    return first < Head::kNumberEnd && first <= max ? skip(first) : long_u64(max);
+  }
+  std::int64_t i64(std::int64_t min = INT64_MIN, std::int64_t max = INT64_MAX) {
+    const auto first = static_cast<std::int64_t>(peek());
+    const bool is_small = first < static_cast<std::int64_t>(Head::kNumberEnd);
+    return is_small && first >= min && first <= max ? skip(first) : long_i64(min, max);
+  }
+  bool boolean() {
+    const std::uint64_t first = peek();
+    if (first != Head::kTrue && first != Head::kFalse) return no_boolean();
+    return skip(first) == Head::kTrue;
+  }
   std::string_view bin(std::size_t max);   ///< Points into the input.
   std::string_view text(std::size_t max);  ///< Valid UTF-8, or an error.
   void set_error(const char* what) {
     if (error_ == nullptr) error_ = what;
+    rest_ = {};  // Nothing more is read.
   }
   [[nodiscard]] bool ok() const { return error_ == nullptr; }
   [[nodiscard]] const char* error() const { return error_; }
@@ -77,12 +109,29 @@ class Reader {
   [[nodiscard]] bool finished() const { return ok() && rest_.empty(); }
 
  private:
-  std::string_view rest_;
+  static constexpr std::uint64_t kNever = 0xC1;  // Begins nothing in msgpack.
+  [[nodiscard]] std::uint64_t peek() const {
+    return rest_.empty() ? kNever : static_cast<unsigned char>(rest_.front());
+  }
+  template <class Value>
+  Value skip(Value value) {
+    rest_.remove_prefix(1);
+    return value;
+  }
+  std::size_t length_of_array() {
+    const std::uint64_t first = peek();
+    const bool is_short = first >= Head::kArray && first < Head::kArrayEnd;
+    return is_short ? skip(first - Head::kArray) : long_array();
+  }
+  std::uint64_t long_u64(std::uint64_t max);
+  std::int64_t long_i64(std::int64_t min, std::int64_t max);
+  bool no_boolean();
+  std::size_t long_array();
   unsigned char byte();
   std::string_view take(std::size_t count);
   std::uint64_t big_endian(std::size_t bytes);
-  std::size_t length_of_array();
 
+  std::string_view rest_;  // Empty behind an error.
   const char* error_ = nullptr;
 };
 

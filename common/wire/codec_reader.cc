@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // The cursor. Every read checks the bytes that are left before it believes a length.
+#include <endian.h>
+
 #include <bit>
+#include <cstring>
 
 #include "common/wire/codec.h"
 
@@ -9,11 +12,10 @@ namespace capstan::wire {
 namespace {
 
 // Type bytes of the msgpack specification.
-constexpr unsigned kPositiveFixEnd = 0x80, kNegativeFix = 0xE0;
-constexpr unsigned kFixArray = 0x90, kFixArrayEnd = 0xA0, kArray16 = 0xDC, kArray32 = 0xDD;
+constexpr unsigned kNegativeFix = 0xE0;
+constexpr unsigned kArray16 = 0xDC, kArray32 = 0xDD;
 constexpr unsigned kFixStr = 0xA0, kFixStrEnd = 0xC0, kStr8 = 0xD9, kStr32 = 0xDB;
 constexpr unsigned kBin8 = 0xC4, kBin32 = 0xC6;
-constexpr unsigned kFalse = 0xC2, kTrue = 0xC3;
 constexpr unsigned kUint8 = 0xCC, kUint64 = 0xCF, kInt8 = 0xD0, kInt64 = 0xD3;
 
 /// The low `bytes` bytes of `bits` as a two's complement number.
@@ -41,22 +43,23 @@ unsigned char Reader::byte() {
 }
 
 std::uint64_t Reader::big_endian(std::size_t bytes) {
+  const std::string_view taken = take(bytes);
+  if (taken.size() == sizeof(std::uint64_t)) {
+    std::uint64_t value = 0;
+    std::memcpy(&value, taken.data(), sizeof value);
+    return be64toh(value);
+  }
   std::uint64_t value = 0;
-  for (const char c : take(bytes)) value = value << 8 | static_cast<unsigned char>(c);
+  for (const char c : taken) value = value << 8 | static_cast<unsigned char>(c);
   return value;
 }
 
-std::size_t Reader::length_of_array() {
+std::size_t Reader::long_array() {
   const unsigned type = byte();
-  if (type >= kFixArray && type < kFixArrayEnd) return type - kFixArray;
   if (type == kArray16) return big_endian(2);
   if (type == kArray32) return big_endian(4);
   set_error("an array was expected");
   return 0;
-}
-
-void Reader::array(std::size_t count) {
-  if (length_of_array() != count) set_error("wrong number of fields");
 }
 
 std::size_t Reader::array_up_to(std::size_t max) {
@@ -66,19 +69,19 @@ std::size_t Reader::array_up_to(std::size_t max) {
   return ok() ? count : 0;
 }
 
-std::uint64_t Reader::u64(std::uint64_t max) {
+std::uint64_t Reader::long_u64(std::uint64_t max) {
   const unsigned type = byte();
   std::uint64_t value = type;
   if (type >= kUint8 && type <= kUint64) {
     value = big_endian(std::size_t{1} << (type - kUint8));
-  } else if (type >= kPositiveFixEnd) {
+  } else if (type >= Head::kNumberEnd) {
     set_error("an unsigned number was expected");
   }
   if (value > max) set_error("a number is out of range");
   return ok() ? value : 0;
 }
 
-std::int64_t Reader::i64(std::int64_t min, std::int64_t max) {
+std::int64_t Reader::long_i64(std::int64_t min, std::int64_t max) {
   const unsigned type = rest_.empty() ? 0 : static_cast<unsigned char>(rest_[0]);
   std::int64_t value = 0;
   if (type >= kNegativeFix) {
@@ -94,10 +97,9 @@ std::int64_t Reader::i64(std::int64_t min, std::int64_t max) {
   return ok() ? value : 0;
 }
 
-bool Reader::boolean() {
-  const unsigned type = byte();
-  if (type != kTrue && type != kFalse) set_error("true or false was expected");
-  return ok() && type == kTrue;
+bool Reader::no_boolean() {
+  set_error(rest_.empty() ? "it is cut off" : "true or false was expected");
+  return false;
 }
 
 std::string_view Reader::bin(std::size_t max) {

@@ -55,20 +55,16 @@ void Writer::finish() {
 
 // Flattened: the packer's layers are inlined down to write(), where the length of a number is a
 // constant then, and its bytes a store and no call.
-[[gnu::flatten]] void Writer::array(std::size_t count) {
+[[gnu::flatten]] void Writer::long_array(std::size_t count) {
   Sink{*this}.pack([&](auto& p) { p.pack_array(length_field(count)); });
 }
 
-[[gnu::flatten]] void Writer::u64(std::uint64_t v) {
+[[gnu::flatten]] void Writer::long_u64(std::uint64_t v) {
   Sink{*this}.pack([&](auto& p) { p.pack_uint64(v); });
 }
 
-[[gnu::flatten]] void Writer::i64(std::int64_t v) {
+[[gnu::flatten]] void Writer::negative(std::int64_t v) {
   Sink{*this}.pack([&](auto& p) { p.pack_int64(v); });
-}
-
-[[gnu::flatten]] void Writer::boolean(bool v) {
-  Sink{*this}.pack([&](auto& p) { v ? p.pack_true() : p.pack_false(); });
 }
 
 [[gnu::flatten]] void Writer::bin(std::string_view bytes) {

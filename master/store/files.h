@@ -13,6 +13,7 @@
 
 namespace capstan::store {
 
+bool exists(const std::string& path);
 /// 0 when it does not exist.
 std::uint64_t file_bytes(const std::string& path);
 

@@ -14,8 +14,9 @@
 #include <string_view>
 #include <system_error>
 
+#include "common/base/crc32c.h"
+#include "common/base/little_endian.h"
 #include "common/model/limits.h"
-#include "master/store/crc32c.h"
 #include "master/store/files.h"
 
 namespace capstan::store {
@@ -46,18 +47,9 @@ struct Header {
   bool last = false;
 };
 
-void put_int(std::string& out, std::uint64_t value, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
-}
-
 template <class T>
-T take_int(std::string_view& in) {
-  std::uint64_t value = 0;
-  for (std::size_t i = 0; i < sizeof(T); ++i) {
-    value |= std::uint64_t{static_cast<unsigned char>(in[i])} << (8 * i);
-  }
-  in.remove_prefix(sizeof(T));
-  return static_cast<T>(value);
+T take(std::string_view& in) {
+  return static_cast<T>(take_int(in, sizeof(T)));
 }
 
 /// A header counts only at its place in its job's file: output that looks like one does not.
@@ -86,16 +78,16 @@ std::string encode(const Header& h, JobId job, std::uint64_t at) {
 std::optional<Header> decode(std::string_view bytes, JobId job, std::uint64_t at) {
   if (bytes.size() < kHeaderBytes || !bytes.starts_with(kMagic)) return std::nullopt;
   bytes = bytes.substr(kMagic.size(), kHeaderBytes - kMagic.size());
-  const auto crc = take_int<std::uint32_t>(bytes);
+  const auto crc = take<std::uint32_t>(bytes);
   if (crc != header_crc(bytes, job, at)) return std::nullopt;
   Header h;
-  h.task = take_int<std::uint32_t>(bytes);
-  h.attempt = take_int<std::uint32_t>(bytes);
-  h.offset = take_int<std::uint64_t>(bytes);
-  h.length = take_int<std::uint32_t>(bytes);
-  h.data_crc = take_int<std::uint32_t>(bytes);
-  h.stream = take_int<std::uint8_t>(bytes);
-  h.last = take_int<std::uint8_t>(bytes) != 0;
+  h.task = take<std::uint32_t>(bytes);
+  h.attempt = take<std::uint32_t>(bytes);
+  h.offset = take<std::uint64_t>(bytes);
+  h.length = take<std::uint32_t>(bytes);
+  h.data_crc = take<std::uint32_t>(bytes);
+  h.stream = take<std::uint8_t>(bytes);
+  h.last = take<std::uint8_t>(bytes) != 0;
   if (h.length > kLengthMax || h.stream > 1) return std::nullopt;
   return h;
 }

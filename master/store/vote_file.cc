@@ -9,7 +9,8 @@
 #include <string_view>
 
 #include "common/base/check.h"
-#include "master/store/crc32c.h"
+#include "common/base/crc32c.h"
+#include "common/base/little_endian.h"
 #include "master/store/files.h"
 
 namespace capstan::store {
@@ -17,26 +18,13 @@ namespace {
 
 // docs/storage.md has the layout. Slots lie a page apart, so that no disk tears both.
 constexpr std::size_t kSlotStride = 4096;
-constexpr std::string_view kMagic = "CAPVOTE1";
+constexpr std::string_view kSlotMagic = "CAPVOTE1";
 constexpr std::size_t kBodyBytes = 8 + 8 + 8 + 8 + 8 + 8 + 1 + 1 + 1 + kVotersMax;
 constexpr std::size_t kSlotBytes = kBodyBytes + 4;
 
-void put_int(std::string& out, std::uint64_t value, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
-}
-
-std::uint64_t take_int(std::string_view& in, std::size_t bytes) {
-  std::uint64_t value = 0;
-  for (std::size_t i = 0; i < bytes; ++i) {
-    value |= std::uint64_t{static_cast<unsigned char>(in[i])} << (8 * i);
-  }
-  in.remove_prefix(bytes);
-  return value;
-}
-
 std::string encode_slot(const Vote& vote, std::uint64_t counter) {
   CHECK(vote.reg.isr.size() <= kVotersMax);
-  std::string slot(kMagic);
+  std::string slot(kSlotMagic);
   put_int(slot, counter, 8);
   put_int(slot, vote.promised.value, 8);
   put_int(slot, vote.nonce, 8);
@@ -57,10 +45,10 @@ struct Slot {
 };
 
 std::optional<Slot> decode_slot(std::string_view bytes) {
-  if (bytes.size() < kSlotBytes || !bytes.starts_with(kMagic)) return std::nullopt;
+  if (bytes.size() < kSlotBytes || !bytes.starts_with(kSlotMagic)) return std::nullopt;
   std::string_view crc = bytes.substr(kBodyBytes, 4);
   if (take_int(crc, 4) != crc32c(bytes.substr(0, kBodyBytes))) return std::nullopt;
-  bytes.remove_prefix(kMagic.size());
+  bytes.remove_prefix(kSlotMagic.size());
   Slot slot;
   slot.counter = take_int(bytes, 8);
   slot.vote.promised = Epoch(take_int(bytes, 8));

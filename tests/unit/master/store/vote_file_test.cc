@@ -5,7 +5,7 @@
 
 #include <filesystem>
 
-#include "master/store/crc32c.h"
+#include "common/base/crc32c.h"
 #include "tests/support/files.h"
 #include "tests/support/temp_dir.h"
 
@@ -29,10 +29,10 @@ Vote a_vote(std::uint64_t n) {
 
 TEST_SUITE("master/store/vote_file") {
   TEST_CASE("CRC-32C of RFC 3720, appendix B.4") {
-    CHECK(store::crc32c(std::string(32, '\0')) == 0x8A9136AA);
-    CHECK(store::crc32c(std::string(32, '\xFF')) == 0x62A8AB43);
-    CHECK(store::crc32c("123456789") == 0xE3069283);
-    CHECK(store::crc32c("6789", store::crc32c("12345")) == 0xE3069283);
+    CHECK(crc32c(std::string(32, '\0')) == 0x8A9136AA);
+    CHECK(crc32c(std::string(32, '\xFF')) == 0x62A8AB43);
+    CHECK(crc32c("123456789") == 0xE3069283);
+    CHECK(crc32c("6789", crc32c("12345")) == 0xE3069283);
   }
 
   TEST_CASE("a vote is read back, the newest always") {
