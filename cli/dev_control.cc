@@ -18,7 +18,7 @@
 namespace capstan::cli {
 namespace {
 
-constexpr std::size_t kLineBytes = 256;
+constexpr std::size_t kRequestBytes = 256;
 
 /// The address of DIR/dev.sock by a descriptor of DIR: the path itself may be longer than the 107
 /// bytes that an address holds.
@@ -98,12 +98,12 @@ void DevControl::accept_one() {
 
 void DevControl::on_readable(int fd) {
   Connection& connection = connections_.at(fd);
-  char block[kLineBytes];
+  char block[kRequestBytes];
   const ssize_t got = ::read(fd, block, sizeof block);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got > 0) connection.line.append(block, static_cast<std::size_t>(got));
   const std::size_t newline = connection.line.find('\n');
-  if (newline == std::string::npos && got > 0 && connection.line.size() < kLineBytes) return;
+  if (newline == std::string::npos && got > 0 && connection.line.size() < kRequestBytes) return;
   if (newline == std::string::npos) {  // It left, or talks nonsense.
     return answer({fd, "", ""}, "");
   }

@@ -22,7 +22,7 @@ namespace capstan::cli {
 namespace {
 
 constexpr std::uint32_t kEventsShown = 100;
-constexpr Micros kAskAgain = std::chrono::milliseconds(500);
+constexpr Micros kAskForMoreAfter = std::chrono::milliseconds(500);
 
 class EventsVerb final : public Verb {
  public:
@@ -66,7 +66,7 @@ class EventsVerb final : public Verb {
       TRY(print(page.events));
       list.after = page.upto;
       if (page.more) continue;
-      const TimePoint again = client->now() + kAskAgain;
+      const TimePoint again = client->now() + kAskForMoreAfter;
       TRY(client->run_until([] { return false; }, again));
     }
   }

@@ -25,7 +25,7 @@ namespace {
 
 constexpr std::uint32_t kFailuresShown = 5;
 constexpr std::size_t kLinesShown = 8;
-constexpr std::uint64_t kTailBytes = 2048;
+constexpr std::uint64_t kStderrShown = 2048;
 
 /// "job 3", "jobs 3, 4".
 std::string jobs_text(const std::vector<JobId>& jobs) {
@@ -153,7 +153,7 @@ class JobVerb final : public Verb {
     read.task = task.task;
     read.attempt = task.attempt;
     read.stream = Stream::Stderr;
-    read.offset = task.stderr_bytes - std::min(task.stderr_bytes, kTailBytes);
+    read.offset = task.stderr_bytes - std::min(task.stderr_bytes, kStderrShown);
     auto data = client.ask<msg::LogData>(read);
     // Not here yet, or gone: the rest of the page is worth more than a failure.
     if (!data) return std::string();

@@ -17,8 +17,6 @@
 namespace capstan::cli {
 namespace {
 
-constexpr std::size_t kReasonColumns = 60;
-
 class TasksVerb final : public Verb {
  public:
   TasksVerb() : Verb("tasks", "list a job's tasks", {"ID", 1, 1}) {

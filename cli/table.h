@@ -42,5 +42,7 @@ class Table {
 std::size_t display_width(std::string_view text);
 /// At most `width` columns of it, with an ellipsis when something was left out.
 std::string shortened(std::string_view text, std::size_t width);
+/// Of a reason in a table.
+inline constexpr std::size_t kReasonColumns = 60;
 
 }  // namespace capstan::cli

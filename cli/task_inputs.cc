@@ -39,10 +39,10 @@ Result<void> check_value(std::string_view input) {
 }
 
 /// Fills one list, with the words for where an input that is refused came from.
-class Collector {
+class InputCollector {
  public:
   /// `checker`: when every input is a task by itself, so that its line can be named; else null.
-  Collector(InputList& list, const InputChecker* checker) : list_(list), checker_(checker) {}
+  InputCollector(InputList& list, const InputChecker* checker) : list_(list), checker_(checker) {}
 
   /// `where` makes words; it is called only when they are needed.
   template <class Where>
@@ -67,7 +67,7 @@ class Collector {
 
 Outcome<InputList> read_list(const InputSource& source, char end, const InputChecker* checker) {
   InputList list;
-  Collector collector(list, checker);
+  InputCollector collector(list, checker);
   if (source.kind == InputSource::Kind::Words) {
     for (const Bytes& word : source.from) {
       TRY(collector.add(word, [&] { return fmt::format("input {}", list.size() + 1); }));

@@ -20,8 +20,6 @@
 namespace capstan::cli {
 namespace {
 
-constexpr std::size_t kReasonColumns = 60;
-
 struct OneTask {
   JobId job;
   TaskIndex task;

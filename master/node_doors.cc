@@ -27,10 +27,6 @@ constexpr const char* kRefused = "snapshot.refused";
 constexpr const char* kDiverged = "diverged";
 constexpr std::size_t kOfferBytes = 64 * 1024;
 
-bool exists(const std::string& path) {
-  return ::access(path.c_str(), F_OK) == 0;
-}
-
 /// What tells one snapshot from another: the same contents may be gone on with.
 std::string offer_text(const msg::SnapshotOffer& offer) {
   return std::to_string(offer.seq.value) + " " + std::to_string(offer.bytes) + " " + offer.digest;
@@ -197,7 +193,7 @@ void SnapshotDoor::mark_diverged() {
 }
 
 bool is_marked_diverged(const std::string& dir) {
-  return exists(dir + "/" + kDiverged);
+  return store::exists(dir + "/" + kDiverged);
 }
 
 namespace {
@@ -222,7 +218,7 @@ bool is_about_snapshot(Errc code) {
 
 Result<void> install_fetched(const Installing& what) {
   const std::string ready = what.dir + "/" + kReady;
-  if (!exists(ready)) return {};
+  if (!store::exists(ready)) return {};
   store::InstallAsk ask;
   ask.dir = what.dir;
   ask.file = ready;

@@ -16,6 +16,7 @@
 #include "common/base/bytes.h"
 #include "common/net/addresses.h"
 #include "master/store/backup.h"
+#include "master/store/files.h"
 #include "master/store/sqlite_store.h"
 
 namespace capstan {
@@ -25,10 +26,6 @@ constexpr const char* kKeyFile = "/master.key";
 constexpr const char* kLockFile = "/master.lock";
 constexpr const char* kAdoptedFile = "/adopted";
 constexpr std::uint64_t kSingleVersion = 1;  ///< Of a single master's list of masters.
-
-bool exists(const std::string& path) {
-  return ::access(path.c_str(), F_OK) == 0;
-}
 
 /// A first start that was cut short may leave the first four (whole, or while they were written);
 /// `config` is put there by a person; a new file system brings the last.
@@ -50,7 +47,7 @@ Result<void> refuse_lone_backup(const std::string& file) {
 
 Result<void> require_new(const std::string& path) {
   // First of all, in whatever order the directory is: other files may be left beside it.
-  if (const std::string database = store::database_path(path); exists(database)) {
+  if (const std::string database = store::database_path(path); store::exists(database)) {
     TRY(refuse_lone_backup(database));
     return fail(Errc::Invalid, path +
                                    " has a database but its master.key is missing: put the "
@@ -77,13 +74,13 @@ std::string user_name() {
 }
 
 Result<StateDir> StateDir::open(const std::string& path) {
-  const bool was_there = exists(path);
+  const bool was_there = store::exists(path);
   TRY(prepare_state_dir(path));
   // Before the lock file is made: somebody else's directory is left as it is.
-  if (was_there && !exists(path + kKeyFile)) TRY(require_new(path));
+  if (was_there && !store::exists(path + kKeyFile)) TRY(require_new(path));
   TRY(refuse_adopted(path));
   StateDir dir(path, TRY(DirLock::take(path + kLockFile)));
-  if (exists(path + kKeyFile))
+  if (store::exists(path + kKeyFile))
     TRY(dir.load());
   else
     TRY(dir.make());
@@ -122,7 +119,7 @@ Result<void> StateDir::load() {
 
 Result<net::Access> StateDir::load_access(const std::string& file, Role role,
                                           const std::string& name) {
-  if (exists(file)) {
+  if (store::exists(file)) {
     net::Access access = TRY(net::read_access(file));
     if (access.role != role || access.cluster != server_.cluster)
       return fail(Errc::Invalid, file +
@@ -149,7 +146,8 @@ std::uint64_t StateDir::members_version() const {
 
 Result<void> StateDir::tell_addresses(const std::vector<Member>& masters) {
   const auto tell = [&](net::Access& access, const std::string& file) -> Result<void> {
-    if (access.masters == masters && access.members_version == members_version() && exists(file))
+    if (access.masters == masters && access.members_version == members_version() &&
+        store::exists(file))
       return {};
     access.masters = masters;
     access.members_version = members_version();

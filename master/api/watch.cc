@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::uint32_t kPageRows = 256;  ///< 256 x 8 KiB of tails: 2 MiB at most.
 /// A message is cut here: room for one more task with its tails below kReplyBytes.
-constexpr std::size_t kEventBytes = limits::kReplyBytes / 2;
+constexpr std::size_t kEndedBytes = limits::kReplyBytes / 2;
 constexpr std::size_t kGrewInMessage = 1024;
 
 }  // namespace
@@ -264,7 +264,7 @@ void Watches::pump(TimePoint at) {
 void Watches::take_ended(Watch& watch, msg::WatchEvents& events) {
   std::size_t bytes = 0;
   for (const msg::TaskEnded& ended : events.ended) bytes += approximate_bytes(ended);
-  while (!watch.ended.empty() && bytes < kEventBytes) {
+  while (!watch.ended.empty() && bytes < kEndedBytes) {
     const std::size_t more = approximate_bytes(watch.ended.front().task);
     bytes += more;
     watch.bytes -= std::min(watch.bytes, more);

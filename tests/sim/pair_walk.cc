@@ -82,15 +82,15 @@ constexpr std::array kMustHappen{
     "peer.diverged",
 };
 
-struct NamedMutant {
+struct NamedPairMutant {
   const char* name;
   PairMutants mutants;
   std::uint64_t budget;  ///< Seeds.
   bool may_survive = false;
 };
 
-const std::vector<NamedMutant>& all_mutants() {
-  static const std::vector<NamedMutant> all{
+const std::vector<NamedPairMutant>& all_mutants() {
+  static const std::vector<NamedPairMutant> all{
       {"acknowledges alone before the shrink is recorded",
        {.ha = ha::Mutant::AckBeforeShrink},
        500},
@@ -118,7 +118,7 @@ const std::vector<NamedMutant>& all_mutants() {
 
 /// What should happen in many seeds: all but that a primary is told to give up voters, which takes
 /// two lost votes and an operator in one moment. The walk of the machines alone has it.
-std::vector<std::string> expected_of_many(const Run& run) {
+std::vector<std::string> expected_of_pairs(const Run& run) {
   std::vector<std::string> expected;
   for (const ha::Transition& row : ha::transitions()) {
     const bool is_told_to_primary =
@@ -138,7 +138,7 @@ bool is_deterministic(std::uint64_t seed, const PairOutcome& outcome) {
 constexpr unsigned kSeedSeconds = 10;
 
 /// In a process of its own: the product's own invariants may be the first to notice.
-bool is_found(const NamedMutant& mutant, std::uint64_t budget) {
+bool is_found(const NamedPairMutant& mutant, std::uint64_t budget) {
   std::fflush(stdout);
   const pid_t child = ::fork();
   if (child == 0) {
@@ -189,12 +189,12 @@ int run_pair(const Run& run) {
       "most\n",
       ull{run.seeds}, ull{sum.entries}, ull{sum.executions}, ull{sum.faults},
       static_cast<double>(longest.count()) / 1e6);
-  return !run.coverage || report_coverage(sum.hits, expected_of_many(run)) ? 0 : 1;
+  return !run.coverage || report_coverage(sum.hits, expected_of_pairs(run)) ? 0 : 1;
 }
 
 int run_pair_mutants(std::uint64_t percent) {
   int missed = 0;
-  for (const NamedMutant& mutant : all_mutants()) {
+  for (const NamedPairMutant& mutant : all_mutants()) {
     const std::uint64_t budget = std::max<std::uint64_t>(mutant.budget * percent / 100, 1);
     if (is_found(mutant, budget)) continue;
     std::printf("%s %-58s in %llu seeds\n", mutant.may_survive ? "lives  " : "MISSED ", mutant.name,
