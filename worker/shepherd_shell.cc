@@ -325,7 +325,11 @@ void ShepherdShell::step(shepherd::Event&& event, TimePoint now) {
 
 /// What is to be told is in the file before it is told.
 void ShepherdShell::commit() {
-  if (const Result<void> written = spool_->flush(); !written) on_disk(written);
+  const Result<void> written = spool_->flush();
+  if (!written)
+    on_disk(written);
+  else if (spool_->is_due())
+    spool_->compact(machine_->appended());
   if (pair_.waiting_bytes() > limits::kPairBufferBytes) {
     kill_agent("it does not read");
     pair_.close();
@@ -380,13 +384,13 @@ void ShepherdShell::execute(shepherd::SpoolAppend& append) {
   constexpr std::size_t kUsualBytes = 96;
   std::string written;  // As the file and the agent get them.
   written.reserve(append.items.size() * kUsualBytes);
-  for (const pair::SpoolItem& item : append.items) {
+  for (const pair::SpoolItem* item : append.items) {
     const std::size_t begin = written.size();
     wire::Writer writer(written);
-    pair::put(writer, item);
+    pair::put(writer, *item);
     writer.finish();
-    spool_->append(item, std::string_view(written).substr(begin));
-    const AttemptResult& result = item.result;
+    spool_->append(*item, std::string_view(written).substr(begin));
+    const AttemptResult& result = item->result;
     if (result.end == EndClass::Success && !log::is_enabled(log::Level::Debug)) continue;
     const auto say = result.end == EndClass::Success ? log::debug : log::info;
     say("task.ended", {{"task", task_name(result.key.job, result.key.task)},

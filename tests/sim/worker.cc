@@ -311,14 +311,16 @@ void Worker::do_action(const agent::ToShepherd& action) {
 }
 
 void Worker::do_action(const shepherd::SpoolAppend& action) {
+  pair::Ended ended;
+  for (const pair::SpoolItem* item : action.items) ended.items.push_back(*item);
   if (disk_full_) {
     schedule_.after(Micros(1), [this, life = shepherd_life_] {
       if (shepherd_life_ == life) to_shepherd(shepherd::Disk{.full = true});
     });
   } else {
-    spool_.insert(spool_.end(), action.items.begin(), action.items.end());
+    spool_.insert(spool_.end(), ended.items.begin(), ended.items.end());
   }
-  if (action.tells) do_action(shepherd::ToAgent{pair::Ended{action.items}});
+  if (action.tells) do_action(shepherd::ToAgent{std::move(ended)});
 }
 
 void Worker::do_action(const shepherd::SpoolAcked& action) {

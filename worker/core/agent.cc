@@ -219,12 +219,9 @@ void Agent::open_session(std::size_t master, const msg::Message& message,
 
   templates_.clear();
   template_bytes_ = 0;
-  unsent_.clear();
+  first_unsent_ = unacked_.begin();
   in_flight_bytes_ = 0;
-  for (auto& [key, unacked] : unacked_) {
-    unacked.in_flight_bytes = 0;
-    unsent_.push_back(key);
-  }
+  for (auto& [key, unacked] : unacked_) unacked.in_flight_bytes = 0;
   for (const JobId job : std::exchange(followed_, {})) tell(pair::Follow{job, false});
   starts_.clear();
   returned_early_.clear();

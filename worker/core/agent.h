@@ -138,6 +138,9 @@ using Actions = std::vector<Action>;
 class Agent {
  public:
   explicit Agent(agent::Config config);
+  Agent(const Agent&) = delete;  // It has a place of its own list.
+  Agent& operator=(const Agent&) = delete;
+  ~Agent() = default;
 
   /// Total: what makes no sense (any more) changes nothing.
   [[nodiscard]] agent::Actions step(agent::Event event, TimePoint now);
@@ -164,6 +167,7 @@ class Agent {
     pair::SpoolItem item;
     std::size_t in_flight_bytes = 0;  // Sent in this session: so much of the window.
   };
+  using UnackedList = KeyedList<AttemptKey, Unacked>;
   struct Template {
     JobSpec spec;
     std::vector<Bytes> argv;          // Of all its tasks; empty: each has its own, or none can be.
@@ -272,10 +276,10 @@ class Agent {
   std::vector<AttemptKey> starts_;  // Heard of, not told yet.
   std::uint64_t starts_heard_ = 0;
   std::uint64_t hellos_ = 0;
-  KeyedList<AttemptKey, Unacked> unacked_;  // In the order in which they ended.
-  std::deque<AttemptKey> unsent_;           // In this session; some may be gone.
-  std::size_t in_flight_bytes_ = 0;         // Of results sent and not acknowledged.
-  std::map<JobId, Template> templates_;     // Of this session.
+  UnackedList unacked_;                                  // In the order in which they ended.
+  UnackedList::iterator first_unsent_ = unacked_.end();  // In this session.
+  std::size_t in_flight_bytes_ = 0;                      // Of results sent and not acknowledged.
+  std::map<JobId, Template> templates_;                  // Of this session.
   std::size_t template_bytes_ = 0;
   std::set<JobId> followed_;  // Of this session.
   Deliveries deliveries_;

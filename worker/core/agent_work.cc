@@ -84,7 +84,7 @@ void Agent::on_pair(const pair::State& message) {
   held_of_.clear();
   starts_.clear();
   unacked_.clear();
-  unsent_.clear();
+  first_unsent_ = unacked_.end();
   in_flight_bytes_ = 0;
   deliveries_.clear();
   for (const pair::Held& held : message.held) {
@@ -147,7 +147,7 @@ void Agent::add_ended(pair::SpoolItem item) {
   const auto [unacked, is_new] = unacked_.try_emplace(key);
   if (!is_new) return;
   unacked->second.item = std::move(item);
-  unsent_.push_back(key);
+  if (first_unsent_ == unacked_.end()) first_unsent_ = unacked;
 }
 
 void Agent::on_pair(const pair::Returned& message) {
@@ -364,6 +364,7 @@ bool Agent::forget_result(const AttemptKey& key) {
   const auto it = unacked_.find(key);
   if (it == unacked_.end()) return false;
   in_flight_bytes_ -= it->second.in_flight_bytes;
+  if (it == first_unsent_) ++first_unsent_;
   unacked_.erase(it);
   return true;
 }
@@ -382,10 +383,10 @@ void Agent::send_started() {
 }
 
 void Agent::send_results() {
-  if (!is_open()) return;
+  if (!is_open() || first_unsent_ == unacked_.end()) return;
   const Instance& instance = links_[leader_].session_instance;
   msg::Results results;
-  results.results.reserve(std::min(unsent_.size(), limits::kReportBatch));
+  results.results.reserve(std::min(unacked_.size(), limits::kReportBatch));
   pair::Acked dropped;  // Stays empty but for the mutant.
   std::size_t bytes = 0;
   const auto flush = [&] {
@@ -393,13 +394,10 @@ void Agent::send_results() {
     results = {};
     bytes = 0;
   };
-  while (!unsent_.empty() && in_flight_bytes_ < limits::kResultsInFlightBytes) {
-    const auto it = unacked_.find(unsent_.front());
-    if (it != unacked_.end() && it->second.item.instance != instance) break;  // Later.
-    unsent_.pop_front();
-    if (it == unacked_.end()) continue;
-    Unacked& unacked = it->second;
-    if (unacked.in_flight_bytes > 0) continue;  // It was waited for twice: acknowledged meanwhile.
+  for (; first_unsent_ != unacked_.end(); ++first_unsent_) {
+    Unacked& unacked = first_unsent_->second;
+    const bool has_room = in_flight_bytes_ < limits::kResultsInFlightBytes;
+    if (!has_room || unacked.item.instance != instance) break;  // Later.
     const std::size_t size = size_of(unacked.item.result);
     if (bytes + size > kResultsMessageBytes) flush();
     bytes += size;

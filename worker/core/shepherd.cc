@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "common/base/check.h"
 #include "worker/core/ending.h"
 #include "worker/core/env_text.h"
 
@@ -17,7 +18,7 @@ Shepherd::Shepherd(shepherd::Config config, std::vector<pair::SpoolItem> spooled
       slots_({.cpus = config_.cpus, .mem_bytes = config_.mem_bytes}),
       generation_(generation) {
   for (pair::SpoolItem& item : spooled)
-    spool_.try_emplace(item.result.key).first->second = std::move(item);
+    spool_.try_emplace(item.result.key).first->second = {std::move(item), TimePoint{}};
 }
 
 Actions& Shepherd::step(shepherd::Event&& event, TimePoint now) {
@@ -32,7 +33,8 @@ TimePoint Shepherd::next_deadline() const {
   TimePoint next = std::min({report_at_, disk_retry_, grace_over_, leave_over_});
   if (!timers_.empty()) next = std::min(next, timers_.begin()->first);
   if (!young_.empty()) next = std::min(next, young_.front().first + limits::kStartedHold);
-  if (!unsynced_.empty()) next = std::min(next, unsynced_.front().first + limits::kSpoolSyncAfter);
+  if (first_unsynced_ != first_unreported_)
+    next = std::min(next, first_unsynced_->second.appended_at + limits::kSpoolSyncAfter);
   if (!grown_.empty()) next = std::min(next, growth_at_);
   return next;
 }
@@ -75,8 +77,8 @@ void Shepherd::tell_state() {
   young_.clear();
   tell(std::move(state));
   pair::Spooled part;
-  for (const auto& [key, item] : spool_) {
-    part.items.push_back(item);
+  for (const auto& [key, ended] : spool_) {
+    part.items.push_back(ended.item);
     if (part.items.size() < limits::kReportBatch) continue;
     tell(std::move(part));
     part = {};
@@ -94,12 +96,11 @@ void Shepherd::on(shepherd::FromAgent& event) {
 bool Shepherd::tell_if_spooled(const AttemptKey& key) {
   const auto it = spool_.find(key);
   if (it == spool_.end()) return false;
-  const bool is_due = std::find(ended_.begin(), ended_.end(), key) != ended_.end();
-  if (is_due) return true;
+  if (it->second.appended_at == TimePoint::never()) return true;  // It is told of in a moment.
   // Its result was acknowledged, and here it is only for its output; but a master that gives it
   // anew lost that result with another one (an override): it is told once more, as of the life that
   // it is given to now.
-  pair::SpoolItem& item = it->second;
+  pair::SpoolItem& item = it->second.item;
   item.acked = false;
   item.instance = config_.instance;
   tell(pair::Ended{{item}});
@@ -150,8 +151,7 @@ void Shepherd::on_message(pair::Runs& message) {
   if (setting_aside_) return;
   pair::Returned returned;
   for (pair::Run& run : message.runs) {
-    if (held_.contains(run.key) || tell_if_spooled(run.key)) continue;
-    if (!hold(run)) returned.keys.push_back(run.key);
+    if (!tell_if_spooled(run.key) && !hold(run)) returned.keys.push_back(run.key);
   }
   if (!returned.keys.empty()) tell(std::move(returned));
 }
@@ -159,8 +159,11 @@ void Shepherd::on_message(pair::Runs& message) {
 bool Shepherd::hold(pair::Run& run) {
   const auto kept = templates_.find(run.key.job);
   const bool has_template = kept != templates_.end() && kept->second.is_whole;
-  if (!takes_work() || !has_template || held_.size() >= limits::kHeldPerWorker) return false;
-  Attempt& attempt = held_.try_emplace(run.key).first->second;
+  if (!takes_work() || !has_template || held_.size() >= limits::kHeldPerWorker)
+    return held_.contains(run.key);
+  const auto [held, is_new] = held_.try_emplace(run.key);
+  if (!is_new) return true;
+  Attempt& attempt = held->second;
   attempt.job = &kept->second;
   ++attempt.job->held;
   queue_.push_back(run.key);
@@ -233,28 +236,37 @@ void Shepherd::spool(AttemptResult result, bool followed) {
   item.delivered[1] = item.result.stderr_bytes <= limits::kTailBytes && !followed;
   grown_.erase({key, Stream::Stdout});  // Its end says how much there is.
   grown_.erase({key, Stream::Stderr});
-  spool_.try_emplace(key).first->second = std::move(item);
-  ended_.push_back(key);
+  const auto [ended, is_new] = spool_.try_emplace(key);
+  CHECK(is_new);  // It was held.
+  ended->second.item = std::move(item);
+  if (unreported_++ == 0) {
+    if (first_unsynced_ == first_unreported_) first_unsynced_ = ended;
+    first_unreported_ = ended;
+  }
   if (report_at_ == TimePoint::never()) report_at_ = now_ + limits::kReportLinger;
 }
 
 void Shepherd::report_ended() {
   report_at_ = TimePoint::never();
-  if (ended_.empty()) return;
-  for (std::size_t at = 0; at < ended_.size();) {
-    const std::size_t end = std::min(at + limits::kReportBatch, ended_.size());
-    std::vector<pair::SpoolItem> items;
-    items.reserve(end - at);
-    for (; at < end; ++at) {
-      const auto it = spool_.find(ended_[at]);
-      if (it == spool_.end())
-        continue;  // Acknowledged before it was told: not by an agent of ours.
-      items.push_back(it->second);
-      unsynced_.emplace_back(now_, ended_[at]);
+  while (unreported_ > 0) {
+    std::vector<const pair::SpoolItem*> items;
+    items.reserve(std::min(unreported_, limits::kReportBatch));
+    for (; unreported_ > 0 && items.size() < limits::kReportBatch; --unreported_) {
+      Ended& ended = (first_unreported_++)->second;
+      ended.appended_at = now_;
+      items.push_back(&ended.item);
     }
     out_.push_back(shepherd::SpoolAppend{std::move(items), hears()});
   }
-  ended_.clear();
+}
+
+std::vector<const pair::SpoolItem*> Shepherd::appended() const {
+  std::vector<const pair::SpoolItem*> items;
+  for (const auto& [key, ended] : spool_) {
+    if (ended.appended_at == TimePoint::never()) break;
+    items.push_back(&ended.item);
+  }
+  return items;
 }
 
 void Shepherd::tell_started() {
@@ -284,18 +296,19 @@ void Shepherd::on_message(const pair::Acked& message) {
   shepherd::SpoolAcked acked;
   for (const AttemptKey& key : message.keys) {
     const auto it = spool_.find(key);
-    if (it == spool_.end() || it->second.acked) continue;
-    it->second.acked = true;
+    if (it == spool_.end() || it->second.item.acked) continue;
+    it->second.item.acked = true;
     acked.keys.push_back(key);
     forget_if_done(it);
   }
+  skip_synced();
   if (!acked.keys.empty()) out_.push_back(std::move(acked));
 }
 
 void Shepherd::on_message(const pair::Delivered& message) {
   const auto it = spool_.find(message.key);
   if (!message.last || it == spool_.end()) return;
-  bool& delivered = it->second.delivered[static_cast<std::size_t>(message.stream)];
+  bool& delivered = it->second.item.delivered[static_cast<std::size_t>(message.stream)];
   if (delivered) return;
   delivered = true;
   out_.push_back(shepherd::SpoolDelivered{message.key, message.stream});
@@ -304,18 +317,24 @@ void Shepherd::on_message(const pair::Delivered& message) {
 }
 
 void Shepherd::forget_if_done(Spool::iterator it) {
-  if (it->second.is_done()) spool_.erase(it);
+  if (!it->second.item.is_done()) return;
+  if (it == first_unsynced_) ++first_unsynced_;
+  if (it == first_unreported_) ++first_unreported_;
+  // Acknowledged before it was told: not by an agent of ours.
+  if (it->second.appended_at == TimePoint::never()) --unreported_;
+  spool_.erase(it);
+}
+
+void Shepherd::skip_synced() {
+  while (first_unsynced_ != first_unreported_ && first_unsynced_->second.item.acked)
+    ++first_unsynced_;
 }
 
 void Shepherd::sync_spool() {
-  const auto needs_no_sync = [this](const AttemptKey& key) {
-    const auto it = spool_.find(key);
-    return it == spool_.end() || it->second.acked;
-  };
-  while (!unsynced_.empty() && needs_no_sync(unsynced_.front().second)) unsynced_.pop_front();
-  if (unsynced_.empty() || now_ < unsynced_.front().first + limits::kSpoolSyncAfter) return;
+  const bool has_any = first_unsynced_ != first_unreported_;
+  if (!has_any || now_ < first_unsynced_->second.appended_at + limits::kSpoolSyncAfter) return;
   out_.push_back(shepherd::SpoolSync{});
-  unsynced_.clear();
+  first_unsynced_ = first_unreported_;
 }
 
 // --- Disk, generation, leaving -------------------------------------------------------------------
@@ -358,7 +377,8 @@ void Shepherd::set_aside_when_empty() {
 void Shepherd::on(const shepherd::NewInstance& event) {
   if (!aside_asked_) return;
   spool_.clear();
-  unsynced_.clear();
+  first_unreported_ = first_unsynced_ = spool_.end();
+  unreported_ = 0;
   grown_.clear();
   generation_ = *setting_aside_;
   epoch_ = {};
@@ -429,7 +449,7 @@ void Shepherd::leave_when_done() {
 void Shepherd::on(const shepherd::Tick&) {
   enforce_timers();
   start_what_fits();
-  const bool waits_for_more = queued_ > 0 && takes_work() && ended_.size() < limits::kReportBatch;
+  const bool waits_for_more = queued_ > 0 && takes_work() && unreported_ < limits::kReportBatch;
   if (!waits_for_more || now_ >= report_at_) report_ended();
   tell_started();
   tell_growth();

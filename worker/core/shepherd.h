@@ -41,12 +41,18 @@ class Shepherd {
   /// `spool`: what an earlier life left in the file, in its order; `generation` as it was.
   explicit Shepherd(shepherd::Config config, std::vector<pair::SpoolItem> spool = {},
                     Generation generation = {});
+  Shepherd(const Shepherd&) = delete;  // It has places of its own lists.
+  Shepherd& operator=(const Shepherd&) = delete;
+  ~Shepherd() = default;
 
   /// Total: an event that makes no sense (any more) changes nothing. The actions are valid until
   /// the next step.
   [[nodiscard]] shepherd::Actions& step(shepherd::Event&& event, TimePoint now);
   /// When a Tick is due even if nothing happens; TimePoint::never() when none is.
   [[nodiscard]] TimePoint next_deadline() const;
+
+  /// What the spool's file is to hold, in its order. Valid until the next step.
+  [[nodiscard]] std::vector<const pair::SpoolItem*> appended() const;
 
   // For shells, checkers and tests.
   [[nodiscard]] std::size_t held_count() const { return held_.size(); }
@@ -91,8 +97,12 @@ class Shepherd {
     std::uint64_t used_bytes = 0;          // Of memory, when it was found to be too large.
     SparseText note;                       // For its result.
   };
+  struct Ended {
+    pair::SpoolItem item;
+    TimePoint appended_at = TimePoint::never();  // To the file; never: not yet.
+  };
   using Held = KeyedList<AttemptKey, Attempt>;
-  using Spool = KeyedList<AttemptKey, pair::SpoolItem>;
+  using Spool = KeyedList<AttemptKey, Ended>;
 
   void on(const shepherd::AgentUp& event);
   void on(const shepherd::AgentDown& event);
@@ -152,6 +162,7 @@ class Shepherd {
   void tell_started();
   void tell_growth();
   void forget_if_done(Spool::iterator it);
+  void skip_synced();
   void sync_spool();
   void retry_disk();
   void set_aside_when_empty();
@@ -167,10 +178,12 @@ class Shepherd {
   std::set<std::pair<TimePoint, AttemptKey>> timers_;
   std::deque<std::pair<TimePoint, AttemptKey>> young_;  // Starts that are not told yet; by time.
 
-  Spool spool_;                    // In the order in which they ended.
-  std::vector<AttemptKey> ended_;  // In spool_, not yet appended and told.
+  Spool spool_;  // In the order in which they ended: appended ones, then those that are not yet.
+  Spool::iterator first_unreported_ = spool_.end();  // Not yet appended and told.
+  Spool::iterator first_unsynced_ = spool_.end();    // Neither acknowledged nor synced. The same as
+                                                     // the other: no appended one is.
+  std::size_t unreported_ = 0;
   TimePoint report_at_ = TimePoint::never();
-  std::deque<std::pair<TimePoint, AttemptKey>> unsynced_;  // Appended, by time.
   std::map<std::pair<AttemptKey, Stream>, std::uint64_t> grown_;
   TimePoint growth_at_;  // Not told more often than every kGrowthPace.
   std::set<JobId> followed_;

@@ -138,8 +138,8 @@ struct ToAgent {
 };
 /// Records of the spool. Written (not synced) before anything that follows is told.
 struct SpoolAppend {
-  std::vector<pair::SpoolItem> items;
-  bool tells = false;  ///< Then the agent hears of them (pair::Ended).
+  std::vector<const pair::SpoolItem*> items;  ///< As the machine keeps them until the next step.
+  bool tells = false;                         ///< Then the agent hears of them (pair::Ended).
 };
 struct SpoolAcked {
   std::vector<AttemptKey> keys;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // The results that no master has confirmed yet, as a file: what a shepherd's death leaves to the
-// next one. Append-only; each record stands behind its length and its CRC-32, so that a torn end is
-// noticed and cut off. Appends are buffered and leave as one write with flush(). Rewritten when it
-// is mostly about things that are over. docs/storage.md has the format. Shepherd thread only.
+// next one. Eight bytes say what it is; then records, each behind its length and its CRC-32C (four
+// bytes each, little-endian), so that a torn end is noticed and cut off: msgpack [1, wall_us,
+// item], [2, keys, 0] (acknowledged), [3, key, stream] (delivered), [4, generation, 0]. Appends are
+// buffered and leave as one write with flush(). Its owner knows what of it still counts, and has it
+// rewritten with that. Shepherd thread only.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +16,6 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
-#include "common/base/keyed_list.h"
 #include "common/base/unique_fd.h"
 #include "common/model/limits.h"
 #include "common/model/member.h"
@@ -43,32 +44,29 @@ class Spool {
   Result<void> flush();
   /// flush, and on the disk when it returns.
   Result<void> sync();
+  /// It grew to a multiple of what it was: to be rewritten behind a flush.
+  [[nodiscard]] bool is_due() const { return size_ > compact_at_; }
+  /// Rewritten with these items alone; a failure leaves it as it was, for later. REQUIRES: nothing
+  /// waits for a flush.
+  void compact(const std::vector<const pair::SpoolItem*>& items);
   /// Renames the file (the name gets the time) and begins an empty one.
   Result<void> set_aside();
 
   [[nodiscard]] std::uint64_t file_bytes() const { return size_; }
 
  private:
-  struct Live {
-    std::uint64_t at = 0;     // Where its record begins in the file.
-    std::uint64_t bytes = 0;  // Of the record, header included.
-    bool acked = false;
-    bool delivered[2]{};
-  };
   Spool(std::string path, const Clock& clock) : path_(std::move(path)), clock_(&clock) {}
   Result<void> begin();
   Result<Contents> load();
-  Result<void> compact();
+  Result<void> rewrite(const std::vector<const pair::SpoolItem*>& items);
   [[nodiscard]] std::string fresh_path() const { return path_ + ".new"; }
   using Index = std::map<AttemptKey, std::size_t>;  // Where in Contents::items.
   void apply(Contents& contents, Index& index, std::string_view payload) const;
   enum Kind : std::uint64_t { kItem = 1, kAcked = 2, kDelivered = 3, kGeneration = 4 };
   template <class Write>
   void add_record(Kind kind, Write write);
-  void add_acked(const AttemptKey* keys, std::size_t count);
-  void add_delivered(const AttemptKey& key, Stream stream);
-  void put_live(const AttemptKey& key, Live live);
-  void forget_if_done(const AttemptKey& key);
+  template <class Write>
+  void add_item(const pair::SpoolItem& item, Write write);
 
   std::string path_;
   const Clock* clock_;
@@ -77,12 +75,7 @@ class Spool {
   std::uint64_t compact_at_ = limits::kSpoolCompactBytes;
   std::string pending_;
   std::int64_t steady_began_us_ = 0;  // By the wall clock, when pending_ began.
-  KeyedList<AttemptKey, Live> live_;  // As they stand in the file.
-  std::uint64_t live_bytes_ = 0;
   Generation generation_;
 };
-
-/// CRC-32 (IEEE 802.3), as in gzip.
-std::uint32_t crc32_of(std::string_view bytes);
 
 }  // namespace capstan

@@ -28,8 +28,10 @@ struct Bench {
     for (const shepherd::Action& action : machine.step(shepherd::Event(event), now)) {
       actions.push_back(action);
       const auto* append = std::get_if<shepherd::SpoolAppend>(&action);
-      if (append != nullptr && append->tells)
-        actions.push_back(shepherd::ToAgent{pair::Ended{append->items}});
+      if (append == nullptr || !append->tells) continue;
+      pair::Ended ended;
+      for (const pair::SpoolItem* item : append->items) ended.items.push_back(*item);
+      actions.push_back(shepherd::ToAgent{std::move(ended)});
     }
   }
   /// A Run comes behind its job's template, as agents say it.

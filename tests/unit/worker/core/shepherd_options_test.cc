@@ -21,13 +21,13 @@ pair::Run a_run(std::uint32_t task) {
 }
 
 /// One attempt that runs, with these options.
-Bench running(pair::RunSettings settings) {
-  Bench bench({.instance = {}, .mem_bytes = 8 * kGiB});
-  bench.run(key_of(1), std::move(settings));
-  bench.launch();
-  bench.actions.clear();
-  return bench;
-}
+struct Running : Bench {
+  explicit Running(pair::RunSettings settings) : Bench({.instance = {}, .mem_bytes = 8 * kGiB}) {
+    run(key_of(1), std::move(settings));
+    launch();
+    actions.clear();
+  }
+};
 
 bool looks(Bench& bench) {
   return !bench.taken<shepherd::Look>().empty();
@@ -95,7 +95,7 @@ TEST_SUITE("worker/core/shepherd_options") {
   }
 
   TEST_CASE("one that writes nothing for its stall limit is ended, one that writes is not") {
-    Bench bench = running({.stall_limit = 10s});
+    Running bench({.stall_limit = 10s});
     const TimePoint start = bench.now;
     bench.tick(limits::kStartedHold);
     CHECK(bench.machine.next_deadline() == start + 10s);
@@ -119,7 +119,7 @@ TEST_SUITE("worker/core/shepherd_options") {
   }
 
   TEST_CASE("a time limit holds beside a stall limit") {
-    Bench bench = running({.time_limit = 3s, .stall_limit = 2s});
+    Running bench({.time_limit = 3s, .stall_limit = 2s});
     bench.tick(2s);
     CHECK(looks(bench));
     bench.say(shepherd::Seen{.key = key_of(1), .output_at = bench.now});
@@ -131,7 +131,7 @@ TEST_SUITE("worker/core/shepherd_options") {
   }
 
   TEST_CASE("one that uses more memory than it asked for is ended, and says how much") {
-    Bench bench = running({.mem_bytes = kGiB});
+    Running bench({.mem_bytes = kGiB});
     bench.tick(limits::kMemoryPace);
     CHECK(looks(bench));
     bench.say(shepherd::Seen{.key = key_of(1), .mem_bytes = kGiB});

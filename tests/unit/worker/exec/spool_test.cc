@@ -43,6 +43,15 @@ void append(Spool& spool, const pair::SpoolItem& item) {
   spool.append(item, written);
 }
 
+/// As the shepherd's shell does it: what is to be kept is what it still has.
+void flush(Spool& spool, const std::vector<pair::SpoolItem>& kept) {
+  REQUIRE(spool.flush());
+  if (!spool.is_due()) return;
+  std::vector<const pair::SpoolItem*> items;
+  for (const pair::SpoolItem& item : kept) items.push_back(&item);
+  spool.compact(items);
+}
+
 struct Fixture {
   test::TempDir dir;
   FixedClock clock;
@@ -82,7 +91,7 @@ TEST_SUITE("worker/exec/spool") {
         pair::SpoolItem done = an_item(3, clock);
         append(spool, done);
         spool.acked({done.result.key});
-        REQUIRE(spool.flush());
+        flush(spool, contents.items);
       } while (spool.file_bytes() > before);
     }
   }
@@ -195,7 +204,7 @@ TEST_SUITE("worker/exec/spool") {
       const pair::SpoolItem item = an_item(task, clock);
       append(spool, item);
       spool.acked({item.result.key});
-      if (task % 64 == 0) REQUIRE(spool.flush());
+      if (task % 64 == 0) flush(spool, {kept});
       REQUIRE(spool.file_bytes() < 2 * limits::kSpoolCompactBytes);
     }
     REQUIRE(spool.sync());
@@ -213,13 +222,14 @@ TEST_SUITE("worker/exec/spool") {
       append(spool, confirmed);
       spool.acked({confirmed.result.key});
       spool.delivered(confirmed.result.key, Stream::Stderr);
+      confirmed.acked = confirmed.delivered[1] = true;
       std::uint32_t task = 2;
       for (auto before = spool.file_bytes(); spool.file_bytes() >= before; ++task) {
         before = spool.file_bytes();
         const pair::SpoolItem item = an_item(task, clock);
         append(spool, item);
         spool.acked({item.result.key});
-        REQUIRE(spool.flush());
+        flush(spool, {confirmed});
       }
       append(spool, an_item(task, clock));
       REQUIRE(spool.flush());
@@ -248,12 +258,6 @@ TEST_SUITE("worker/exec/spool") {
       files += entry.is_regular_file() ? 1 : 0;
     }
     CHECK(files == 2);
-  }
-
-  TEST_CASE("the checksum is that of gzip") {
-    CHECK(crc32_of("123456789") == 0xCBF43926U);
-    CHECK(crc32_of("") == 0);
-    CHECK(crc32_of("The quick brown fox jumps over the lazy dog") == 0x414FA339U);
   }
 }
 
