@@ -15,6 +15,9 @@ using namespace std::chrono_literals;
 // --- What a job may be ---------------------------------------------------------------------------
 /// Tasks of one job. State costs a byte each once touched: 100 MB at the very most.
 inline constexpr std::uint64_t kTasksPerJob = 100'000'000;
+/// Jobs that a cluster ever numbers, a year and more of a hundred each second: a task's row is
+/// found by one number of 63 bits, of which its index takes 31.
+inline constexpr std::uint64_t kJobs = 4'294'967'295;
 /// One argument after rendering. Linux refuses more in execve (MAX_ARG_STRLEN is 131,072 with NUL).
 inline constexpr std::size_t kArgumentBytes = 131'071;
 /// A job's template: arguments, environment, cwd, script. It travels once per worker in one message

@@ -182,6 +182,7 @@ void QueueApply::finish(Place at, LiveTask* live, TaskState state, TaskRow&& row
   row.recalled = false;
   row.number_free = false;
   row.ready_at = {};
+  if (row.end != EndClass::WorkerLost) row.instance = {};  // Nobody asks which life that was.
   if (row.finished_at.us == 0) row.finished_at = ago(Micros(0));
   row.finished_seq = entry_.seq;
   write(at, std::move(row));

@@ -225,6 +225,9 @@ void QueueApply::on(const cmd::JobSubmitted& c) {
     return refuse_and_drop(c.asked, c.id,
                            "a job has 1 to 100000000 tasks, not " + std::to_string(tasks));
   }
+  if (c.job.value > limits::kJobs) {
+    return refuse_and_drop(c.asked, c.id, "this cluster has numbered its last job: make another");
+  }
   const auto upstream = find_upstream(spec, c);
   if (!upstream) {
     drop(c.id);

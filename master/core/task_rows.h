@@ -45,7 +45,7 @@ struct TaskRow : AttemptDetails {
   AttemptNo attempt;   ///< The winner's when succeeded, else the last.
   AttemptNo attempts;  ///< Highest number given so far.
   WorkerId worker;
-  Instance instance;
+  Instance instance;           ///< While Running, and of an attempt that was lost.
   std::uint32_t round = 1;     ///< Raised by every retry, unless nothing had an attempt.
   std::uint32_t failures = 0;  ///< Retries spent in this round.
   std::uint32_t losses = 0;    ///< Charged worker losses in this round.

@@ -9,6 +9,7 @@
 #include "common/model/limits.h"
 #include "master/store/entry_codec.h"
 #include "master/store/row_reader.h"
+#include "master/store/task_id.h"
 
 namespace capstan::store {
 namespace {
@@ -19,6 +20,7 @@ constexpr int kBatchesChecked = 16;
 constexpr const char* kLive = " WHERE state NOT IN ('succeeded', 'failed', 'cancelled', 'skipped')";
 constexpr const char* kUnfinished =
     " t.state NOT IN ('succeeded', 'failed', 'cancelled', 'skipped')";
+constexpr const char* kWithin = " WHERE id BETWEEN ? AND ? AND";
 constexpr const char* kFinished = " state IN ('succeeded', 'failed', 'cancelled', 'skipped')";
 
 int hex_value(char c) {
@@ -40,22 +42,22 @@ Result<Uuid> parse_uuid(std::string_view hex) {
 }
 
 Result<void> load_live_job(Connection& db, LoadedState::LoadedJob& job) {
+  const TaskIds ids = task_ids(job.row.id);
   // Of a million finished ones a byte each is kept: their rows are never all in memory.
-  Statement finished = TRY(
-      db.prepare(std::string("SELECT task, state, attempts, round FROM tasks WHERE job = ? AND") +
-                 kFinished + " ORDER BY task"));
-  finished.put(job.row.id.value);
+  Statement finished =
+      TRY(db.prepare(std::string("SELECT id, state, attempts, round FROM task_rows") + kWithin +
+                     kFinished + " ORDER BY id"));
+  finished.put(ids.first).put(ids.last);
   while (TRY(finished.next())) {
-    const std::uint32_t task = finished.u32();
+    const std::uint32_t task = task_of(finished.i64()).value;
     const Result<TaskState> state = parse_task_state(finished.bytes());
     if (!state) return fail(Errc::Corrupt, state.error().message);
     const AttemptNo attempts(finished.u32());
     job.add_finished({{task, task}, *state, attempts, finished.u32()});
   }
-  Statement tasks =
-      TRY(db.prepare(std::string("SELECT ") + kTaskColumns + " FROM tasks t WHERE job = ? AND" +
-                     kUnfinished + " ORDER BY task"));
-  tasks.put(job.row.id.value);
+  Statement tasks = TRY(db.prepare(std::string("SELECT ") + kTaskColumns + " FROM task_rows t" +
+                                   kWithin + kUnfinished + " ORDER BY id"));
+  tasks.put(ids.first).put(ids.last);
   while (TRY(tasks.next())) {
     ReadTask read = TRY(read_task(tasks));
     job.add_task(read.task, std::move(read.row));
@@ -63,7 +65,7 @@ Result<void> load_live_job(Connection& db, LoadedState::LoadedJob& job) {
   // From the attempts, which are the exceptions, to their tasks.
   Statement attempts =
       TRY(db.prepare(std::string("SELECT ") + kAttemptColumns +
-                     " FROM attempts a CROSS JOIN tasks t ON t.job = a.job AND t.task = a.task"
+                     " FROM attempts a CROSS JOIN task_rows t ON t.id = a.job << 31 | a.task"
                      " WHERE a.job = ? AND" +
                      kUnfinished + " ORDER BY a.task, a.attempt"));
   attempts.put(job.row.id.value);
@@ -236,10 +238,14 @@ Result<LoadedMeta> load_meta(Connection& db) {
 }
 
 Result<void> drop_rows_ahead(Connection& db, Seq applied) {
-  Statement drop = TRY(db.prepare(
-      std::string("DELETE FROM tasks WHERE finished_seq > ? AND job IN (SELECT id FROM jobs") +
-      kLive + ")"));
-  return drop.put(applied.value).run();
+  Statement live = TRY(db.prepare(std::string("SELECT id FROM jobs") + kLive));
+  Statement drop =
+      TRY(db.prepare("DELETE FROM task_rows WHERE id BETWEEN ? AND ? AND finished_seq > ?"));
+  while (TRY(live.next())) {
+    const TaskIds ids = task_ids(JobId(live.u64()));
+    TRY(drop.put(ids.first).put(ids.last).put(applied.value).run());
+  }
+  return {};
 }
 
 Result<LoadedState> load_state(Connection& db, const Position& position) {

@@ -7,6 +7,7 @@
 #include "common/base/bytes.h"
 #include "master/store/entry_codec.h"
 #include "master/store/row_writer.h"
+#include "master/store/task_id.h"
 
 namespace capstan::store {
 namespace {
@@ -36,7 +37,7 @@ Uuid read_uuid(Statement& row) {
 
 Result<ReadTask> read_task(Statement& row) {
   ReadTask read;
-  read.task = TaskIndex(row.u32());
+  read.task = task_of(row.i64());
   TaskRow& task = read.row;
   task.state = TRY(or_corrupt(parse_task_state(row.bytes())));
   task.attempt = AttemptNo(row.u32());

@@ -12,10 +12,12 @@
 
 namespace capstan::store {
 
-/// task and the row without its tails; behind it `stdout_tail, stderr_tail` may follow.
+/// Of the table task_rows, a row without its tails; behind it `stdout_tail, stderr_tail` may
+/// follow.
 inline constexpr const char* kTaskColumns =
-    "task, state, attempt, attempts, worker, instance, round, failures, losses, cancelling,"
-    " recalled, number_free, ready_at_us, assigned_at_us, started_at_us, finished_at_us, end_class,"
+    "t.id, t.state, attempt, attempts, worker, instance, round, history->>'failures',"
+    " history->>'losses', history->>'cancelling', history->>'recalled', history->>'number_free',"
+    " history->>'ready_at_us', assigned_at_us, started_at_us, finished_at_us, end_class,"
     " exit_code, signal, wall_us, cpu_us, max_rss_bytes, stdout_bytes, stderr_bytes, finished_seq,"
     " reason";
 struct ReadTask {

@@ -10,6 +10,7 @@
 #include "common/base/bytes.h"
 #include "common/base/check.h"
 #include "master/store/entry_codec.h"
+#include "master/store/task_id.h"
 
 namespace capstan::store {
 namespace {
@@ -45,10 +46,11 @@ std::string readable_command(const JobSpec& spec) {
 // The columns that the attempts table shares with the details of a task's row.
 constexpr const char* kArchive =
     "INSERT OR REPLACE INTO attempts"
-    " SELECT job, task, attempt, worker, instance, round, assigned_at_us, started_at_us,"
-    " finished_at_us, end_class, 0, exit_code, signal, wall_us, cpu_us, max_rss_bytes,"
+    " SELECT id >> 31, id & 2147483647, attempt, worker, instance, round, assigned_at_us,"
+    " started_at_us, finished_at_us, end_class, 0, exit_code, signal, wall_us, cpu_us, "
+    "max_rss_bytes,"
     " stdout_bytes, stderr_bytes, reason, stdout_tail, stderr_tail"
-    " FROM tasks WHERE job = ? AND task BETWEEN ? AND ? AND end_class IS NOT NULL";
+    " FROM task_rows WHERE id BETWEEN ? AND ? AND end_class IS NOT NULL";
 
 constexpr const char* kUpdateJob =
     "UPDATE jobs SET state = ?, waiting = ?, ready = ?, running = ?, backoff = ?, succeeded = ?,"
@@ -65,29 +67,35 @@ constexpr const char* kInsertJob =
     " submitted_at_us, inputs, token, command, cwd)"
     " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
-constexpr const char* kPutTasks = "INSERT OR REPLACE INTO tasks SELECT * FROM task_feed";
+constexpr const char* kPutTasks =
+    "INSERT OR REPLACE INTO task_rows SELECT c0, c1, c2, c3, c4, c5, c6,"
+    " CASE WHEN c7 OR c8 OR c9 OR c10 OR c11 OR c12 THEN json_object('failures', c7,"
+    " 'losses', c8, 'cancelling', c9, 'recalled', c10, 'number_free', c11, 'ready_at_us', c12)"
+    " END, c13, c14, c15, c16, c17, c18, c19, c20, c21, c22, c23, c24, c25, c26, c27"
+    " FROM task_feed";
 /// Most tasks succeed at their first attempt and say nothing: more than half of their columns are
 /// the same then. A literal costs a fraction of what it takes to ask the feed.
 constexpr const char* kPutPlainTasks =
-    "INSERT OR REPLACE INTO tasks SELECT c0, c1, 'succeeded', 1, 1, c5, c6, 1, 0, 0, 0, 0, 0, NULL,"
-    " c14, c15, c16, 'success', 0, 0, c20, c21, c22, 0, 0, c25, '', x'', x'' FROM plain_task_feed";
+    "INSERT OR REPLACE INTO task_rows SELECT c0, 'succeeded', 1, 1, c4, NULL, 1, NULL, c13, c14,"
+    " c15, 'success', 0, 0, c19, c20, c21, 0, 0, c24, '', x'', x'' FROM plain_task_feed";
 
 /// Its row is one for kPutPlainTasks.
 bool is_plain(const TaskRow& row) {
   const bool is_first = row.attempt.value == 1 && row.attempts.value == 1 && row.round == 1;
   const bool has_succeeded = row.state == TaskState::Succeeded && row.ended &&
                              row.end == EndClass::Success && row.exit_code == 0 && row.signal == 0;
+  const bool may_run = row.instance.is_set();
   const bool has_history = row.failures != 0 || row.losses != 0 || row.cancelling || row.recalled ||
                            row.number_free || row.ready_at.us != 0;
   const bool has_output = row.stdout_bytes != 0 || row.stderr_bytes != 0 || !row.reason.empty() ||
                           !row.stdout_tail.empty() || !row.stderr_tail.empty();
-  return is_first && has_succeeded && !has_history && !has_output;
+  return is_first && has_succeeded && !may_run && !has_history && !has_output;
 }
 
 constexpr const char* kPutAttempt =
     "INSERT OR REPLACE INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
-constexpr int kTaskFields = 29;
+constexpr int kTaskFields = 28;
 
 /// Text that the row's statement reads until it was run.
 struct JobTexts {
@@ -113,7 +121,7 @@ std::string tag_lines(const std::vector<std::string>& tags) {
 
 }  // namespace
 
-/// Task rows of a batch, column by column as the table has them.
+/// Task rows of a batch: the columns of kPutTasks.
 class TaskFeed final : public RowFeed {
  public:
   using Row = TaskRows::Entry;
@@ -139,8 +147,7 @@ class TaskFeed final : public RowFeed {
 };
 
 const std::array<TaskFeed::Getter, kTaskFields> TaskFeed::kGetters = {
-    [](const Key& key, const TaskRow&, FeedValue v) { v.put(key.first.value); },
-    [](const Key& key, const TaskRow&, FeedValue v) { v.put(key.second.value); },
+    [](const Key& key, const TaskRow&, FeedValue v) { v.put(task_id(key.first, key.second)); },
     [](const Key&, const TaskRow& row, FeedValue v) { v.text(to_string(row.state)); },
     [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.attempt.value); },
     [](const Key&, const TaskRow& row, FeedValue v) { v.put(row.attempts.value); },
@@ -255,7 +262,7 @@ Result<void> RowWriter::prepare_deletions(Connection& db) {
   // A token may belong to another job by now.
   delete_token_ = TRY(db.prepare("DELETE FROM tokens WHERE owner = ? AND token = ? AND job = ?"));
   put_deletion_ = TRY(db.prepare("INSERT OR REPLACE INTO deletions VALUES (?,?)"));
-  sweep_tasks_ = TRY(db.prepare("DELETE FROM tasks WHERE job = ? AND task <= ?"));
+  sweep_tasks_ = TRY(db.prepare("DELETE FROM task_rows WHERE id BETWEEN ? AND ?"));
   sweep_attempts_ = TRY(db.prepare("DELETE FROM attempts WHERE job = ? AND task <= ?"));
   sweep_inputs_ = TRY(db.prepare("DELETE FROM inputs WHERE submission = ? AND first <= ?"));
   delete_spec_ = TRY(db.prepare("DELETE FROM specs WHERE job = ?"));
@@ -313,7 +320,8 @@ Result<void> RowWriter::write_deleted(const RowChanges& changes) {
 
 Result<void> RowWriter::sweep(const SweptRow& row) {
   const std::int64_t task = row.last ? INT64_MAX : std::int64_t{row.tasks_upto.value};
-  TRY(sweep_tasks_.put(row.job.value).put(task).run());
+  const TaskIds ids = task_ids(row.job, 0, row.last ? UINT64_MAX : row.tasks_upto.value);
+  TRY(sweep_tasks_.put(ids.first).put(ids.last).run());
   TRY(sweep_attempts_.put(row.job.value).put(task).run());
   if (row.inputs) {
     const std::int64_t input = row.last ? INT64_MAX : static_cast<std::int64_t>(row.inputs_upto);
@@ -326,7 +334,8 @@ Result<void> RowWriter::sweep(const SweptRow& row) {
 
 Result<void> RowWriter::write_archived(const RowChanges& changes) {
   for (const auto& [job, span] : changes.archived) {
-    TRY(archive_.put(job.value).put(span.first).put(span.last).run());
+    const TaskIds ids = task_ids(job, span.first, span.last);
+    TRY(archive_.put(ids.first).put(ids.last).run());
   }
   return {};
 }

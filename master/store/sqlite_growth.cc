@@ -9,6 +9,7 @@
 #include "master/store/files.h"
 #include "master/store/row_reader.h"
 #include "master/store/sqlite_tables.h"
+#include "master/store/task_id.h"
 
 namespace capstan::store {
 namespace {
@@ -34,16 +35,16 @@ std::uint64_t bytes_in(const std::string& dir) {
 
 Result<void> SqliteTables::prepare_sweep() {
   Connection& db = connection_;
-  task_beyond_ = TRY(db.prepare(
-      "SELECT task FROM tasks WHERE job = ? AND task > ? ORDER BY task LIMIT 1 OFFSET ?"));
+  task_beyond_ = TRY(
+      db.prepare("SELECT id FROM task_rows WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1 OFFSET ?"));
   attempt_beyond_ = TRY(db.prepare(
       "SELECT task FROM attempts WHERE job = ? AND task > ? ORDER BY task LIMIT 1 OFFSET ?"));
   input_beyond_ =
       TRY(db.prepare("SELECT first FROM inputs WHERE submission = ? AND first > ?"
                      " ORDER BY first LIMIT 1 OFFSET ?"));
   tasks_left_ =
-      TRY(db.prepare("SELECT (SELECT count(*) FROM tasks WHERE job = ?1 AND task > ?2)"
-                     " + (SELECT count(*) FROM attempts WHERE job = ?1 AND task > ?2)"));
+      TRY(db.prepare("SELECT (SELECT count(*) FROM task_rows WHERE id BETWEEN ?1 AND ?2)"
+                     " + (SELECT count(*) FROM attempts WHERE job = ?3 AND task > ?4)"));
   return {};
 }
 
@@ -161,18 +162,23 @@ Result<std::vector<Tables::SweepStep>> SqliteTables::plan_sweep(const SweepAsk& 
 Result<void> SqliteTables::plan_sweep_of(const std::pair<JobId, SubmissionId>& deletion,
                                          const SweepAsk& ask, std::vector<SweepStep>& steps) {
   const auto [job, inputs] = deletion;
-  const auto beyond = [](Statement& at, std::uint64_t of, std::int64_t from,
+  const auto beyond = [](Statement& at, auto first, std::int64_t second,
                          std::int64_t offset) -> Result<std::optional<std::int64_t>> {
     const Rewind rewind(at);
-    at.put(of).put(from).put(offset);
+    at.put(first).put(second).put(offset);
     if (!TRY(at.next())) return std::optional<std::int64_t>();
     return std::optional<std::int64_t>(at.i64());
+  };
+  const auto ids_behind = [job = job](std::int64_t task) {
+    return task_ids(job, static_cast<std::uint64_t>(task + 1), UINT64_MAX);
   };
   std::uint64_t rows = 0;
   std::int64_t task = -1;
   while (rows < ask.rows) {
     const std::int64_t offset = std::int64_t{ask.rows_per_step} - 1;
-    const auto by_tasks = TRY(beyond(task_beyond_, job.value, task, offset));
+    const TaskIds ids = ids_behind(task);
+    auto by_tasks = TRY(beyond(task_beyond_, ids.first, ids.last, offset));
+    if (by_tasks) by_tasks = task_of(*by_tasks).value;
     const auto by_attempts = TRY(beyond(attempt_beyond_, job.value, task, offset));
     if (!by_tasks && !by_attempts) break;
     task = std::min(by_tasks.value_or(INT64_MAX), by_attempts.value_or(INT64_MAX));
@@ -192,7 +198,8 @@ Result<void> SqliteTables::plan_sweep_of(const std::pair<JobId, SubmissionId>& d
   }
   if (rows >= ask.rows) return {};
   const Rewind rewind(tasks_left_);
-  tasks_left_.put(job.value).put(task);
+  const TaskIds ids = ids_behind(task);
+  tasks_left_.put(ids.first).put(ids.last).put(job.value).put(task);
   const std::uint64_t left = TRY(tasks_left_.next()) ? tasks_left_.u64() : 0;
   steps.push_back({{job, TaskIndex(UINT32_MAX), UINT64_MAX, true}, left + 3});
   return {};

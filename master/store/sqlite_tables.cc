@@ -7,6 +7,7 @@
 #include "master/store/job_walk.h"
 #include "master/store/row_reader.h"
 #include "master/store/sqlite_store.h"
+#include "master/store/task_id.h"
 
 namespace capstan::store {
 namespace {
@@ -32,6 +33,10 @@ std::uint32_t last_wanted(const TaskFilter& filter) {
   return last;
 }
 
+void put(Statement& rows, const TaskIds& ids) {
+  rows.put(ids.first).put(ids.last);
+}
+
 /// "'queued','failed'", of the bits of JobState. No bit, no word: what matches nothing.
 std::string state_words(std::uint32_t states) {
   std::string words;
@@ -55,17 +60,16 @@ Result<std::unique_ptr<SqliteTables>> SqliteTables::open(const std::string& dir)
 Result<void> SqliteTables::prepare() {
   Connection& db = connection_;
   const std::string select = std::string("SELECT ") + kTaskColumns;
-  const std::string with_tails = select + ", stdout_tail, stderr_tail FROM tasks WHERE job = ?";
+  const std::string with_tails = select + ", stdout_tail, stderr_tail FROM task_rows t WHERE id";
   applied_ = TRY(db.prepare("SELECT applied_seq FROM meta"));
   job_ = TRY(db.prepare(std::string("SELECT ") + kJobColumns +
                         " FROM jobs JOIN specs ON job = id WHERE id = ?"));
-  tasks_ = TRY(
-      db.prepare(select + " FROM tasks WHERE job = ? AND task >= ? AND task <= ? ORDER BY task"));
-  failed_ = TRY(db.prepare(select + " FROM tasks WHERE job = ? AND task >= ? AND task <= ?"
-                                    " AND state = 'failed' ORDER BY task"));
-  ended_ = TRY(db.prepare(with_tails + " AND task >= ? AND finished_seq > ? AND finished_seq <= ?"
-                                       " ORDER BY task LIMIT ?"));
-  task_ = TRY(db.prepare(with_tails + " AND task = ?"));
+  tasks_ = TRY(db.prepare(select + " FROM task_rows t WHERE id BETWEEN ? AND ? ORDER BY id"));
+  failed_ = TRY(db.prepare(select + " FROM task_rows t INDEXED BY tasks_failed"
+                                    " WHERE id BETWEEN ? AND ? AND state = 'failed' ORDER BY id"));
+  ended_ = TRY(db.prepare(with_tails + " BETWEEN ? AND ? AND finished_seq > ?"
+                                       " AND finished_seq <= ? ORDER BY id LIMIT ?"));
+  task_ = TRY(db.prepare(with_tails + " BETWEEN ? AND ?"));
   attempts_ = TRY(db.prepare(std::string("SELECT ") + kAttemptColumns +
                              ", a.stdout_tail, a.stderr_tail FROM attempts a"
                              " WHERE a.job = ? AND a.task = ? ORDER BY a.attempt"));
@@ -125,7 +129,7 @@ Result<Tables::TaskPage> SqliteTables::walk_touched(const TaskFilter& filter, co
   const IndexWalk walk(job.spec->indices, filter.only);
   Statement& rows = filter.states == kFailedOnly ? failed_ : tasks_;
   const Rewind rewind(rows);
-  rows.put(filter.job.value).put(first_wanted(filter)).put(last_wanted(filter));
+  put(rows, task_ids(filter.job, first_wanted(filter), last_wanted(filter)));
   TaskPage page;
   while (TRY(rows.next())) {
     ReadTask read = TRY(read_task(rows));
@@ -146,7 +150,7 @@ Result<Tables::TaskPage> SqliteTables::walk_all(const TaskFilter& filter, const 
   TaskRow untouched;
   untouched.state = untouched_state(job);
   const Rewind rewind(tasks_);
-  tasks_.put(filter.job.value).put(first_wanted(filter)).put(last_wanted(filter));
+  put(tasks_, task_ids(filter.job, first_wanted(filter), last_wanted(filter)));
   std::optional<ReadTask> row;
   bool rows_left = true;
   TaskPage page;
@@ -172,7 +176,8 @@ Result<Tables::TaskPage> SqliteTables::walk_all(const TaskFilter& filter, const 
 Result<Tables::TaskPage> SqliteTables::list_ended(const EndedFilter& filter) {
   const Rewind rewind(ended_);
   const std::uint64_t first = filter.from_start ? 0 : std::uint64_t{filter.after.value} + 1;
-  ended_.put(filter.job.value).put(first).put(filter.from.value).put(filter.to.value);
+  put(ended_, task_ids(filter.job, first, UINT64_MAX));
+  ended_.put(filter.from.value).put(filter.to.value);
   ended_.put(std::uint64_t{filter.limit} + 1);
   TaskPage page;
   while (TRY(ended_.next())) {
@@ -191,7 +196,7 @@ Result<std::optional<Tables::TaskEntry>> SqliteTables::get_task(JobId job, TaskI
   const ReadTransaction transaction = TRY(ReadTransaction::begin(connection_));
   {
     const Rewind rewind(task_);
-    task_.put(job.value).put(task.value);
+    put(task_, task_ids(job, task.value, task.value));
     if (TRY(task_.next())) {
       ReadTask read = TRY(read_task(task_));
       read_tails(task_, read.row);
@@ -231,7 +236,7 @@ Result<cmd::JobReopened> SqliteTables::read_finished_job(JobId id) {
       job->skipping, job->priority, job->reason};
   RunBuilder runs(*job);
   const Rewind rewind(tasks_);
-  tasks_.put(id.value).put(0).put(UINT32_MAX);
+  put(tasks_, task_ids(id));
   while (TRY(tasks_.next())) {
     const ReadTask read = TRY(read_task(tasks_));
     TRY(runs.add(read.task, read.row));

@@ -236,7 +236,7 @@ def _while_deleting(cluster, settings):
     """Null tasks while retention deletes the history: (tasks/s, rows of tasks deleted a second)."""
     def rows():
         with contextlib.closing(cluster.database()) as database:
-            return database.execute("SELECT count(*) FROM tasks").fetchone()[0]
+            return database.execute("SELECT count(*) FROM task_rows").fetchone()[0]
 
     before = rows()
     cluster.capstan("purge", "--yes", "--older-than", "0s")

@@ -228,8 +228,8 @@ TEST_SUITE("master/store/changesets") {
       }
     }
     sqlite3_reset_auto_extension();
-    for (const char* table : {"meta", "journal", "jobs", "specs", "tasks", "attempts", "workers",
-                              "keys", "requests", "tokens", "submissions", "inputs"}) {
+    for (const char* table : {"meta", "journal", "jobs", "specs", "task_rows", "attempts",
+                              "workers", "keys", "requests", "tokens", "submissions", "inputs"}) {
       CAPTURE(std::string(table));
       CHECK(seen[table].size() > 5);
     }

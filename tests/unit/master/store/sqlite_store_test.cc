@@ -94,6 +94,10 @@ TEST_SUITE("master/store/sqlite_store") {
     CHECK(db.read_int("SELECT end_class IS NULL FROM tasks WHERE task = 2").value() == 1);
     CHECK(db.read_text("SELECT date(finished_at_us / 1000000, 'unixepoch') FROM tasks").value() ==
           "2023-11-14");
+    CHECK(db.read_text("SELECT group_concat(job || '.' || task || ' ' || (history->>'losses'))"
+                       " FROM tasks WHERE job = 17")
+              .value() == "17.1 2");
+    CHECK(db.read_int("SELECT count(*) FROM tasks WHERE job = 16").value() == 0);
     CHECK(db.read_text("SELECT group_concat(task || '.' || attempt || ' ' || end_class) FROM"
                        " (SELECT * FROM all_attempts WHERE end_class IS NOT NULL"
                        " ORDER BY task, attempt)")

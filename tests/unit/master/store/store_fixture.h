@@ -182,7 +182,7 @@ inline AttemptRow an_attempt_row(EndClass end) {
 /// Rows of a database file.
 inline std::int64_t count_tasks(const std::string& database) {
   auto connection = store::Connection::open(database, store::Access::ReadOnly);
-  return connection ? connection->read_int("SELECT count(*) FROM tasks").value_or(-1) : -1;
+  return connection ? connection->read_int("SELECT count(*) FROM task_rows").value_or(-1) : -1;
 }
 
 template <class Row>
