@@ -15,7 +15,9 @@
 
 namespace capstan {
 
-template <class Key, class Value>
+/// Of entries that went, up to `kSpare` wait for the next ones: thousands come and go each second,
+/// and the allocator would take them apart and put them together again.
+template <class Key, class Value, std::size_t kSpare = 4096>
 class KeyedList {
   using List = std::list<std::pair<Key, Value>>;
 
@@ -43,6 +45,12 @@ class KeyedList {
     const auto place = places_.find(key);
     return place == places_.end() ? entries_.end() : *place;
   }
+  [[nodiscard]] const_iterator find(const Key& key) const {
+    const auto place = places_.find(key);
+    return place == places_.end() ? entries_.end() : const_iterator(*place);
+  }
+  /// REQUIRES: it is there.
+  [[nodiscard]] const Value& at(const Key& key) const { return find(key)->second; }
   /// At the end; false: it is there already, where it was.
   std::pair<iterator, bool> try_emplace(const Key& key) {
     if (spare_.empty()) spare_.emplace_front(key, Value{});
@@ -52,18 +60,16 @@ class KeyedList {
     if (is_new) entries_.splice(entries_.end(), spare_, fresh);
     return {*place, is_new};
   }
-  void erase(iterator place) {
-    places_.erase(place->first);
-    if (spare_.size() >= kSpare) {
-      entries_.erase(place);
-      return;
-    }
-    std::destroy_at(&place->second);
-    std::construct_at(&place->second);
-    spare_.splice(spare_.begin(), entries_, place);
+  void erase(iterator entry) {
+    places_.erase(entry->first);
+    put_by(entry);
   }
   void erase(const Key& key) {
-    if (const iterator place = find(key); place != end()) erase(place);
+    const auto place = places_.find(key);
+    if (place == places_.end()) return;
+    const iterator entry = *place;
+    places_.erase(place);
+    put_by(entry);
   }
   void clear() {
     entries_.clear();
@@ -71,9 +77,16 @@ class KeyedList {
   }
 
  private:
-  /// Entries that went wait for the next ones: thousands come and go each second, and the allocator
-  /// would take them apart and put them together again.
-  static constexpr std::size_t kSpare = 4096;
+  void put_by(iterator entry) {
+    if (spare_.size() >= kSpare) {
+      entries_.erase(entry);
+      return;
+    }
+    std::destroy_at(&entry->second);
+    std::construct_at(&entry->second);
+    spare_.splice(spare_.begin(), entries_, entry);
+  }
+
   static constexpr float kMinLoad = 0.01F;  // Emptier than that, the table shrinks again.
 
   // The table has places alone, and finds them by the keys that stand there: half as large, it

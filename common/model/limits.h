@@ -45,6 +45,9 @@ inline constexpr std::int32_t kPriorityMax = 1'000'000;
 inline constexpr std::uint32_t kIndexMax =
     2'000'000'000;  ///< An array's largest index: fits int32.
 
+/// Attempts that one message or record names: more than a worker ever has.
+inline constexpr std::size_t kKeysPerList = 65'536;
+
 // --- Messages and journal ------------------------------------------------------------------------
 /// What a client or worker puts together itself for one message (inputs, results, held attempts).
 /// What is larger travels in parts. Only a template, which is one piece, may exceed it.

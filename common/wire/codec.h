@@ -137,6 +137,8 @@ class Reader {
 
 // Shapes that more than one format uses. `get_*` report through the reader's ok().
 void put(Writer& w, const AttemptKey& key);
+/// Those of tasks that follow each other are said together: [job, attempt, first task, how many].
+void put(Writer& w, const std::vector<AttemptKey>& keys);
 void put(Writer& w, const JobSpec& spec);
 void put(Writer& w, const AttemptResult& result);
 void put(Writer& w, const JobCounts& counts);
@@ -144,6 +146,7 @@ void put(Writer& w, const Uuid& id);
 void put(Writer& w, const std::vector<IndexRange>& ranges);
 void put(Writer& w, const Generation& generation);
 void get(Reader& r, AttemptKey& key);
+void get(Reader& r, std::vector<AttemptKey>& keys);
 void get(Reader& r, JobSpec& spec);
 void get(Reader& r, AttemptResult& result);
 void get(Reader& r, JobCounts& counts);

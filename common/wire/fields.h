@@ -225,7 +225,7 @@ void get_field(Reader& r, T& m);
 /// Grows with what was really there: a claimed length reserves next to nothing.
 template <class T, class Read>
 void get_list(Reader& r, std::vector<T>& list, Read read_one) {
-  constexpr std::size_t kReserved = 64;
+  constexpr std::size_t kReserved = 256;
   const std::size_t count = r.array_up_to(SIZE_MAX);
   list.clear();
   list.reserve(std::min(count, kReserved));

@@ -60,6 +60,13 @@ auto fields(Shape, Is<Selector> auto& m) {
   return all(one_of(m.kind, Selector::Kind::Job, Selector::Kind::All), m.job, m.tasks);
 }
 
+inline void put_field(Writer& w, const std::vector<AttemptKey>& keys) {
+  put(w, keys);
+}
+inline void get_field(Reader& r, std::vector<AttemptKey>& keys) {
+  get(r, keys);
+}
+
 /// Arithmetic elsewhere relies on it: a step of 0 would divide by it.
 inline void get_field(Reader& r, IndexRange& range) {
   get_record(r, range);

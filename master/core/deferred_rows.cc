@@ -22,18 +22,17 @@ bool may_go_ahead(const TaskRow& row, Seq applied) {
 /// Takes tasks and sweeps out of `rows`: to those ahead what may go there, the others to the rest.
 /// What waited of these tasks is outdated.
 void DeferredRows::split(RowChanges& rows, Seq applied) {
-  TaskRows ended;
-  for (const auto& [key, row] : rows.tasks) {
-    if (!may_go_ahead(*row, applied)) {
-      keep(key, std::move(*row));
-      continue;
+  rows.tasks.erase_if([&](TaskKey key, TaskRow& row) {
+    if (!may_go_ahead(row, applied)) {
+      keep(key, std::move(row));
+      return true;
     }
-    ahead_bytes_ += text_bytes(*row);
+    ahead_bytes_ += text_bytes(row);
     waiting_.erase(key);
-    ended.put(key, std::move(*row));
-  }
+    return false;
+  });
+  ahead_.tasks.append(std::move(rows.tasks));
   rows.tasks.clear();
-  ahead_.tasks.append(std::move(ended));
   ahead_.swept.insert(ahead_.swept.end(), rows.swept.begin(), rows.swept.end());
   rows.swept.clear();
 }

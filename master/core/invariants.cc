@@ -99,7 +99,9 @@ std::string broken_job(const Job& job, Grants& grants) {
 }
 
 std::string broken_worker(const Queue& queue, const Worker& worker, Grants& grants) {
-  if (worker.granted != grants.of[worker.id]) return "its grants disagree with the running tasks";
+  const std::set<AttemptKey>& running = grants.of[worker.id];
+  if (worker.list_granted() != std::vector(running.begin(), running.end()))
+    return "its grants disagree with the running tasks";
   if (worker.cpus_granted != grants.cpus[worker.id]) return "its granted cpus do not add up";
   if (worker.mem_granted != grants.mem[worker.id]) return "its granted memory does not add up";
   if (!worker.row.present && !worker.granted.empty()) return "away, and granted something";
@@ -111,7 +113,7 @@ std::string broken_worker(const Queue& queue, const Worker& worker, Grants& gran
     dying.mem_bytes += share.mem_bytes;
   }
   if (dying != worker.dying_sum) return "what is dying there does not add up";
-  for (const AttemptKey& key : worker.granted) {
+  for (const auto& [key, nothing] : worker.granted) {
     const Job& job = queue.jobs().at(key.job);
     const auto ordinal = job.ordinal_of(key.task);
     if (job.live.at(*ordinal).instance != worker.row.instance) {

@@ -109,6 +109,10 @@ TaskState Job::task_state(std::uint32_t ordinal) const {
 
 TaskIndex Job::index_of(std::uint32_t ordinal) const {
   CHECK(ordinal < tasks);
+  if (range_starts.size() == 1) {  // Nearly all, and asked several times a task.
+    const IndexRange& range = spec->indices[0];
+    return TaskIndex(range.first + ordinal * range.step);
+  }
   const auto after = std::upper_bound(range_starts.begin(), range_starts.end(), ordinal);
   const auto at = static_cast<std::size_t>(after - range_starts.begin()) - 1;
   const IndexRange& range = spec->indices[at];
@@ -117,7 +121,7 @@ TaskIndex Job::index_of(std::uint32_t ordinal) const {
 
 std::optional<std::uint32_t> Job::ordinal_of(TaskIndex index) const {
   const auto& ranges = spec->indices;
-  if (ranges.size() == 1 && ranges[0].step == 1) {  // Nearly all, and asked several times a task.
+  if (ranges.size() == 1 && ranges[0].step == 1) {  // Nearly all.
     const IndexRange& range = ranges[0];
     if (index.value < range.first || index.value > range.last) return std::nullopt;
     return index.value - range.first;
@@ -125,6 +129,23 @@ std::optional<std::uint32_t> Job::ordinal_of(TaskIndex index) const {
   const auto span = ordinals_in({index.value, index.value});
   if (!span) return std::nullopt;
   return span->first;
+}
+
+std::vector<std::uint32_t> Job::live_in(OrdinalSpan span) const {
+  const auto [first, last] = span;
+  std::vector<std::uint32_t> found;
+  if (last - first < live.size()) {
+    for (std::uint64_t ordinal = first; ordinal <= last; ++ordinal) {
+      if (live.contains(static_cast<std::uint32_t>(ordinal)))
+        found.push_back(static_cast<std::uint32_t>(ordinal));
+    }
+    return found;
+  }
+  for (const auto& [ordinal, task] : live) {
+    if (ordinal >= first && ordinal <= last) found.push_back(ordinal);
+  }
+  std::sort(found.begin(), found.end());
+  return found;
 }
 
 std::optional<Job::OrdinalSpan> Job::ordinals_in(IndexSpan span) const {

@@ -21,6 +21,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/base/keyed_list.h"
 #include "common/model/job.h"
 #include "common/model/task.h"
 #include "master/core/command.h"
@@ -97,6 +98,9 @@ class TaskBytes {
   std::map<std::uint32_t, AttemptNo> many_;  ///< Attempt numbers above what 4 bits hold.
 };
 
+/// Of each job and of each worker, so not many.
+inline constexpr std::size_t kSpareGrants = 512;
+
 struct Job {
   JobId id;
   std::string owner;
@@ -121,7 +125,7 @@ struct Job {
 
   IntervalSet ready;  ///< Ordinals that may be assigned now, or once nothing is waited for.
   TaskBytes bytes;
-  std::map<std::uint32_t, LiveTask> live;                        ///< By ordinal.
+  KeyedList<std::uint32_t, LiveTask, kSpareGrants> live;         ///< By ordinal; in no order.
   std::map<std::pair<TimePoint, std::uint32_t>, bool> backoffs;  ///< (ready_at, ordinal)
 
   std::vector<std::uint32_t> range_starts;  ///< First ordinal of each range of spec->indices.
@@ -158,6 +162,8 @@ struct Job {
   /// First and last ordinal of the tasks whose index is in `span`.
   using OrdinalSpan = std::pair<std::uint32_t, std::uint32_t>;
   [[nodiscard]] std::optional<OrdinalSpan> ordinals_in(IndexSpan span) const;
+  /// Of `live`, ascending.
+  [[nodiscard]] std::vector<std::uint32_t> live_in(OrdinalSpan span) const;
   /// `worker` could not launch it.
   [[nodiscard]] bool is_excluded(WorkerId worker) const;
 };

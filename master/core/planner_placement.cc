@@ -325,7 +325,7 @@ void Placement::take_back_from(const Worker& donor, std::uint64_t idle) {
   std::uint64_t running = 0;
   auto kept = donor.granted.begin();
   for (; kept != donor.granted.end(); ++kept) {
-    const std::uint32_t cpus = queue_.find_job(kept->job)->spec->cpus;
+    const std::uint32_t cpus = queue_.find_job(kept->first.job)->spec->cpus;
     if (running + cpus > donor.row.cpus) break;
     running += cpus;
   }
@@ -336,14 +336,15 @@ void Placement::take_back_from(const Worker& donor, std::uint64_t idle) {
   // From the end, where they would wait longest. What was recalled before counts as taken.
   for (auto it = donor.granted.end(); it != kept && wanted > 0;) {
     --it;
-    const Job& job = *queue_.find_job(it->job);
+    const AttemptKey& key = it->first;
+    const Job& job = *queue_.find_job(key.job);
     const auto waits = job.mean_wall * ahead / std::max(donor.row.cpus, 1U);
     if (job.paused || !is_wanted_here(job)) continue;
     if (job.mean_wall.count() > 0 && waits < kWorthTakingBack) continue;
-    const LiveTask& live = job.live.at(*job.ordinal_of(it->task));
+    const LiveTask& live = job.live.at(*job.ordinal_of(key.task));
     if (live.started || live.cancelling || !live.failed_on.empty()) continue;
     --wanted;
-    if (!live.recalled) recalled.keys.push_back(*it);
+    if (!live.recalled) recalled.keys.push_back(key);
   }
   if (recalled.keys.empty()) return;
   std::sort(recalled.keys.begin(), recalled.keys.end());

@@ -20,6 +20,14 @@ void Queue::apply(const Entry& entry, std::vector<Effect>& effects, RowChanges& 
   prune_requests();
 }
 
+std::vector<AttemptKey> Worker::list_granted() const {
+  std::vector<AttemptKey> keys;
+  keys.reserve(granted.size());
+  for (const auto& [key, nothing] : granted) keys.push_back(key);
+  std::sort(keys.begin(), keys.end());
+  return keys;
+}
+
 const Job* Queue::find_job(JobId id) const {
   const auto it = jobs_.find(id);
   return it == jobs_.end() ? nullptr : &it->second;

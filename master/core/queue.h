@@ -22,6 +22,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "common/base/error.h"
@@ -47,7 +48,9 @@ struct Share {
 struct Worker {
   WorkerId id;
   WorkerRow row;
-  std::set<AttemptKey> granted;    ///< Every attempt that is Running here.
+  using Grants = KeyedList<AttemptKey, std::monostate, kSpareGrants>;
+  Grants granted;  ///< Every attempt that is Running here; those of this life in the order in
+                   ///< which they were granted.
   std::uint32_t cpus_granted = 0;  ///< Sum of their cpus: above row.cpus when work was sent ahead.
   std::uint64_t mem_granted = 0;   ///< Sum of their memory: never above row.mem_bytes.
   /// Told to stop and no more granted, with their cpus: they hold their slots until the worker says
@@ -55,6 +58,8 @@ struct Worker {
   /// and each HELLO states it anew (nobody gets work before its HELLO).
   std::map<AttemptKey, Share> dying;
   Share dying_sum;
+  /// Ascending: what depends on their order is the same everywhere.
+  [[nodiscard]] std::vector<AttemptKey> list_granted() const;
 };
 
 /// Deliberate mistakes, for testing the tests (tests/sim). Product code leaves it at None.

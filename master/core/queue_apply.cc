@@ -131,7 +131,7 @@ void QueueApply::grant(Granted granted, Worker& worker, AttemptNo attempt) {
   live.worker = worker.id;
   live.instance = worker.row.instance;
   forget_dying(worker, key_of(at, attempt));  // It claimed it without being granted it: now it is.
-  worker.granted.insert(worker.granted.end(), key_of(at, attempt));
+  worker.granted.try_emplace(key_of(at, attempt));
   worker.cpus_granted += at.job.spec->cpus;
   worker.mem_granted += at.job.spec->mem_bytes;
   at.job.cpus_assigned += at.job.spec->cpus;

@@ -90,7 +90,7 @@ std::string difference_of(const Worker& a, const Worker& b) {
   return Differences("worker " + std::to_string(a.id.value))
       .same("id", a.id, b.id)
       .same("row", a.row, b.row)
-      .same("granted", a.granted, b.granted)
+      .same("granted", a.list_granted(), b.list_granted())
       .same("cpus_granted", a.cpus_granted, b.cpus_granted)
       .same("mem_granted", a.mem_granted, b.mem_granted)
       .found();

@@ -71,7 +71,7 @@ void load_task(Job& job, TaskIndex index, const TaskRow& row, const LoadedJob& l
   if (row.state == TaskState::Backoff)
     job.backoffs.emplace(std::pair(live.ready_at, *ordinal), true);
   if (row.state == TaskState::Running) job.cpus_assigned += job.spec->cpus;
-  job.live.emplace(*ordinal, std::move(live));
+  job.live.try_emplace(*ordinal).first->second = std::move(live);
 }
 
 void load_finished(Job& job, const LoadedState::FinishedRun& run) {
@@ -123,7 +123,7 @@ void load_grants(std::map<WorkerId, Worker>& workers, const Job& job) {
     if (live.state != TaskState::Running) continue;
     const auto worker = workers.find(live.worker);
     CHECK(worker != workers.end());
-    worker->second.granted.insert({job.id, job.index_of(ordinal), live.attempts});
+    worker->second.granted.try_emplace({job.id, job.index_of(ordinal), live.attempts});
     worker->second.cpus_granted += job.spec->cpus;
     worker->second.mem_granted += job.spec->mem_bytes;
   }

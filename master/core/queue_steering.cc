@@ -76,9 +76,8 @@ std::uint64_t QueueApply::cancel_between(Job& job, Job::OrdinalSpan span) {
   const auto [first, last] = span;
   if (first == 0 && last + std::uint64_t{1} == job.tasks) return cancel_all(job);
   std::uint64_t affected = 0;
-  for (auto it = job.live.lower_bound(first); it != job.live.end() && it->first <= last;) {
-    auto& [ordinal, live] = *it++;
-    if (cancel_live({job, ordinal}, live)) ++affected;
+  for (const std::uint32_t ordinal : job.live_in(span)) {
+    if (cancel_live({job, ordinal}, job.live.find(ordinal)->second)) ++affected;
   }
   for (auto at = job.ready.next(first); at && *at <= last; at = job.ready.next(*at + 1)) {
     finish_ready({job, *at}, TaskState::Cancelled);

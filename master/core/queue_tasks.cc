@@ -17,9 +17,7 @@ void QueueApply::on(const cmd::TasksAssigned& c) {
   for (const TaskIndex index : c.tasks) {
     const auto ordinal = job->ordinal_of(index);
     if (!ordinal || !job->ready.contains(*ordinal)) continue;
-    const std::size_t known = job->live.size();
-    const auto it = job->live.try_emplace(job->live.end(), *ordinal);  // They ascend.
-    const bool is_new = job->live.size() > known;
+    const auto [it, is_new] = job->live.try_emplace(*ordinal);
     LiveTask& live = it->second;
     if (is_new) {
       live.attempts = job->bytes.attempts(*ordinal);

@@ -128,7 +128,7 @@ void QueueApply::part(Worker& worker, Loss loss) {
   worker.dying_sum = {};
   rows_.workers.insert_or_assign(worker.id, worker.row);
   emit(effect::CloseSession{worker.id, worker.row.instance});
-  const Attempts keys(worker.granted.begin(), worker.granted.end());
+  const Attempts keys = worker.list_granted();
   loss.reason = "worker " + worker.row.name + " " + loss.reason;
   lose_all(worker, keys, std::move(loss));
 }
@@ -155,7 +155,7 @@ void QueueApply::on(const cmd::WorkerNoticed& c) {
 }
 
 void QueueApply::recall_unstarted(Worker& worker) {
-  Attempts keys = recall(worker, Attempts(worker.granted.begin(), worker.granted.end()));
+  Attempts keys = recall(worker, worker.list_granted());
   if (!keys.empty()) emit(effect::RecallAttempts{worker.id, std::move(keys)});
 }
 

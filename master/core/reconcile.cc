@@ -42,7 +42,7 @@ Reconciliation reconcile(const Queue& queue, const Worker& worker, const cmd::Wo
   const QueueMutant mutant = queue.mutant();
 
   Reconciliation plan;
-  for (const AttemptKey& key : worker.granted) {
+  for (const AttemptKey& key : worker.list_granted()) {
     if (!is_same && mutant != QueueMutant::IgnoreInstance) {
       plan.lose.push_back(key);
       continue;

@@ -82,6 +82,13 @@ class TaskRows {
   /// All of `later`, in the same way.
   void append(TaskRows&& later);
   void erase(TaskKey key);
+  /// Those of which `is_gone(key, row)` says so; it may take their rows. REQUIRES: sorted.
+  template <class IsGone>
+  void erase_if(IsGone is_gone) {
+    static_cast<void>(sorted());
+    std::erase_if(entries_, [&](const Entry& entry) { return is_gone(entry.key, *entry.row); });
+    sorted_ = entries_.size();
+  }
   void clear();
 
   /// Before what is below: by job and index, each task once. Costs what was put since the last

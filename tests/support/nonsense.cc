@@ -120,7 +120,7 @@ std::vector<IndexSpan> Nonsense::spans() {
 std::vector<AttemptKey> Nonsense::keys() {
   std::vector<AttemptKey> keys;
   for (const auto& [id, one] : f.queue.workers()) {
-    for (const AttemptKey& key : one.granted) {
+    for (const AttemptKey& key : one.list_granted()) {
       if (rng_.chance(40)) keys.push_back(key);
     }
   }

@@ -16,6 +16,10 @@ using wire::Reader;
 using wire::Writer;
 
 constexpr std::size_t kLengthBytes = 4;
+// Of Runs that say nothing but their keys, whose tasks follow each other: [job, attempt, first
+// task, how many].
+constexpr std::size_t kGroupFields = 4;
+constexpr std::size_t kRunFields = 5;
 
 void put(Writer& w, TimePoint t) {
   w.i64(t.us);
@@ -38,8 +42,8 @@ void get(Reader& r, Bytes& text) {
   text = get_text(r);
 }
 
-void put(Writer& w, const Run& run);
-void get(Reader& r, Run& run);
+void put(Writer& w, const std::vector<Run>& runs);
+void get(Reader& r, std::vector<Run>& runs);
 
 template <class One>
 void put(Writer& w, const std::vector<One>& list) {
@@ -227,19 +231,75 @@ void read(Reader& r, ForgetJob& m) {
 }
 
 void put(Writer& w, const Run& run) {
-  w.array(5);
+  w.array(kRunFields);
   wire::put(w, run.key);
   put(w, run.argv);
   w.array(run.input ? 1 : 0);
   if (run.input) w.bin(*run.input);
   for (const SparseText& file : run.files) w.bin(file);
 }
+/// Behind its array's head.
 void get(Reader& r, Run& run) {
-  r.array(5);
   wire::get(r, run.key);
   get(r, run.argv);
   if (r.array_up_to(1) > 0) run.input = get_text(r);
   for (SparseText& file : run.files) file = get_text(r);
+}
+
+/// It says nothing but its key.
+bool is_plain(const Run& run) {
+  return run.argv.empty() && !run.input && run.files[0].empty() && run.files[1].empty();
+}
+
+bool is_next(const Run& run, const Run& before) {
+  return is_plain(run) && run.key.job == before.key.job && run.key.attempt == before.key.attempt &&
+         run.key.task.value == before.key.task.value + std::uint64_t{1};
+}
+
+/// Behind the last that is said together with this one.
+std::size_t end_of_group(const std::vector<Run>& runs, std::size_t begin) {
+  std::size_t end = begin + 1;
+  while (is_plain(runs[begin]) && end < runs.size() && is_next(runs[end], runs[end - 1])) ++end;
+  return end;
+}
+
+void put(Writer& w, const std::vector<Run>& runs) {
+  std::size_t groups = 0;
+  for (std::size_t at = 0; at < runs.size(); at = end_of_group(runs, at)) ++groups;
+  w.array(groups);
+  for (std::size_t at = 0; at < runs.size();) {
+    const std::size_t end = end_of_group(runs, at);
+    const AttemptKey& key = runs[at].key;
+    if (is_plain(runs[at])) {
+      w.array(kGroupFields);
+      w.u64(key.job.value);
+      w.u64(key.attempt.value);
+      w.u64(key.task.value);
+      w.u64(end - at);
+    } else {
+      put(w, runs[at]);
+    }
+    at = end;
+  }
+}
+
+void get(Reader& r, std::vector<Run>& runs) {
+  const std::size_t groups = r.array_up_to(limits::kKeysPerList);
+  for (std::size_t i = 0; i < groups && r.ok(); ++i) {
+    const std::size_t fields = r.array_up_to(kRunFields);
+    if (fields == kRunFields) {
+      get(r, runs.emplace_back());
+      continue;
+    }
+    if (fields != kGroupFields) return r.set_error("runs that are none");
+    AttemptKey key{JobId(r.u64()), {}, AttemptNo(static_cast<std::uint32_t>(r.u64(UINT32_MAX)))};
+    key.task = TaskIndex(static_cast<std::uint32_t>(r.u64(UINT32_MAX)));
+    const std::uint64_t count = r.u64(limits::kKeysPerList);
+    for (std::uint64_t n = 0; n < count; ++n) {
+      runs.push_back({.key = key});
+      ++key.task.value;
+    }
+  }
 }
 
 void write(Writer& w, const Unrunnable& m) {

@@ -144,14 +144,14 @@ void Spool::apply(Contents& contents, Index& index, std::string_view payload) co
     index[item.result.key] = contents.items.size();
     contents.items.push_back(std::move(item));
   } else if (kind == kAcked) {
-    const std::size_t count = reader.array_up_to(kAckedTogether);
-    for (std::size_t i = 0; i < count && reader.ok(); ++i) {
-      AttemptKey key;
-      wire::get(reader, key);
-      const auto at = index.find(key);
-      if (reader.ok() && at != index.end()) contents.items[at->second].acked = true;
-    }
+    std::vector<AttemptKey> keys;
+    wire::get(reader, keys);
     reader.u64();
+    if (!reader.finished()) return;
+    for (const AttemptKey& key : keys) {
+      const auto at = index.find(key);
+      if (at != index.end()) contents.items[at->second].acked = true;
+    }
   } else if (kind == kDelivered) {
     AttemptKey key;
     wire::get(reader, key);
@@ -198,8 +198,7 @@ void Spool::acked(const std::vector<AttemptKey>& keys) {
     const std::span some =
         std::span(keys).subspan(at).first(std::min(kAckedTogether, keys.size() - at));
     add_record(kAcked, [&](wire::Writer& writer) {
-      writer.array(some.size());
-      for (const AttemptKey& key : some) wire::put(writer, key);
+      wire::put(writer, std::vector(some.begin(), some.end()));
       writer.u64(0);
     });
   }

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "common/base/rng.h"
+#include "common/model/limits.h"
 #include "common/wire/codec.h"
 #include "common/wire/session.h"
 
@@ -90,6 +91,45 @@ TEST_CASE("a list is at most as long as asked for, and as the bytes that are lef
   CHECK(Reader(bytes).array_up_to(3) == 3);
   CHECK(Reader(bytes).array_up_to(2) == 0);
   CHECK(Reader(std::string_view(bytes).substr(0, 3)).array_up_to(3) == 0);
+}
+
+TEST_CASE("attempts of tasks that follow each other are said together, and come back one by one") {
+  const auto key = [](std::uint64_t job, std::uint32_t task, std::uint32_t attempt) {
+    return AttemptKey{JobId(job), TaskIndex(task), AttemptNo(attempt)};
+  };
+  const std::vector<AttemptKey> keys = {key(1, 7, 1),  key(1, 8, 1),  key(1, 9, 2),
+                                        key(2, 10, 2), key(2, 10, 2), key(2, UINT32_MAX, 2),
+                                        key(2, 0, 2),  key(2, 2, 2),  key(2, 1, 2)};
+  const std::string bytes = written([&](Writer& w) { put(w, keys); });
+  Reader r(bytes);
+  std::vector<AttemptKey> back;
+  get(r, back);
+  CHECK(r.finished());
+  CHECK(back == keys);
+  std::vector<AttemptKey> many(4096);
+  for (std::uint32_t i = 0; i < many.size(); ++i) many[i] = key(1, i + 1, 1);
+  CHECK(written([&](Writer& w) { put(w, many); }).size() < 16);
+}
+
+TEST_CASE("a run of attempts that claims more than a list holds is refused, and costs no memory") {
+  const auto error_of = [](std::uint64_t first, std::uint64_t count, int runs) {
+    const std::string bytes = written([&](Writer& w) {
+      w.array(static_cast<std::size_t>(runs));
+      for (int i = 0; i < runs; ++i) w.array(4), w.u64(1), w.u64(1), w.u64(first), w.u64(count);
+    });
+    Reader r(bytes);
+    std::vector<AttemptKey> keys;
+    get(r, keys);
+    CHECK(keys.size() <= limits::kKeysPerList);
+    return r.ok() ? "" : r.error();
+  };
+  CHECK(error_of(1, limits::kKeysPerList, 1) == ""s);
+  CHECK(error_of(1, limits::kKeysPerList + 1, 1) == "a number is out of range"s);
+  CHECK(error_of(1, limits::kKeysPerList, 2) == "a number is out of range"s);
+  CHECK(error_of(1, UINT64_MAX, 1) == "a number is out of range"s);
+  CHECK(error_of(1, 0, 1) == "a run of attempts is wrong"s);
+  CHECK(error_of(UINT32_MAX, 1, 1) == ""s);
+  CHECK(error_of(UINT32_MAX, 2, 1) == "a run of attempts is wrong"s);
 }
 
 TEST_CASE("a session takes its messages in order and nothing else") {

@@ -224,7 +224,7 @@ class World {
   }
   void recall_some(int i) {
     cmd::TasksRecalled recall{WorkerId(id_of(i)), {}};
-    for (const AttemptKey& key : f.queue.find_worker(recall.worker)->granted) {
+    for (const AttemptKey& key : f.queue.find_worker(recall.worker)->list_granted()) {
       if (rng_.chance(50)) recall.keys.push_back(key);
     }
     apply(recall);

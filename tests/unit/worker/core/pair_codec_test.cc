@@ -102,6 +102,29 @@ TEST_SUITE("worker/core/pair_codec") {
     }
   }
 
+  TEST_CASE("runs that say nothing but their keys are said together, in their order") {
+    pair::Runs runs;
+    const auto add = [&](std::uint32_t task, std::vector<Bytes> argv) {
+      runs.runs.push_back(
+          {.key = {JobId(17), TaskIndex(task), AttemptNo(1)}, .argv = std::move(argv)});
+    };
+    for (std::uint32_t task = 1; task <= 1000; ++task) add(task, {});
+    add(1001, {"say"});
+    add(1002, {});
+    add(5, {});
+    std::string frame;
+    pair::encode(pair::ToShepherd(runs), frame);
+    CHECK(frame.size() < 64);
+    const auto decoded = pair::decode_to_shepherd(payload_of(frame));
+    REQUIRE(decoded);
+    const auto& back = std::get<pair::Runs>(*decoded).runs;
+    REQUIRE(back.size() == runs.runs.size());
+    for (std::size_t i = 0; i < back.size(); ++i) {
+      CHECK(back[i].key == runs.runs[i].key);
+      CHECK(back[i].argv == runs.runs[i].argv);
+    }
+  }
+
   TEST_CASE("fields are not mixed up") {
     std::string frame;
     pair::encode(pair::ToAgent(pair::Ended{{an_item()}}), frame);
