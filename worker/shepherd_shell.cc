@@ -297,8 +297,8 @@ void ShepherdShell::read_pair() {
 
 void ShepherdShell::settle() {
   do {
-    handle_events();
     const TimePoint now = clock_.now();
+    handle_events(now);
     for (Runner::Ended& ended : runner_->take_ended()) {
       step(shepherd::Gone{ended.key, std::move(ended.end)}, now);
     }
@@ -308,8 +308,7 @@ void ShepherdShell::settle() {
 }
 
 /// What came together happened at the same time.
-void ShepherdShell::handle_events() {
-  const TimePoint now = clock_.now();
+void ShepherdShell::handle_events(TimePoint now) {
   while (!events_.empty()) {
     handled_.swap(events_);
     for (shepherd::Event& event : handled_) step(std::move(event), now);

@@ -51,7 +51,7 @@ class ShepherdShell {
     events_.emplace_back(std::in_place_type<Event>, std::move(event));
   }
   void settle();
-  void handle_events();
+  void handle_events(TimePoint now);
   void step(shepherd::Event&& event, TimePoint now);
   void commit();
   void on_disk(const Result<void>& written);

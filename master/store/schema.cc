@@ -253,18 +253,20 @@ constexpr std::array<const char*, limits::kSchemaVersion> kSteps = {kVersion1};
 }  // namespace
 
 Result<void> configure_writer(Connection& connection) {
-  // auto_vacuum counts only before the first table, and must come before WAL. No wal_autocheckpoint
-  // here: 0 would remove the hook of Connection::open, which stands in its place. A WAL that grew
-  // while somebody read for long is cut to journal_size_limit when it begins anew.
-  return connection.exec(
-      "PRAGMA auto_vacuum=INCREMENTAL;"
-      "PRAGMA journal_mode=WAL;"
-      "PRAGMA journal_size_limit=" +
-      std::to_string(2 * limits::kWalCheckpointBytes) +
-      ";"
-      "PRAGMA synchronous=FULL;"
-      "PRAGMA secure_delete=OFF;"
-      "PRAGMA cache_size=-16384");
+  // The first two count only before the first table, and must come before WAL. No
+  // wal_autocheckpoint here: 0 would remove the hook of Connection::open, which stands in its
+  // place. A WAL that grew while somebody read for long is cut to journal_size_limit when it begins
+  // anew.
+  return connection.exec("PRAGMA page_size=" + std::to_string(kPageBytes) +
+                         ";"
+                         "PRAGMA auto_vacuum=INCREMENTAL;"
+                         "PRAGMA journal_mode=WAL;"
+                         "PRAGMA journal_size_limit=" +
+                         std::to_string(2 * limits::kWalCheckpointBytes) +
+                         ";"
+                         "PRAGMA synchronous=FULL;"
+                         "PRAGMA secure_delete=OFF;"
+                         "PRAGMA cache_size=-16384");
 }
 
 Result<std::uint32_t> schema_version(Connection& connection) {

@@ -14,6 +14,9 @@ namespace capstan::store {
 
 /// "CPST": `file capstan.db` and SQLite's own header tell whose it is.
 inline constexpr std::int32_t kApplicationId = 0x43505354;
+/// Of a page: a task costs a twentieth less of the master than with SQLite's 4096, a commit of a
+/// page or two no more; with 16384 it does.
+inline constexpr std::uint64_t kPageBytes = 8192;
 
 /// What must be set on the writer's connection before anything else is read or written.
 Result<void> configure_writer(Connection& connection);

@@ -19,13 +19,12 @@
 namespace capstan::store {
 namespace {
 
-constexpr std::uint64_t kPageBytes = 4096;  // SQLite's default; never set otherwise.
 // A checkpoint that a reader held up is tried again when the WAL has grown by so much.
 constexpr std::uint64_t kCheckpointAgainPages = (16ULL << 20) / kPageBytes;
 // Between looks at the journal's age.
 constexpr std::uint64_t kCommitsBetweenTrims = 256;
-constexpr std::int64_t kFreePagesKept = 4096;  // 16 MiB: the journal takes them again.
-constexpr const char* kVacuumStep = "PRAGMA incremental_vacuum(256)";
+constexpr std::int64_t kFreePagesKept = (16 << 20) / kPageBytes;  // The journal takes them again.
+constexpr const char* kVacuumStep = "PRAGMA incremental_vacuum(128)";
 constexpr std::size_t kChunksBytes = 4 << 20;  // Decoded inputs: some 40 chunks.
 constexpr std::size_t kInputOverhead = sizeof(Bytes);
 

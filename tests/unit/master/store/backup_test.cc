@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/base/blake2b.h"
+#include "master/store/schema.h"
 #include "tests/unit/master/store/store_fixture.h"
 
 using namespace capstan;
@@ -108,7 +109,7 @@ TEST_SUITE("master/store/backup") {
     CHECK_FALSE(store::check_backup(elsewhere.path() + "/none").has_value());
     const auto living = store::check_backup(store::database_path(disk.dir().path()));
     CHECK(living.error().code == Errc::Corrupt);
-    REQUIRE(::truncate(file.c_str(), 8 * 4096) == 0);
+    REQUIRE(::truncate(file.c_str(), static_cast<off_t>(8 * store::kPageBytes)) == 0);
     CHECK_FALSE(store::check_backup(file).has_value());
   }
 

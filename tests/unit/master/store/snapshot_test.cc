@@ -10,6 +10,7 @@
 #include "common/model/limits.h"
 #include "master/store/backup.h"
 #include "master/store/files.h"
+#include "master/store/schema.h"
 #include "tests/unit/master/store/store_fixture.h"
 
 using namespace capstan;
@@ -233,7 +234,8 @@ TEST_SUITE("master/store/snapshot") {
       write(attempt.bytes / 2, "x");
     }
     SUBCASE("a damaged page") {
-      write(attempt.bytes / 4096 / 2 * 4096, std::string(4096, 'x'));
+      write(attempt.bytes / store::kPageBytes / 2 * store::kPageBytes,
+            std::string(store::kPageBytes, 'x'));
       attempt.measure();
     }
     SUBCASE("another entry in its journal") {

@@ -12,6 +12,7 @@
 #include "common/model/limits.h"
 #include "master/store/files.h"
 #include "master/store/row_hash.h"
+#include "master/store/schema.h"
 #include "master/store/sqlite.h"
 #include "tests/unit/master/store/store_fixture.h"
 
@@ -66,7 +67,7 @@ TEST_SUITE("master/store/sqlite_store") {
     CHECK(db.read_int("PRAGMA auto_vacuum").value() == 2);
     CHECK(db.read_int("PRAGMA user_version").value() == limits::kSchemaVersion);
     CHECK(db.read_int("PRAGMA application_id").value() != 0);
-    CHECK(db.read_int("PRAGMA page_size").value() == 4096);
+    CHECK(db.read_int("PRAGMA page_size").value() == std::int64_t{store::kPageBytes});
     CHECK(db.read_int("SELECT count(*) FROM pragma_table_list"
                       " WHERE type = 'table' AND NOT strict AND schema = 'main'"
                       " AND name NOT LIKE 'sqlite_%'")
@@ -215,8 +216,9 @@ TEST_SUITE("master/store/sqlite_store") {
     CHECK(store::quick_check(disk.dir().path()).has_value());
     const std::string path = store::database_path(disk.dir().path());
     std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(static_cast<std::streamoff>(store::file_bytes(path) / 2 / 4096 * 4096));
-    file << std::string(4096, '\x5A');
+    file.seekp(static_cast<std::streamoff>(store::file_bytes(path) / 2 / store::kPageBytes *
+                                           store::kPageBytes));
+    file << std::string(store::kPageBytes, '\x5A');
     file.close();
     const Result<void> checked = store::quick_check(disk.dir().path());
     REQUIRE_FALSE(checked.has_value());
