@@ -45,7 +45,8 @@ inline constexpr std::int32_t kPriorityMax = 1'000'000;
 inline constexpr std::uint32_t kIndexMax =
     2'000'000'000;  ///< An array's largest index: fits int32.
 
-/// Attempts that one message or record names: more than a worker ever has.
+/// Attempts that one list of runs names: more than a worker ever has. Such a list is a few bytes
+/// and a megabyte in memory, so a master takes none from a worker.
 inline constexpr std::size_t kKeysPerList = 65'536;
 
 // --- Messages and journal ------------------------------------------------------------------------
@@ -124,7 +125,8 @@ inline constexpr auto kReportLinger = 50ms;
 inline constexpr std::size_t kReportBatch = 256;
 inline constexpr auto kSpoolSyncAfter = 1s;  ///< Undelivered results are synced then.
 inline constexpr auto kDiskRetry = 1s;       ///< A full disk is tried again.
-/// The spool file is rewritten when it is larger than this and mostly confirmed.
+/// The spool file is rewritten when it is larger than this, and than four times what was left of it
+/// the last time.
 inline constexpr std::size_t kSpoolCompactBytes = 4 * 1024 * 1024;
 /// Results on their way: a window, so that a resend of thousands does not overrun the queues.
 inline constexpr std::size_t kResultsInFlightBytes = 4 * 1024 * 1024;

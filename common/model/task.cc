@@ -32,4 +32,30 @@ std::string_view to_string(EndClass end) {
   return number < std::size(kEnds) ? kEnds[number] : "unknown";
 }
 
+std::vector<AttemptRun> runs_of(const std::vector<AttemptKey>& keys) {
+  std::vector<AttemptRun> runs;
+  for (const AttemptKey& key : keys) {
+    if (!runs.empty()) {
+      AttemptRun& last = runs.back();
+      const bool is_alike = key.job == last.job && key.attempt == last.attempt;
+      if (is_alike && key.task.value == std::uint64_t{last.first.value} + last.count) {
+        ++last.count;
+        continue;
+      }
+    }
+    runs.push_back({key.job, key.attempt, key.task, 1});
+  }
+  return runs;
+}
+
+std::vector<AttemptKey> keys_of(const std::vector<AttemptRun>& runs) {
+  std::vector<AttemptKey> keys;
+  for (const AttemptRun& run : runs) {
+    for (std::uint32_t n = 0; n < run.count; ++n) {
+      keys.push_back({run.job, TaskIndex(run.first.value + n), run.attempt});
+    }
+  }
+  return keys;
+}
+
 }  // namespace capstan

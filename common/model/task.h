@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/base/bytes.h"
 #include "common/base/clock.h"
@@ -78,5 +79,17 @@ struct AttemptResult {
 enum class CancelWhy : std::uint8_t { User = 0, Superseded = 1, NotGranted = 2 };
 
 enum class Stream : std::uint8_t { Stdout = 0, Stderr = 1 };
+
+/// Attempts of one number, of tasks that follow each other. 1 at least.
+struct AttemptRun {
+  JobId job;
+  AttemptNo attempt;
+  TaskIndex first;
+  std::uint32_t count = 1;
+  bool operator==(const AttemptRun&) const = default;
+};
+/// The same attempts in the same order.
+[[nodiscard]] std::vector<AttemptRun> runs_of(const std::vector<AttemptKey>& keys);
+[[nodiscard]] std::vector<AttemptKey> keys_of(const std::vector<AttemptRun>& runs);
 
 }  // namespace capstan

@@ -137,7 +137,7 @@ class Reader {
 
 // Shapes that more than one format uses. `get_*` report through the reader's ok().
 void put(Writer& w, const AttemptKey& key);
-/// Those of tasks that follow each other are said together: [job, attempt, first task, how many].
+/// As runs: for what stays on one machine, since a few bytes are many keys.
 void put(Writer& w, const std::vector<AttemptKey>& keys);
 void put(Writer& w, const JobSpec& spec);
 void put(Writer& w, const AttemptResult& result);

@@ -17,18 +17,6 @@ std::size_t strings_bound(const std::vector<Bytes>& strings) {
   return sum;
 }
 
-bool is_next(const AttemptKey& key, const AttemptKey& before) {
-  return key.job == before.job && key.attempt == before.attempt &&
-         key.task.value == before.task.value + std::uint64_t{1};
-}
-
-/// Behind the last of those that follow `begin` and each other.
-std::size_t end_of_run(const std::vector<AttemptKey>& keys, std::size_t begin) {
-  std::size_t end = begin + 1;
-  while (end < keys.size() && is_next(keys[end], keys[end - 1])) ++end;
-  return end;
-}
-
 }  // namespace
 
 void put(Writer& w, const AttemptKey& key) {
@@ -36,19 +24,9 @@ void put(Writer& w, const AttemptKey& key) {
 }
 
 void put(Writer& w, const std::vector<AttemptKey>& keys) {
-  std::size_t runs = 0;
-  for (std::size_t at = 0; at < keys.size(); at = end_of_run(keys, at)) ++runs;
-  w.array(runs);
-  for (std::size_t at = 0; at < keys.size();) {
-    const std::size_t end = end_of_run(keys, at);
-    w.array(4);
-    w.u64(keys[at].job.value);
-    w.u64(keys[at].attempt.value);
-    w.u64(keys[at].task.value);
-    w.u64(end - at);
-    at = end;
-  }
+  put_field(w, runs_of(keys));
 }
+
 void put(Writer& w, const JobSpec& spec) {
   put_record(w, spec);
 }
@@ -73,23 +51,14 @@ void get(Reader& r, AttemptKey& key) {
 }
 
 void get(Reader& r, std::vector<AttemptKey>& keys) {
-  const std::size_t runs = r.array_up_to(limits::kKeysPerList);
-  keys.clear();
-  for (std::size_t i = 0; i < runs && r.ok(); ++i) {
-    r.array(4);
-    AttemptKey key;
-    get_field(r, key.job);
-    get_field(r, key.attempt);
-    get_field(r, key.task);
-    const std::uint64_t count = r.u64(limits::kKeysPerList - keys.size());
-    if (count == 0 || count - 1 > UINT32_MAX - key.task.value)
-      return r.set_error("a run of attempts is wrong");
-    for (std::uint64_t n = 0; n < count; ++n) {
-      keys.push_back(key);
-      ++key.task.value;
-    }
-  }
+  std::vector<AttemptRun> runs;
+  get_field(r, runs);
+  std::uint64_t count = 0;
+  for (const AttemptRun& run : runs) count += run.count;
+  if (count > limits::kKeysPerList) r.set_error("a list is too long");
+  if (r.ok()) keys = keys_of(runs);
 }
+
 void get(Reader& r, JobSpec& spec) {
   get_record(r, spec);
 }

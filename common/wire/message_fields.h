@@ -99,7 +99,7 @@ auto fields(Shape, Is<msg::Recall> auto& m) {
   return all(m.keys);
 }
 auto fields(Shape, Is<msg::ResultAck> auto& m) {
-  return all(m.keys);
+  return all(m.runs);
 }
 auto fields(Shape, Is<msg::LogAck> auto& m) {
   return all(m.key, stream(m.stream), m.upto, m.last);

@@ -17,6 +17,10 @@ auto fields(Shape, Is<AttemptKey> auto& m) {
   return all(m.job, m.task, m.attempt);
 }
 
+auto fields(Shape, Is<AttemptRun> auto& m) {
+  return all(m.job, m.attempt, m.first, m.count);
+}
+
 auto fields(Shape, Is<IndexRange> auto& m) {
   return all(m.first, m.last, m.step);
 }
@@ -60,11 +64,12 @@ auto fields(Shape, Is<Selector> auto& m) {
   return all(one_of(m.kind, Selector::Kind::Job, Selector::Kind::All), m.job, m.tasks);
 }
 
-inline void put_field(Writer& w, const std::vector<AttemptKey>& keys) {
-  put(w, keys);
-}
-inline void get_field(Reader& r, std::vector<AttemptKey>& keys) {
-  get(r, keys);
+/// Who takes a run apart relies on it.
+inline void get_field(Reader& r, AttemptRun& run) {
+  get_record(r, run);
+  const bool is_none = run.count == 0 || run.count > limits::kKeysPerList;
+  if (is_none || run.count - 1 > UINT32_MAX - run.first.value)
+    r.set_error("a run of attempts is wrong");
 }
 
 /// Arithmetic elsewhere relies on it: a step of 0 would divide by it.

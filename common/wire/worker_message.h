@@ -132,9 +132,9 @@ struct Cancel {
 struct Recall {
   std::vector<AttemptKey> keys;
 };
-/// Committed: the spool may forget them.
+/// Committed: the spool may forget them. As runs, since there is one for each task.
 struct ResultAck {
-  std::vector<AttemptKey> keys;
+  std::vector<AttemptRun> runs;
 };
 /// Durable at the master up to `upto`: gives back one credit. `upto` of the last chunk: the file
 /// may go.

@@ -269,7 +269,7 @@ void WorkerApi::tell(const effect::RecallAttempts& effect) {
 
 void WorkerApi::tell(const effect::AckResults& effect) {
   if (Session* session = welcomed(effect.worker))
-    sessions_.send(*session, msg::ResultAck{effect.keys});
+    sessions_.send(*session, msg::ResultAck{runs_of(effect.keys)});
 }
 
 void WorkerApi::tell(const effect::CloseSession& effect) {

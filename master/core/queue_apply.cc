@@ -43,6 +43,7 @@ void QueueApply::touch(Job& job) {
 void QueueApply::close() {
   for (Job* job : failed_) stop_at_max_failures(*job);
   for (auto& [to, keys] : cancels_) {
+    std::sort(keys.begin(), keys.end());  // Live tasks stand in the order in which they came here.
     emit(effect::CancelAttempts{to.first, to.second, std::move(keys)});
   }
   // One that finishes may let go or end others: they join the list, and nothing recurses.

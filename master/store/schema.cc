@@ -283,6 +283,14 @@ Result<std::uint32_t> schema_version(Connection& connection) {
                                   std::to_string(limits::kSchemaVersion) +
                                   ": start the newer capstan-master");
   }
+  const bool is_of_before_a_release =
+      version == 1 && TRY(connection.read_int("SELECT count(*) FROM sqlite_schema"
+                                              " WHERE name = 'task_rows'")) == 0;
+  if (is_of_before_a_release) {
+    return fail(Errc::Corrupt,
+                "it was made by a build from before the first release: go on with "
+                "that build, or begin in another directory");
+  }
   if (version < 1) return fail(Errc::Corrupt, "its version is " + std::to_string(version));
   return static_cast<std::uint32_t>(version);
 }

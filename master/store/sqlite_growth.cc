@@ -75,8 +75,8 @@ Result<std::uint64_t> SqliteTables::bytes_kept() {
   const std::int64_t journal = TRY(connection_.read_int(
       "SELECT journal_bytes - ifnull((SELECT bytes_before FROM journal ORDER BY first_seq LIMIT 1),"
       " journal_bytes) FROM meta"));
-  constexpr std::int64_t kPage = 4096;
-  const std::int64_t database = std::max<std::int64_t>(rows * kPage - journal, 0);
+  const std::int64_t page = TRY(connection_.read_int("SELECT page_size FROM pragma_page_size"));
+  const std::int64_t database = std::max<std::int64_t>(rows * page - journal, 0);
   return static_cast<std::uint64_t>(database) + bytes_in(dir_ + "/logs");
 }
 

@@ -25,7 +25,7 @@ struct AttemptsPrinter {
   void operator()(const msg::Cancel& cancel) const { print_keys(cancel.keys); }
   void operator()(const msg::Recall& recall) const { print_keys(recall.keys); }
   void operator()(const msg::Returned& returned) const { print_keys(returned.keys); }
-  void operator()(const msg::ResultAck& ack) const { print_keys(ack.keys); }
+  void operator()(const msg::ResultAck& ack) const { print_keys(keys_of(ack.runs)); }
   void operator()(const msg::Start& start) const {
     for (const msg::Start::One& one : start.tasks) {
       print_keys({{start.job, one.task, start.attempt}});

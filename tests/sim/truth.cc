@@ -112,7 +112,7 @@ std::string Truth::check_told(const Reign& reign, const net::Identity& to,
   }
   if (const auto* ack = std::get_if<msg::ResultAck>(&message.body)) {
     const capstan::Worker* known = queue_.find_worker_by_name(to.name);
-    for (const AttemptKey& key : ack->keys) {
+    for (const AttemptKey& key : keys_of(ack->runs)) {
       if (known != nullptr && known->granted.contains(key))
         return "R4: a result was acknowledged before its commit: " + to_string(key);
     }

@@ -149,7 +149,7 @@ void Worker::to_shepherd(shepherd::Event event) {
     return;
   }
   const std::uint64_t life = shepherd_life_;
-  // Copies: what is done may end this life.
+  // Copies: what is done may end this life. What they point at is used before that.
   const shepherd::Actions actions = shepherd_->step(shepherd::Event(event), schedule_.now());
   run(actions);
   if (shepherd_ && shepherd_life_ == life) {

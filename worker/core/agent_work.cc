@@ -340,7 +340,7 @@ void Agent::on_body(std::size_t, const msg::Recall& body) {
 
 void Agent::on_body(std::size_t, const msg::ResultAck& body) {
   pair::Acked acked;
-  for (const AttemptKey& key : body.keys) {
+  for (const AttemptKey& key : keys_of(body.runs)) {
     if (forget_result(key)) acked.keys.push_back(key);
   }
   if (!acked.keys.empty()) tell(std::move(acked));

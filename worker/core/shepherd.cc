@@ -17,8 +17,10 @@ Shepherd::Shepherd(shepherd::Config config, std::vector<pair::SpoolItem> spooled
     : config_(config),
       slots_({.cpus = config_.cpus, .mem_bytes = config_.mem_bytes}),
       generation_(generation) {
-  for (pair::SpoolItem& item : spooled)
-    spool_.try_emplace(item.result.key).first->second = {std::move(item), TimePoint{}};
+  for (pair::SpoolItem& item : spooled) {
+    const AttemptKey key = item.result.key;
+    spool_.try_emplace(key).first->second = {std::move(item), TimePoint{}};
+  }
 }
 
 Actions& Shepherd::step(shepherd::Event&& event, TimePoint now) {
@@ -100,10 +102,11 @@ bool Shepherd::tell_if_spooled(const AttemptKey& key) {
   // Its result was acknowledged, and here it is only for its output; but a master that gives it
   // anew lost that result with another one (an override): it is told once more, as of the life that
   // it is given to now.
-  pair::SpoolItem& item = it->second.item;
-  item.acked = false;
-  item.instance = config_.instance;
-  tell(pair::Ended{{item}});
+  Ended& ended = it->second;
+  ended.item.acked = false;
+  ended.item.instance = config_.instance;
+  first_unsynced_ = spool_.begin();  // It may stand before those that are not synced: all are.
+  out_.push_back(shepherd::SpoolAppend{{&ended.item}, hears()});
   return true;
 }
 

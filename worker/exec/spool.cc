@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <span>
@@ -26,9 +27,10 @@ constexpr std::string_view kSpoolMagic = "CAPSPL2\n";
 constexpr std::size_t kRecordHeader = 8;            // Length and CRC, 4 bytes each.
 constexpr std::size_t kRecordBytesMax = 64 * 1024;  // A result with both tails is 9 KiB.
 
-constexpr std::size_t kAckedTogether = 1000;  // Keys in one record: 16 KiB at most.
+constexpr std::size_t kAckedTogether = 1000;  // Keys in one record: 17 KB at most.
 constexpr std::uint64_t kGrowth = 4;  // Rewriting costs a third of what was appended meanwhile.
 
+static_assert(std::endian::native == std::endian::little);
 void put_u32(char* at, std::uint32_t value) {
   std::memcpy(at, &value, sizeof value);
 }
@@ -88,6 +90,7 @@ Result<Spool> Spool::open(std::string path, const Clock& clock, Contents& conten
 
 Result<void> Spool::begin() {
   size_ = 0;
+  compact_at_ = limits::kSpoolCompactBytes;
   if (::ftruncate(file_.get(), 0) != 0) return io_error("emptying", path_);
   TRY(write_at(file_.get(), 0, kSpoolMagic, path_));
   size_ = kSpoolMagic.size();

@@ -50,7 +50,7 @@ TEST_CASE("a job goes from its submission over a worker to its end") {
   worker.send(success(start));
   bench.turn();
   const auto acked = worker.expect<msg::ResultAck>();
-  CHECK(acked.keys.size() == start.tasks.size());
+  CHECK(keys_of(acked.runs).size() == start.tasks.size());
   while (const auto more = worker.take<msg::Start>()) {
     worker.send(success(*more));
     bench.turn();
@@ -122,7 +122,7 @@ TEST_CASE("an acknowledged job survives a crash, with its worker's running task"
   CHECK(same.count<msg::Cancel>() == 0);
   same.send(success(start));
   bench.turn();
-  CHECK(same.expect<msg::ResultAck>().keys.size() == 1);
+  CHECK(keys_of(same.expect<msg::ResultAck>().runs).size() == 1);
   CHECK(bench.server->queue().jobs().empty());
 }
 
@@ -152,7 +152,7 @@ TEST_CASE("a full disk: the ballast goes, the batch is kept, submissions are ref
   CHECK(denied.code == Errc::Unavailable);
   CHECK(denied.reason.find("disk is nearly full") != std::string::npos);
   CHECK(client.expect<msg::Done>().jobs == std::vector<JobId>{JobId(2)});
-  CHECK(worker.expect<msg::ResultAck>().keys.size() == 1);
+  CHECK(keys_of(worker.expect<msg::ResultAck>().runs).size() == 1);
 
   SUBCASE("and once there is room again they are taken") {
     bench.host.state.free_bytes = UINT64_MAX;

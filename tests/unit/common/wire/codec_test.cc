@@ -118,6 +118,7 @@ TEST_SUITE_BEGIN("common/wire/codec");
 TEST_CASE("every member of every struct is sent, in the order of its declaration") {
   check_descriptions(static_cast<msg::Body*>(nullptr));
   check_description<AttemptKey>();
+  check_description<AttemptRun>();
   check_description<IndexRange>();
   check_description<EnvVar>();
   check_description<JobSpec>();

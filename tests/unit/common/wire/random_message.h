@@ -62,6 +62,12 @@ inline void fill_field(Rng& rng, Uuid& id) {
 inline void fill_field(Rng& rng, Digest& digest) {
   for (auto& byte : digest.bytes) byte = static_cast<unsigned char>(rng.next());
 }
+inline void fill_field(Rng& rng, AttemptRun& run) {
+  fill_field(rng, run.job);
+  fill_field(rng, run.attempt);
+  run.first = TaskIndex(static_cast<std::uint32_t>(random_bits(rng) >> 33));
+  run.count = 1 + static_cast<std::uint32_t>(rng.below(limits::kKeysPerList));
+}
 inline void fill_field(Rng& rng, IndexRange& range) {
   range.first = static_cast<std::uint32_t>(random_bits(rng)) / 2;
   range.last = range.first + static_cast<std::uint32_t>(rng.below(1000));

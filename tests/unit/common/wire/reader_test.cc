@@ -111,7 +111,7 @@ TEST_CASE("attempts of tasks that follow each other are said together, and come 
   CHECK(written([&](Writer& w) { put(w, many); }).size() < 16);
 }
 
-TEST_CASE("a run of attempts that claims more than a list holds is refused, and costs no memory") {
+TEST_CASE("a run of attempts that claims more than a list holds is refused") {
   const auto error_of = [](std::uint64_t first, std::uint64_t count, int runs) {
     const std::string bytes = written([&](Writer& w) {
       w.array(static_cast<std::size_t>(runs));
@@ -124,8 +124,8 @@ TEST_CASE("a run of attempts that claims more than a list holds is refused, and 
     return r.ok() ? "" : r.error();
   };
   CHECK(error_of(1, limits::kKeysPerList, 1) == ""s);
-  CHECK(error_of(1, limits::kKeysPerList + 1, 1) == "a number is out of range"s);
-  CHECK(error_of(1, limits::kKeysPerList, 2) == "a number is out of range"s);
+  CHECK(error_of(1, limits::kKeysPerList + 1, 1) == "a run of attempts is wrong"s);
+  CHECK(error_of(1, limits::kKeysPerList, 2) == "a list is too long"s);
   CHECK(error_of(1, UINT64_MAX, 1) == "a number is out of range"s);
   CHECK(error_of(1, 0, 1) == "a run of attempts is wrong"s);
   CHECK(error_of(UINT32_MAX, 1, 1) == ""s);

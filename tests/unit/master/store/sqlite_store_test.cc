@@ -207,6 +207,23 @@ TEST_SUITE("master/store/sqlite_store") {
     CHECK(disk.open().clean);
   }
 
+  TEST_CASE("jobs expire by the size of the file") {
+    SqliteDisk disk;
+    disk.open();
+    RowChanges rows = a_thousand_tasks();
+    rows.jobs[JobId(1)].state = JobState::Succeeded;
+    rows.jobs[JobId(1)].finished_at.us = 7;
+    append(disk, 1, 1, rows);
+    disk.close();
+    const std::uint64_t bytes = store::file_bytes(store::database_path(disk.dir().path()));
+    disk.open();
+    store::Tables::Expiry by_size;
+    by_size.bytes_kept = bytes;
+    CHECK(disk.tables().list_expired(by_size).value().jobs.empty());
+    by_size.bytes_kept = bytes * 3 / 4;
+    CHECK(disk.tables().list_expired(by_size).value().jobs.size() == 1);
+  }
+
   TEST_CASE("quick_check finds damage") {
     SqliteDisk disk;
     disk.open();

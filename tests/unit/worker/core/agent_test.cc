@@ -59,7 +59,7 @@ TEST_SUITE("worker/core/agent sessions") {
       REQUIRE(results[0].results.size() == 2);
       CHECK(results[0].results[0].key == key_of(1));
     }
-    bench.master_says(msg::ResultAck{{key_of(1)}});
+    bench.master_says(msg::ResultAck{runs_of({key_of(1)})});
     CHECK(bench.told<pair::Acked>().at(0).keys == std::vector{key_of(1)});
     bench.reconnect();
     bench.welcome(3);
@@ -339,7 +339,7 @@ TEST_SUITE("worker/core/agent sessions") {
     REQUIRE(results.size() == 1);
     REQUIRE(results[0].results.size() == 1);
     CHECK(results[0].results[0].key == key_of(1));
-    bench.master_says(msg::ResultAck{{key_of(1)}});
+    bench.master_says(msg::ResultAck{runs_of({key_of(1)})});
     bench.tick();
     hellos = bench.sent<msg::WorkerHello>();
     REQUIRE(hellos.size() == 1);

@@ -111,7 +111,7 @@ TEST_SUITE("worker/core/agent work") {
     CHECK(bench.sent<msg::Results>().size() == 1);
     bench.reconnect();
     bench.welcome(2);
-    bench.master_says(msg::ResultAck{{key_of(1)}});
+    bench.master_says(msg::ResultAck{runs_of({key_of(1)})});
     bench.shepherd(pair::Ended{{an_item(1)}});
     bench.tick();
     const auto sent = bench.sent<msg::Results>();
@@ -237,7 +237,7 @@ TEST_SUITE("worker/core/agent work") {
     bench.shepherd(pair::Ended{{an_item(1)}});
     bench.start(1);
     CHECK(bench.runs().empty());
-    bench.master_says(msg::ResultAck{{key_of(1)}});
+    bench.master_says(msg::ResultAck{runs_of({key_of(1)})});
     CHECK(bench.agent.unacknowledged_count() == 0);
   }
 
@@ -337,12 +337,12 @@ TEST_SUITE("worker/core/agent work") {
         const std::size_t size = wire::encode(send.message).size();
         CHECK(size <= limits::kMessageBytes);
         bytes += size;
-        msg::ResultAck ack;
+        std::vector<AttemptKey> keys;
         for (const auto& result : std::get<msg::Results>(send.message.body).results) {
-          ack.keys.push_back(result.key);
+          keys.push_back(result.key);
         }
-        acknowledged += ack.keys.size();
-        bench.master_says(ack);
+        acknowledged += keys.size();
+        bench.master_says(msg::ResultAck{runs_of(keys)});
       }
       CHECK(bytes <= limits::kResultsInFlightBytes + limits::kMessageBytes);
     }

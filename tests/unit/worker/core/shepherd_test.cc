@@ -270,6 +270,28 @@ TEST_SUITE("worker/core/shepherd") {
     CHECK(bench.machine.spooled_count() == 0);
   }
 
+  TEST_CASE("what is told again is in the spool's file as it is told, and synced") {
+    Bench bench;
+    bench.run(1);
+    bench.launch();
+    RunEnd end;
+    end.output_bytes[0] = limits::kTailBytes + 1;  // Its output is to be delivered.
+    bench.say(shepherd::Gone{key_of(1), end});
+    bench.tick();
+    bench.from_agent(pair::Acked{{key_of(1)}});
+    bench.tick(limits::kSpoolSyncAfter);
+    CHECK(bench.taken<shepherd::SpoolSync>().empty());
+    bench.actions.clear();
+    bench.run(1);
+    REQUIRE(bench.actions.size() >= 1);
+    const auto appended = bench.machine.appended();
+    REQUIRE(appended.size() == 1);
+    CHECK_FALSE(appended[0]->acked);
+    CHECK(bench.taken<shepherd::SpoolAppend>().size() == 1);
+    bench.tick(limits::kSpoolSyncAfter);
+    CHECK(bench.taken<shepherd::SpoolSync>().size() == 1);
+  }
+
   TEST_CASE("one that is given again although it was acknowledged is told again, and not run") {
     Bench bench;
     bench.run(1);
