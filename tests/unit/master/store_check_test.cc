@@ -7,6 +7,7 @@
 #include <fstream>
 #include <future>
 
+#include "master/store/schema.h"
 #include "master/store/sqlite_store.h"
 #include "tests/support/temp_dir.h"
 #include "tests/unit/master/store/store_fixture.h"
@@ -31,7 +32,7 @@ TEST_CASE("a database is whole, or what is wrong is told") {
   disk.close();
   CHECK(checked(disk.dir().path()) == Errc{});
   std::fstream file(store::database_path(disk.dir().path()));
-  file.seekp(4096);
+  file.seekp(static_cast<std::streamoff>(store::kPageBytes));
   file << std::string(64, 'x');
   file.close();
   CHECK(checked(disk.dir().path()) != Errc{});
