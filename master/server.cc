@@ -114,7 +114,6 @@ void Server::Impl::plan() {
 
 /// False: it was shipped, and nothing of it may be told yet.
 Result<bool> Server::Impl::write() {
-  const bool was_draining = ledger.is_draining();
   const bool ships = doors.replication.is_replicated() && !ledger.empty();
   api::Ledger::Written written;
   if (ships) {
@@ -122,8 +121,6 @@ Result<bool> Server::Impl::write() {
   } else {
     written = TRY(ledger.write(doors.store));
   }
-  if (ledger.is_draining() && !was_draining)
-    log::error("disk.full", {{"reason", "the ballast is used up: no more submissions"}});
   if (ships) {
     const bool is_committed = doors.replication.committed() >= ledger.shipped_upto();
     if (!is_committed && !options.tells_early) return false;
@@ -198,6 +195,7 @@ Result<void> Server::Impl::tell_effect(const Effect& effect) {
 }
 
 void Server::Impl::keep_time() {
+  tell_draining();
   if (ledger.at() >= beat_at) {
     sessions.beat();
     sessions.expire_clients(ledger.at() - options.silence.lost_after);
@@ -208,6 +206,12 @@ void Server::Impl::keep_time() {
   note_suspects();
 }
 
+/// The ballast may have been given up by any write, also of rows alone.
+void Server::Impl::tell_draining() {
+  if (!ledger.is_draining() || std::exchange(draining_told, true)) return;
+  log::error("disk.full", {{"reason", "the ballast is used up: no more submissions"}});
+}
+
 void Server::Impl::check_disk() {
   const api::Host::Disk disk = doors.host.disk();
   const std::uint64_t reserve = disk_reserve(options.disk_reserve_bytes, disk);
@@ -215,11 +219,12 @@ void Server::Impl::check_disk() {
   // Leaving needs clearly more than entering: or it would go to and fro.
   const std::uint64_t enough = reserve + std::max<std::uint64_t>(reserve / 4, kDiskStepBytes);
   if (disk.free_bytes < reserve || (ledger.is_draining() && disk.free_bytes < enough)) {
-    if (!ledger.is_draining())
+    if (!std::exchange(draining_told, true))
       log::error("disk.low", {{"free_bytes", disk.free_bytes}, {"reason", "no more submissions"}});
     ledger.drain(figures);
   } else if (ledger.is_draining()) {
     ledger.end_drain();
+    draining_told = false;
     log::info("disk.has_room", {{"free_bytes", disk.free_bytes}});
   }
 }

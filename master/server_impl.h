@@ -76,6 +76,7 @@ struct Server::Impl {
   TimePoint began_at;
   TimePoint turned_at;  // All times here are those of entries.
   TimePoint beat_at;
+  bool draining_told = false;  // In the log, since it began.
   TimePoint plan_at;
   TimePoint suspect_at = TimePoint::never();
   TimePoint steady_turned_at;  // But this one.
@@ -125,6 +126,7 @@ struct Server::Impl {
   Result<void> tell(api::Held& held);
   Result<void> tell_effect(const Effect& effect);
   void keep_time();
+  void tell_draining();
   void check_disk();
   void note_suspects();
   void sweep();
