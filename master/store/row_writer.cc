@@ -43,6 +43,9 @@ std::string readable_command(const JobSpec& spec) {
   return printable(line);
 }
 
+// Here, in the schema's view and in the loader's join they are written out.
+static_assert(kTaskBits == 31 && kTaskMask == 2147483647);
+
 // The columns that the attempts table shares with the details of a task's row.
 constexpr const char* kArchive =
     "INSERT OR REPLACE INTO attempts"
