@@ -28,7 +28,7 @@ BASE = ("common/base/",)
 PURE_BASE = tuple(
     "common/base/" + name
     for name in ("bytes.h", "check.h", "clock.h", "error.h", "ids.h", "keyed_list.h",
-                 "rng.h", "sparse_text.h", "sum.h", "sum_members.h")
+                 "little_endian.h", "rng.h", "sparse_text.h", "sum.h", "sum_members.h")
 )
 COMMON = ("common/",)
 

@@ -32,17 +32,17 @@ std::string_view to_string(EndClass end) {
   return number < std::size(kEnds) ? kEnds[number] : "unknown";
 }
 
+bool extend(AttemptRun& run, const AttemptKey& key) {
+  const std::uint64_t next = std::uint64_t{run.first.value} + run.count;
+  if (key.job != run.job || key.attempt != run.attempt || key.task.value != next) return false;
+  ++run.count;
+  return true;
+}
+
 std::vector<AttemptRun> runs_of(const std::vector<AttemptKey>& keys) {
   std::vector<AttemptRun> runs;
   for (const AttemptKey& key : keys) {
-    if (!runs.empty()) {
-      AttemptRun& last = runs.back();
-      const bool is_alike = key.job == last.job && key.attempt == last.attempt;
-      if (is_alike && key.task.value == std::uint64_t{last.first.value} + last.count) {
-        ++last.count;
-        continue;
-      }
-    }
+    if (!runs.empty() && extend(runs.back(), key)) continue;
     runs.push_back({key.job, key.attempt, key.task, 1});
   }
   return runs;

@@ -88,6 +88,8 @@ struct AttemptRun {
   std::uint32_t count = 1;
   bool operator==(const AttemptRun&) const = default;
 };
+/// True: it follows the others, and is one of them now.
+[[nodiscard]] bool extend(AttemptRun& run, const AttemptKey& key);
 /// The same attempts in the same order.
 [[nodiscard]] std::vector<AttemptRun> runs_of(const std::vector<AttemptKey>& keys);
 [[nodiscard]] std::vector<AttemptKey> keys_of(const std::vector<AttemptRun>& runs);

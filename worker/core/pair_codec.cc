@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <concepts>
+#include <span>
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/base/little_endian.h"
 #include "common/model/limits.h"
 
 namespace capstan::pair {
@@ -251,41 +253,38 @@ bool is_plain(const Run& run) {
   return run.argv.empty() && !run.input && run.files[0].empty() && run.files[1].empty();
 }
 
-bool is_next(const Run& run, const Run& before) {
-  return is_plain(run) && run.key.job == before.key.job && run.key.attempt == before.key.attempt &&
-         run.key.task.value == before.key.task.value + std::uint64_t{1};
-}
-
-/// Behind the last that is said together with this one.
-std::size_t end_of_group(const std::vector<Run>& runs, std::size_t begin) {
-  std::size_t end = begin + 1;
-  while (is_plain(runs[begin]) && end < runs.size() && is_next(runs[end], runs[end - 1])) ++end;
-  return end;
+/// What is said together with this one.
+AttemptRun group_at(const std::vector<Run>& runs, std::size_t at) {
+  const AttemptKey& key = runs[at].key;
+  AttemptRun group{key.job, key.attempt, key.task};
+  if (!is_plain(runs[at])) return group;
+  while (++at < runs.size() && is_plain(runs[at]) && extend(group, runs[at].key)) {}
+  return group;
 }
 
 void put(Writer& w, const std::vector<Run>& runs) {
   std::size_t groups = 0;
-  for (std::size_t at = 0; at < runs.size(); at = end_of_group(runs, at)) ++groups;
+  for (std::size_t at = 0; at < runs.size(); at += group_at(runs, at).count) ++groups;
   w.array(groups);
   for (std::size_t at = 0; at < runs.size();) {
-    const std::size_t end = end_of_group(runs, at);
-    const AttemptKey& key = runs[at].key;
+    const AttemptRun group = group_at(runs, at);
     if (is_plain(runs[at])) {
       w.array(kGroupFields);
-      w.u64(key.job.value);
-      w.u64(key.attempt.value);
-      w.u64(key.task.value);
-      w.u64(end - at);
+      w.u64(group.job.value);
+      w.u64(group.attempt.value);
+      w.u64(group.first.value);
+      w.u64(group.count);
     } else {
       put(w, runs[at]);
     }
-    at = end;
+    at += group.count;
   }
 }
 
 void get(Reader& r, std::vector<Run>& runs) {
   const std::size_t groups = r.array_up_to(limits::kKeysPerList);
   for (std::size_t i = 0; i < groups && r.ok(); ++i) {
+    if (runs.size() == limits::kKeysPerList) return r.set_error("more runs than a frame has");
     const std::size_t fields = r.array_up_to(kRunFields);
     if (fields == kRunFields) {
       get(r, runs.emplace_back());
@@ -294,7 +293,9 @@ void get(Reader& r, std::vector<Run>& runs) {
     if (fields != kGroupFields) return r.set_error("runs that are none");
     AttemptKey key{JobId(r.u64()), {}, AttemptNo(static_cast<std::uint32_t>(r.u64(UINT32_MAX)))};
     key.task = TaskIndex(static_cast<std::uint32_t>(r.u64(UINT32_MAX)));
-    const std::uint64_t count = r.u64(limits::kKeysPerList);
+    const std::uint64_t count = r.u64(limits::kKeysPerList - runs.size());
+    if (count == 0 || count - 1 > UINT32_MAX - key.task.value)
+      return r.set_error("runs that are none");
     for (std::uint64_t n = 0; n < count; ++n) {
       runs.push_back({.key = key});
       ++key.task.value;
@@ -395,9 +396,7 @@ void frame(std::size_t type, std::string& out, Write write) {
   writer.finish();
   const std::size_t length = out.size() - begin - kLengthBytes;
   CHECK(length <= limits::kPairFrameBytes);
-  for (std::size_t i = 0; i < kLengthBytes; ++i) {
-    out[begin + i] = static_cast<char>((length >> (8 * i)) & 0xFF);
-  }
+  set_int(std::span(out).subspan(begin, kLengthBytes), length);
 }
 
 template <class Variant>
@@ -481,9 +480,7 @@ Result<bool> Framer::next(std::string_view& payload) {
   const std::size_t available = buffer_.size() - at_;
   std::size_t length = 0;
   if (available >= kLengthBytes) {
-    for (std::size_t i = 0; i < kLengthBytes; ++i) {
-      length |= std::size_t{static_cast<unsigned char>(buffer_[at_ + i])} << (8 * i);
-    }
+    length = get_int(std::string_view(buffer_).substr(at_, kLengthBytes));
   }
   if (length > limits::kPairFrameBytes) {
     return fail(Errc::Corrupt, "a frame between shepherd and agent is too long");

@@ -7,8 +7,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
+#include "common/base/little_endian.h"
 #include "common/model/limits.h"
 
 namespace capstan {
@@ -17,7 +17,8 @@ namespace {
 
 constexpr std::string_view kMagic = "CAPOUT1\n";
 constexpr std::size_t kTotalAt = 8;
-constexpr std::size_t kHeaderBytes = 16;
+constexpr std::size_t kTotalBytes = 8;
+constexpr std::size_t kHeaderBytes = kTotalAt + kTotalBytes;
 constexpr std::uint64_t kHead = limits::kCaptureHeadBytes;
 constexpr std::uint64_t kRing = limits::kCaptureRingBytes;
 
@@ -38,12 +39,6 @@ std::uint64_t first_kept(std::uint64_t offset, std::uint64_t total) {
   return std::max(offset, total - kRing);
 }
 
-std::string number_bytes(std::uint64_t value) {
-  std::string bytes(sizeof value, '\0');
-  std::memcpy(bytes.data(), &value, sizeof value);
-  return bytes;
-}
-
 bool read_whole(int fd, std::uint64_t position, char* data, std::size_t size) {
   while (size > 0) {
     const ssize_t got = ::pread(fd, data, size, static_cast<off_t>(position));
@@ -62,9 +57,7 @@ Result<std::uint64_t> read_total(int fd, const std::string& path) {
       std::string_view(header, kMagic.size()) != kMagic) {
     return fail(Errc::Corrupt, path + ": not an output file");
   }
-  std::uint64_t total = 0;
-  std::memcpy(&total, header + kTotalAt, sizeof total);
-  return total;
+  return get_int({header + kTotalAt, kTotalBytes});
 }
 
 }  // namespace
@@ -101,7 +94,9 @@ Result<void> OutputWriter::put(std::uint64_t position, std::string_view bytes) {
 }
 
 Result<void> OutputWriter::store(std::uint64_t offset, std::string_view bytes) {
-  TRY(put(kTotalAt, number_bytes(offset + bytes.size())));
+  char total[kTotalBytes];
+  set_int(total, offset + bytes.size());
+  TRY(put(kTotalAt, {total, kTotalBytes}));
   while (!bytes.empty()) {
     const Place place = place_of(offset);
     const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(place.run, bytes.size()));

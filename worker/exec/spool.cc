@@ -6,14 +6,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
-#include <cstring>
 #include <span>
 #include <utility>
 
 #include "common/base/check.h"
 #include "common/base/crc32c.h"
+#include "common/base/little_endian.h"
 #include "common/model/limits.h"
 #include "common/model/parse.h"
 #include "common/wire/codec.h"
@@ -24,21 +23,12 @@ namespace capstan {
 namespace {
 
 constexpr std::string_view kSpoolMagic = "CAPSPL2\n";
-constexpr std::size_t kRecordHeader = 8;            // Length and CRC, 4 bytes each.
-constexpr std::size_t kRecordBytesMax = 64 * 1024;  // A result with both tails is 9 KiB.
+constexpr std::size_t kNumberBytes = 4;
+constexpr std::size_t kRecordHeader = 2 * kNumberBytes;  // Length and CRC.
+constexpr std::size_t kRecordBytesMax = 64 * 1024;       // A result with both tails is 9 KiB.
 
 constexpr std::size_t kAckedTogether = 1000;  // Keys in one record: 17 KB at most.
 constexpr std::uint64_t kGrowth = 4;  // Rewriting costs a third of what was appended meanwhile.
-
-static_assert(std::endian::native == std::endian::little);
-void put_u32(char* at, std::uint32_t value) {
-  std::memcpy(at, &value, sizeof value);
-}
-std::uint32_t get_u32(const char* at) {
-  std::uint32_t value = 0;
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
 
 tl::unexpected<Error> io_error(const char* doing, const std::string& path) {
   const int error = errno;
@@ -110,10 +100,12 @@ Result<Spool::Contents> Spool::load() {
   std::size_t at = kSpoolMagic.size();
   Index index;
   while (bytes.size() - at >= kRecordHeader) {
-    const std::size_t length = get_u32(bytes.data() + at);
-    if (length > kRecordBytesMax || bytes.size() - at - kRecordHeader < length) break;
-    const std::string_view payload(bytes.data() + at + kRecordHeader, length);
-    if (crc32c(payload) != get_u32(bytes.data() + at + 4)) break;
+    std::string_view rest = std::string_view(bytes).substr(at);
+    const std::size_t length = take_int(rest, kNumberBytes);
+    const std::uint64_t crc = take_int(rest, kNumberBytes);
+    if (length > kRecordBytesMax || rest.size() < length) break;
+    const std::string_view payload = rest.substr(0, length);
+    if (crc32c(payload) != crc) break;
     apply(contents, index, payload);
     at += kRecordHeader + length;
   }
@@ -180,8 +172,9 @@ void Spool::add_record(Kind kind, Write write) {
   write(writer);
   writer.finish();
   const std::string_view payload = std::string_view(pending_).substr(begin + kRecordHeader);
-  put_u32(pending_.data() + begin, static_cast<std::uint32_t>(payload.size()));
-  put_u32(pending_.data() + begin + 4, crc32c(payload));
+  const std::span<char> header = std::span(pending_).subspan(begin, kRecordHeader);
+  set_int(header.first(kNumberBytes), payload.size());
+  set_int(header.last(kNumberBytes), crc32c(payload));
 }
 
 template <class Write>

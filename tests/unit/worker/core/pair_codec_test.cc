@@ -125,6 +125,34 @@ TEST_SUITE("worker/core/pair_codec") {
     }
   }
 
+  TEST_CASE("a few bytes of runs do not become more than a worker ever has") {
+    pair::Runs runs;
+    const auto decodes_with_two_of = [&](std::uint32_t count) {
+      runs.runs.clear();
+      for (const AttemptNo attempt : {AttemptNo(1), AttemptNo(2)}) {
+        for (std::uint32_t task = 0; task < count; ++task) {
+          runs.runs.push_back({.key = {JobId(17), TaskIndex(task), attempt}});
+        }
+      }
+      std::string frame;
+      pair::encode(pair::ToShepherd(runs), frame);
+      CHECK(frame.size() < 64);
+      return bool(pair::decode_to_shepherd(payload_of(frame)));
+    };
+    CHECK(decodes_with_two_of(limits::kKeysPerList / 2));
+    CHECK_FALSE(decodes_with_two_of(limits::kKeysPerList / 2 + 1));
+  }
+
+  TEST_CASE("a run does not go beyond the last task that there can be") {
+    const AttemptKey last{JobId(17), TaskIndex(UINT32_MAX), AttemptNo(1)};
+    std::string frame;
+    pair::encode(pair::ToShepherd(pair::Runs{{{.key = last}}}), frame);
+    CHECK(pair::decode_to_shepherd(payload_of(frame)));
+    REQUIRE(frame.back() == 1);
+    frame.back() = 2;
+    CHECK_FALSE(pair::decode_to_shepherd(payload_of(frame)));
+  }
+
   TEST_CASE("fields are not mixed up") {
     std::string frame;
     pair::encode(pair::ToAgent(pair::Ended{{an_item()}}), frame);
