@@ -77,22 +77,27 @@ enum class QueueMutant : std::uint8_t {
 
 /// What a start of a master read from the tables (master/store fills it, Queue takes it over).
 struct LoadedState {
-  /// Finished tasks of consecutive indices that are alike: all that a queue keeps of them.
-  struct FinishedRun {
+  /// Touched tasks of consecutive indices that are alike: all that a queue keeps of finished ones,
+  /// and of idle ones whose rows have no history.
+  struct TaskRun {
     IndexSpan span;
     TaskState state = TaskState::Succeeded;
     AttemptNo attempts;
     std::uint32_t round = 1;
-    bool operator==(const FinishedRun&) const = default;
+    bool operator==(const TaskRun&) const = default;
   };
   struct LoadedJob {
     JobRow row;
-    std::vector<FinishedRun> finished{};        ///< Ascending.
-    std::map<TaskIndex, TaskRow> tasks;         ///< Other touched ones. Without output tails.
-    std::map<AttemptKey, AttemptRow> attempts;  ///< Of tasks that are not finished.
+    std::vector<TaskRun> runs{};         ///< Ascending.
+    std::map<TaskIndex, TaskRow> tasks;  ///< Other touched ones. Without output tails.
+    /// Of tasks that are not finished, and of their round: those that were lost, and those that
+    /// failed. Without output tails.
+    std::map<AttemptKey, AttemptRow> attempts;
     /// A touched task, as one or the other. REQUIRES: behind all that were added before.
     void add_task(TaskIndex task, TaskRow touched);
-    void add_finished(const FinishedRun& run);
+    void add_run(const TaskRun& run);
+    /// If it is to be remembered. REQUIRES: its task is not finished, and in the attempt's round.
+    void add_attempt(const AttemptKey& key, AttemptRow ended);
   };
   Seq last_seq;
   Epoch last_epoch;

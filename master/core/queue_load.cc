@@ -21,7 +21,6 @@ void add_history(LiveTask& live, TaskIndex index, const LoadedJob& loaded) {
   auto it = loaded.attempts.lower_bound({job, index, AttemptNo()});
   for (; it != loaded.attempts.end() && it->first.task == index; ++it) {
     const AttemptRow& row = it->second;
-    if (row.round != live.round || row.late) continue;
     if (row.end == EndClass::WorkerLost) {
       live.lost.push_back({it->first.attempt, row.worker, row.instance, row.started_at.us != 0,
                            row.assigned_at, row.started_at});
@@ -31,6 +30,10 @@ void add_history(LiveTask& live, TaskIndex index, const LoadedJob& loaded) {
   std::sort(live.failed_on.begin(), live.failed_on.end());
   live.failed_on.erase(std::unique(live.failed_on.begin(), live.failed_on.end()),
                        live.failed_on.end());
+}
+
+bool is_idle(TaskState state) {
+  return state == TaskState::Ready || state == TaskState::Waiting;
 }
 
 LiveTask live_of(const TaskRow& row) {
@@ -56,34 +59,57 @@ LiveTask live_of(const TaskRow& row) {
 void load_task(Job& job, TaskIndex index, const TaskRow& row, const LoadedJob& loaded) {
   const auto ordinal = job.ordinal_of(index);
   CHECK(ordinal.has_value());
-  const bool is_idle = row.state == TaskState::Ready || row.state == TaskState::Waiting;
-  job.bytes.set(*ordinal, is_idle ? TaskState::Ready : row.state, row.attempts);
+  const bool idle = is_idle(row.state);
+  job.bytes.set(*ordinal, idle ? TaskState::Ready : row.state, row.attempts);
   job.round = std::max(job.round, row.round);
   ++count_of(job.counts, row.state);
-  if (is_idle) {
+  if (idle) {
     job.ready.insert(*ordinal);
   } else {
     job.ready.erase(*ordinal);
   }
   LiveTask live = live_of(row);
   add_history(live, index, loaded);
-  if (is_idle && !live.has_history()) return;
+  if (idle && !live.has_history()) return;
   if (row.state == TaskState::Backoff)
     job.backoffs.emplace(std::pair(live.ready_at, *ordinal), true);
   if (row.state == TaskState::Running) job.cpus_assigned += job.spec->cpus;
   job.live.try_emplace(*ordinal).first->second = std::move(live);
 }
 
-void load_finished(Job& job, const LoadedState::FinishedRun& run) {
+void load_run(Job& job, const LoadedState::TaskRun& run) {
   const auto ordinals = job.ordinals_in(run.span);
   CHECK(ordinals.has_value());
   const auto [first, last] = *ordinals;
   CHECK(last - first == run.span.last - run.span.first);  // Consecutive indices, all of the job.
+  const TaskState state = is_idle(run.state) ? TaskState::Ready : run.state;
   for (std::uint32_t ordinal = first; ordinal <= last; ++ordinal)
-    job.bytes.set(ordinal, run.state, run.attempts);
+    job.bytes.set(ordinal, state, run.attempts);
   job.round = std::max(job.round, run.round);
   count_of(job.counts, run.state) += std::uint64_t{last} - first + 1;
-  job.ready.erase(first, last);
+  if (state == TaskState::Ready) {
+    job.ready.insert(first, last);
+  } else {
+    job.ready.erase(first, last);
+  }
+}
+
+/// Idle tasks whose rows have no history, but whose attempts do: lost ones that are not charged.
+void load_histories(Job& job, const LoadedJob& loaded) {
+  auto it = loaded.attempts.begin();
+  while (it != loaded.attempts.end()) {
+    const TaskIndex index = it->first.task;
+    if (!loaded.tasks.contains(index)) {
+      const auto ordinal = job.ordinal_of(index);
+      CHECK(ordinal.has_value());
+      LiveTask live;
+      live.attempts = job.bytes.attempts(*ordinal);
+      live.round = it->second.round;
+      add_history(live, index, loaded);
+      job.live.try_emplace(*ordinal).first->second = std::move(live);
+    }
+    it = loaded.attempts.lower_bound({job.id, index.next(), AttemptNo()});
+  }
 }
 
 Job load_job(const LoadedJob& loaded) {
@@ -110,8 +136,9 @@ Job load_job(const LoadedJob& loaded) {
   job.inputs = row.inputs;
   if (!is_finished(job.untouched_state()))
     job.ready.insert(0, static_cast<std::uint32_t>(job.tasks - 1));
-  for (const LoadedState::FinishedRun& run : loaded.finished) load_finished(job, run);
+  for (const LoadedState::TaskRun& run : loaded.runs) load_run(job, run);
   for (const auto& [index, task] : loaded.tasks) load_task(job, index, task, loaded);
+  load_histories(job, loaded);
   const std::uint64_t untouched = job.tasks - job.bytes.touched();
   count_of(job.counts, job.untouched_state()) += untouched;
   CHECK(job.counts == row.counts);
@@ -132,16 +159,17 @@ void load_grants(std::map<WorkerId, Worker>& workers, const Job& job) {
 }  // namespace
 
 void LoadedState::LoadedJob::add_task(TaskIndex task, TaskRow touched) {
-  if (!is_finished(touched.state)) {
+  const bool has_history = touched.failures > 0 || touched.losses > 0 || touched.number_free;
+  if (is_finished(touched.state) || (is_idle(touched.state) && !has_history)) {
+    add_run({{task.value, task.value}, touched.state, touched.attempts, touched.round});
+  } else {
     tasks.emplace_hint(tasks.end(), task, std::move(touched));
-    return;
   }
-  add_finished({{task.value, task.value}, touched.state, touched.attempts, touched.round});
 }
 
-void LoadedState::LoadedJob::add_finished(const FinishedRun& run) {
-  if (!finished.empty()) {
-    FinishedRun& before = finished.back();
+void LoadedState::LoadedJob::add_run(const TaskRun& run) {
+  if (!runs.empty()) {
+    TaskRun& before = runs.back();
     const bool is_alike =
         before.state == run.state && before.attempts == run.attempts && before.round == run.round;
     if (is_alike && std::uint64_t{before.span.last} + 1 == run.span.first) {
@@ -149,7 +177,12 @@ void LoadedState::LoadedJob::add_finished(const FinishedRun& run) {
       return;
     }
   }
-  finished.push_back(run);
+  runs.push_back(run);
+}
+
+void LoadedState::LoadedJob::add_attempt(const AttemptKey& key, AttemptRow ended) {
+  if (ended.late || (ended.end != EndClass::WorkerLost && !is_failure(ended.end))) return;
+  attempts.emplace_hint(attempts.end(), key, std::move(ended));
 }
 
 Queue Queue::load(LoadedState state) {

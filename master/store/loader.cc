@@ -21,7 +21,10 @@ constexpr const char* kLive = " WHERE state NOT IN ('succeeded', 'failed', 'canc
 constexpr const char* kUnfinished =
     " t.state NOT IN ('succeeded', 'failed', 'cancelled', 'skipped')";
 constexpr const char* kWithin = " WHERE id BETWEEN ? AND ? AND";
-constexpr const char* kFinished = " state IN ('succeeded', 'failed', 'cancelled', 'skipped')";
+// Of which the queue keeps a byte.
+constexpr const char* kPlain =
+    " (state IN ('succeeded', 'failed', 'cancelled', 'skipped')"
+    " OR (state IN ('ready', 'waiting') AND history IS NULL))";
 
 int hex_value(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -43,20 +46,19 @@ Result<Uuid> parse_uuid(std::string_view hex) {
 
 Result<void> load_live_job(Connection& db, LoadedState::LoadedJob& job) {
   const TaskIds ids = task_ids(job.row.id);
-  // Of a million finished ones a byte each is kept: their rows are never all in memory.
-  Statement finished =
-      TRY(db.prepare(std::string("SELECT id, state, attempts, round FROM task_rows") + kWithin +
-                     kFinished + " ORDER BY id"));
-  finished.put(ids.first).put(ids.last);
-  while (TRY(finished.next())) {
-    const std::uint32_t task = task_of(finished.i64()).value;
-    const Result<TaskState> state = parse_task_state(finished.bytes());
+  // There may be millions: their rows are never all in memory.
+  Statement plain = TRY(db.prepare(std::string("SELECT id, state, attempts, round FROM task_rows") +
+                                   kWithin + kPlain + " ORDER BY id"));
+  plain.put(ids.first).put(ids.last);
+  while (TRY(plain.next())) {
+    const std::uint32_t task = task_of(plain.i64()).value;
+    const Result<TaskState> state = parse_task_state(plain.bytes());
     if (!state) return fail(Errc::Corrupt, state.error().message);
-    const AttemptNo attempts(finished.u32());
-    job.add_finished({{task, task}, *state, attempts, finished.u32()});
+    const AttemptNo attempts(plain.u32());
+    job.add_run({{task, task}, *state, attempts, plain.u32()});
   }
   Statement tasks = TRY(db.prepare(std::string("SELECT ") + kTaskColumns + " FROM task_rows t" +
-                                   kWithin + kUnfinished + " ORDER BY id"));
+                                   kWithin + " NOT" + kPlain + " ORDER BY id"));
   tasks.put(ids.first).put(ids.last);
   while (TRY(tasks.next())) {
     ReadTask read = TRY(read_task(tasks));
@@ -66,10 +68,13 @@ Result<void> load_live_job(Connection& db, LoadedState::LoadedJob& job) {
   Statement attempts =
       TRY(db.prepare(std::string("SELECT ") + kAttemptColumns +
                      " FROM attempts a CROSS JOIN task_rows t ON t.id = a.job << 31 | a.task"
-                     " WHERE a.job = ? AND" +
+                     " WHERE a.job = ? AND a.round = t.round AND" +
                      kUnfinished + " ORDER BY a.task, a.attempt"));
   attempts.put(job.row.id.value);
-  while (TRY(attempts.next())) job.attempts.insert(TRY(read_attempt(attempts)));
+  while (TRY(attempts.next())) {
+    auto [key, row] = TRY(read_attempt(attempts));
+    job.add_attempt(key, std::move(row));
+  }
   return {};
 }
 

@@ -570,8 +570,10 @@ LoadedState MemoryStore::load() const {
     }
     auto attempt = disk_.attempts.lower_bound({id, TaskIndex(0), AttemptNo(0)});
     for (; attempt != disk_.attempts.end() && attempt->first.job == id; ++attempt) {
-      if (!job.tasks.contains(attempt->first.task)) continue;
-      job.attempts.emplace(attempt->first, without_tails(attempt->second));
+      const auto row = disk_.tasks.find({id, attempt->first.task});
+      if (row == disk_.tasks.end() || is_finished(row->second.state)) continue;
+      if (row->second.round != attempt->second.round) continue;
+      job.add_attempt(attempt->first, without_tails(attempt->second));
     }
   }
   load_recent_requests(state);

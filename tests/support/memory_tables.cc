@@ -120,8 +120,9 @@ LoadedState MemoryTables::loaded(const Queue& queue) const {
     }
     auto attempt = attempts.lower_bound({id, TaskIndex(), AttemptNo()});
     for (; attempt != attempts.end() && attempt->first.job == id; ++attempt) {
-      const auto& row_of_task = tasks.at({id, attempt->first.task});
-      if (!is_finished(row_of_task.state)) job.attempts.insert(*attempt);
+      const TaskRow& row_of_task = tasks.at({id, attempt->first.task});
+      if (is_finished(row_of_task.state) || row_of_task.round != attempt->second.round) continue;
+      job.add_attempt(attempt->first, attempt->second);
     }
   }
   return state;

@@ -39,7 +39,10 @@ inline RowChanges everything() {
   rows.tasks.put({JobId(4), TaskIndex(8)}, TaskRow(running));
   rows.tasks.put({JobId(4), TaskIndex(9)}, an_ended_row(TaskState::Backoff, EndClass::Signal, 0));
   rows.attempts[a_key(4, 7, 1)] = an_attempt_row(EndClass::Exit);
-  rows.attempts[a_key(4, 8, 1)] = an_attempt_row(EndClass::WorkerLost);
+  AttemptRow lost = an_attempt_row(EndClass::WorkerLost);
+  lost.round = running.round;
+  lost.late = false;
+  rows.attempts[a_key(4, 8, 1)] = lost;
   rows.attempts[a_key(4, 8, 3)] = an_attempt_row(EndClass::Superseded);
   rows.attempts[a_key(3, 1, 1)] = an_attempt_row(EndClass::LaunchError);
   rows.workers[WorkerId(3)] = {"w3",   "key", an_id(33), 8,     "0.1.0", "10.0.0.1:5",
