@@ -144,37 +144,45 @@ void LogsApi::on_read(const Session& session, const msg::ReadLog& question) {
       [this, asked](Session& asker, const Attempt& attempt) { answer(asker, asked, attempt); });
 }
 
+LogsApi::Attempt LogsApi::in_row(const TaskRow& row, const AttemptKey& key, Stream stream) {
+  const bool out = stream == Stream::Stdout;
+  return {.key = key,
+          .worker = row.worker,
+          .instance = row.instance,
+          // A task that is over without an attempt has no output.
+          .ended = row.ended || (is_finished(row.state) && !row.attempt),
+          .ended_at = row.finished_at,
+          .end = row.end,
+          .total = out ? row.stdout_bytes : row.stderr_bytes,
+          .tail = out ? row.stdout_tail.str() : row.stderr_tail.str()};
+}
+
 Result<LogsApi::Attempt> LogsApi::find_attempt(store::Tables& tables,
                                                const msg::ReadLog& question) {
   const auto entry = TRY(tables.get_task(question.job, question.task));
   if (!entry) return fail(Errc::NotFound, "no task " + task_name(question.job, question.task));
-  const bool out = question.stream == Stream::Stdout;
   const TaskRow& row = entry->row;
-  Attempt attempt;
-  attempt.key = {question.job, question.task, question.attempt ? question.attempt : row.attempt};
-  if (attempt.key.attempt == row.attempt) {
-    // A task that is over without an attempt has no output.
-    attempt.ended = row.ended || (is_finished(row.state) && !row.attempt);
-    attempt.worker = row.worker;
-    attempt.instance = row.instance;
-    attempt.ended_at = row.finished_at;
-    attempt.end = row.end;
-    attempt.total = out ? row.stdout_bytes : row.stderr_bytes;
-    attempt.tail = out ? row.stdout_tail : row.stderr_tail;
-    return attempt;
+  const AttemptKey key{question.job, question.task,
+                       question.attempt ? question.attempt : row.attempt};
+  const bool is_last = key.attempt == row.attempt;
+  // Else it is over and the task is not: one that waits for its next attempt has its last one
+  // among the others.
+  const bool is_in_row = row.ended || row.state == TaskState::Running || !row.attempt;
+  if (is_last && is_in_row) return in_row(row, key, question.stream);
+  for (const auto& [known, earlier] : TRY(tables.list_attempts(question.job, question.task))) {
+    if (known != key) continue;
+    const bool out = question.stream == Stream::Stdout;
+    return Attempt{.key = key,
+                   .worker = earlier.worker,
+                   .instance = earlier.instance,
+                   .ended = true,
+                   .ended_at = earlier.ended_at,
+                   .end = earlier.end,
+                   .total = out ? earlier.stdout_bytes : earlier.stderr_bytes,
+                   .tail = out ? earlier.stdout_tail.str() : earlier.stderr_tail.str()};
   }
-  for (const auto& [key, earlier] : TRY(tables.list_attempts(question.job, question.task))) {
-    if (key.attempt != attempt.key.attempt) continue;
-    attempt.ended = true;
-    attempt.worker = earlier.worker;
-    attempt.instance = earlier.instance;
-    attempt.ended_at = earlier.ended_at;
-    attempt.end = earlier.end;
-    attempt.total = out ? earlier.stdout_bytes : earlier.stderr_bytes;
-    attempt.tail = out ? earlier.stdout_tail : earlier.stderr_tail;
-    return attempt;
-  }
-  return fail(Errc::NotFound, "no attempt " + to_string(attempt.key));
+  if (is_last) return in_row(row, key, question.stream);  // Handed back never started.
+  return fail(Errc::NotFound, "no attempt " + to_string(key));
 }
 
 bool LogsApi::is_gone(const Attempt& attempt) const {

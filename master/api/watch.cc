@@ -124,6 +124,7 @@ void Watches::on_page(const Key& key, std::uint64_t serial, const Result<Page>& 
   Watch& watch = it->second;
   watch.asked = false;
   if (!page) return stop(key, page.error());
+  watch.allowed = true;
   for (const store::Tables::TaskEntry& entry : page->tasks.tasks) {
     watch.ended.push_back(
         {entry.row.finished_seq, task_ended(entry.task, entry.row, ledger_.queue().workers())});
@@ -212,7 +213,7 @@ void Watches::on_output(const AttemptKey& key, Stream stream, std::uint64_t upto
 std::set<JobId> Watches::followed() const {
   std::set<JobId> jobs;
   for (const auto& [key, watch] : watches_) {
-    if (watch.output) jobs.insert(watch.job);
+    if (watch.output && watch.allowed) jobs.insert(watch.job);
   }
   return jobs;
 }

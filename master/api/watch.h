@@ -67,6 +67,7 @@ class Watches {
     std::uint64_t serial = 0;  ///< Of this watch: an answer for an earlier one is ignored.
     net::Identity identity;
 
+    bool allowed = false;  ///< A page is here, and with it the leave to see the job.
     bool live = false;
     Seq told;  ///< Everything up to here was told.
     Seq fed;   ///< Of live changes: everything up to here was looked at.

@@ -16,9 +16,9 @@ struct Running {
   Peer client = bench.client();
   std::vector<AttemptKey> held;
 
-  explicit Running(std::uint32_t tasks) {
+  explicit Running(std::uint32_t tasks, std::uint32_t retries = 0) {
     worker.hello(msg::WorkerHello{});
-    submit(client, an_id(1), a_job().with_tasks(tasks).spec());
+    submit(client, an_id(1), a_job().with_tasks(tasks).with_retries(retries).spec());
     bench.turn();
     client.expect<msg::Submitted>();
     collect();
@@ -249,6 +249,8 @@ TEST_CASE("many ended tasks come in many messages, the position last") {
 TEST_CASE("workers deliver live what somebody follows, and stop when nobody does") {
   Running run(1);
   run.watch(9, {}, true);
+  CHECK(run.worker.count<msg::Follow>() == 0);  // Not before it is known that he may see the job.
+  run.bench.turn();
   const auto follow = run.worker.expect<msg::Follow>();
   CHECK(follow.job == JobId(1));
   CHECK(follow.on);
@@ -258,6 +260,16 @@ TEST_CASE("workers deliver live what somebody follows, and stop when nobody does
   run.client.send(msg::Unwatch{9});
   run.bench.turn();
   CHECK(!run.worker.expect<msg::Follow>().on);
+}
+
+TEST_CASE("who may not see a job has its workers deliver nothing") {
+  Running run(1);
+  Peer bob = run.bench.client("bob");
+  bob.send(msg::Watch{9, JobId(1), Generation{1, 1}, {}, true, true});
+  run.bench.turn();
+  run.bench.turn();
+  CHECK(bob.expect<msg::Denied>().code == Errc::NotFound);
+  CHECK(run.worker.count<msg::Follow>() == 0);
 }
 
 TEST_CASE("output is acknowledged when it is durable, and then told") {
@@ -432,6 +444,32 @@ TEST_CASE("reading a log: short output from the result, the rest as it is delive
     CHECK(data.data == "ut");
     CHECK(data.end);
   }
+}
+
+TEST_CASE("output of an attempt that failed is kept while its task waits for the next one") {
+  Running run(1, 2);
+  const AttemptKey key = run.held.front();
+  const auto read = [&] {
+    run.client.send(msg::ReadLog{1, key.job, key.task, key.attempt, Stream::Stdout, 0});
+    run.bench.turn();
+    return run.client.expect<msg::LogData>();
+  };
+  AttemptResult result = a_result(key, EndClass::Exit);
+  result.stdout_bytes = 10;
+  result.stdout_tail = "789";
+  run.worker.send(msg::Results{{result}});
+  run.bench.turn();
+  REQUIRE(run.bench.server->queue().find_job(key.job)->backoffs.size() == 1);
+  auto data = read();
+  CHECK(data.data.empty());
+  CHECK_FALSE(data.end);
+  CHECK(data.total == 10);
+  run.worker.send(msg::LogChunk{key, Stream::Stdout, 0, "0123456789", true});
+  run.bench.turn();
+  CHECK(run.worker.expect<msg::LogAck>().last);
+  data = read();
+  CHECK(data.data == "0123456789");
+  CHECK(data.end);
 }
 
 TEST_CASE("reading a log of a task that is not there, or ended without an attempt") {
