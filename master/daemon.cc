@@ -114,6 +114,8 @@ Result<void> Process::open_store() {
   }));
   dir = TRY(StateDir::open(options.dir));
   if (!alarms) alarms.emplace(options.on_alarm, dir->server().name);
+  if (store::make_room(dir->path()))
+    log::error("disk.full", {{"reason", "the ballast is used up, for the start"}});
   if (dir->cluster() && !options.advertise.empty())
     return fail(Errc::Invalid, "--advertise: what others dial is in " + dir->path() + "/cluster");
   vote = TRY(VoteDoor::open(dir->vote_file()));

@@ -175,6 +175,15 @@ std::optional<int> run_backup_command(const CommandLine& line) {
   return restored ? 0 : complain(restored.error());
 }
 
+/// What is there must be a directory, before anything in it is read.
+Result<void> check_dir(const std::string& dir) {
+  struct stat status {};
+  if (::stat(dir.c_str(), &status) != 0 || S_ISDIR(status.st_mode)) return {};
+  return fail(Errc::Invalid, dir +
+                                 " is a file, and --dir names a directory; of a backup "
+                                 "'capstan restore FILE DIR' makes one");
+}
+
 int run(const std::vector<std::string>& args) {
   if (!args.empty() && args.front() == "init") return run_init({args.begin() + 1, args.end()});
   CommandLine line;
@@ -195,6 +204,7 @@ int run(const std::vector<std::string>& args) {
   if (!parsed) return complain(parsed.error());
   log::configure(line.log_level, line.log_format);
   if (const auto done = run_backup_command(line)) return *done;
+  if (const auto valid = check_dir(line.daemon.dir); !valid) return complain(valid.error());
   line.daemon.advertise = split_commas(line.advertise);
   if (line.daemon.listen.empty()) {
     const auto listen = default_listen(line.daemon.dir, kDefaultListen);

@@ -3,13 +3,13 @@
 // See process_doors.h.
 #include "master/process_doors.h"
 
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <fstream>
 #include <utility>
 
 #include "common/model/limits.h"
+#include "master/store/files.h"
 
 namespace capstan {
 
@@ -27,10 +27,8 @@ std::uint64_t HostDoor::memory_bytes() const {
 }
 
 api::Host::Disk HostDoor::disk() const {
-  struct statvfs status {};
-  if (::statvfs(dir_.c_str(), &status) != 0) return {};
-  const std::uint64_t block = status.f_frsize;
-  return {block * status.f_bavail, block * status.f_blocks};
+  const store::Space space = store::space_at(dir_);
+  return {space.free_bytes, space.total_bytes};
 }
 
 LogDoor::LogDoor(const std::string& dir, std::function<void()> wake)

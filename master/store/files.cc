@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -59,6 +60,13 @@ Result<std::string> read_at(int fd, std::size_t bytes, std::uint64_t offset) {
 Result<void> sync_data(int fd) {
   if (::fdatasync(fd) != 0) return fail(Errc::OutcomeUnknown, "syncing: " + errno_text(errno));
   return {};
+}
+
+Space space_at(const std::string& dir) {
+  struct statvfs status {};
+  if (::statvfs(dir.c_str(), &status) != 0) return {};
+  const std::uint64_t block = status.f_frsize;
+  return {block * status.f_bavail, block * status.f_blocks};
 }
 
 void make_ballast(const std::string& path, std::uint64_t bytes) {

@@ -26,6 +26,13 @@ Result<std::string> read_at(int fd, std::size_t bytes, std::uint64_t offset);
 /// fdatasync. What it fails on is not known to be there or not: OutcomeUnknown.
 Result<void> sync_data(int fd);
 
+struct Space {
+  std::uint64_t free_bytes = 0;  ///< For us.
+  std::uint64_t total_bytes = 0;
+};
+/// Of the disk that `dir` is on. Zeros: it does not say.
+Space space_at(const std::string& dir);
+
 /// Creates `path` with `bytes` allocated on the disk, if it is not there. Not an error when there
 /// is no room: then there is no ballast.
 void make_ballast(const std::string& path, std::uint64_t bytes);

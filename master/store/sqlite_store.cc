@@ -38,6 +38,11 @@ std::string database_path(const std::string& dir) {
   return dir + "/capstan.db";
 }
 
+bool make_room(const std::string& dir) {
+  return space_at(dir).free_bytes < limits::kBallastBytes &&
+         ::unlink(ballast_path(dir).c_str()) == 0;
+}
+
 Result<void> quick_check(Connection& connection) {
   const std::string said = TRY(connection.read_text("PRAGMA quick_check(1)"));
   if (said != "ok") return fail(Errc::Corrupt, "the database is damaged: " + said);
@@ -53,8 +58,10 @@ Result<void> quick_check(const std::string& dir) {
 
 Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const StoreOptions& options, Opened& out) {
   const std::string path = database_path(options.dir);
-  const auto named = [&path](Error error) {
+  const auto named = [&](Error error) {
     error.message = path + ": " + error.message;
+    if (error.code == Errc::DiskFull || space_at(options.dir).free_bytes == 0)
+      error.message += "; make room on that disk, and start it again";
     return tl::unexpected(std::move(error));
   };
   Result<Connection> connection = Connection::open(path, Access::ReadWrite);

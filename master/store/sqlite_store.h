@@ -41,6 +41,10 @@ struct StoreOptions {
   Generation generation;
 };
 
+/// At a start, before anything is written: the ballast goes where there is less room than it takes.
+/// True: it went.
+bool make_room(const std::string& dir);
+
 class SqliteStore final : public Store {
  public:
   /// Opens or creates, checks the end of the journal's hash chain, and loads.

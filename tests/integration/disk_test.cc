@@ -78,6 +78,44 @@ TEST_SUITE("integration/disk") {
     }
   }
 
+  TEST_CASE("a master starts on a disk that is full: the ballast makes room for the start") {
+    if (!can_mount()) return;
+    Cluster cluster({.master_disk_bytes = kMasterDisk});
+    const Cli& cli = cluster.cli();
+    const std::string done = cli.submit({}, {"true"});
+    CHECK(cli.wait(done) == 0);
+    bool is_again = false;
+    SUBCASE("behind a crash") {
+      cluster.kill_master();
+    }
+    SUBCASE("behind an orderly end") {
+      cluster.master().signal(SIGTERM);
+      CHECK(cluster.master().wait().code == 0);
+    }
+    SUBCASE("and has no room at all the second time") {
+      cluster.kill_master();
+      is_again = true;
+    }
+    cluster.master_disk().fill();
+    cluster.start_master();
+    const std::string state = cli.job(done).at("state");
+    CHECK(state == "succeeded");
+    CHECK(submit_now(cli).code == 75);
+    CHECK(!cli.status().at("alarms").empty());
+    CHECK(cli.run({"job", "delete", done}).code == 0);
+    if (is_again) {
+      cluster.kill_master();
+      cluster.master_disk().fill();
+      Child starting({.argv = cluster.master_command()});
+      const Finished ended = starting.wait();
+      CHECK(ended.code == 70);
+      CHECK(contains(ended.err, "make room on that disk"));
+    }
+    cluster.master_disk().empty();
+    if (is_again) cluster.start_master();
+    CHECK(eventually([&] { return submit_now(cli).code == 0; }));
+  }
+
   TEST_CASE("a write error of the master's database: exit 70, and the restart loses nothing") {
     const TempDir control;
     const std::string fault = control / "fault";
