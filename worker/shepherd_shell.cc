@@ -322,14 +322,15 @@ void ShepherdShell::step(shepherd::Event&& event, TimePoint now) {
   }
 }
 
-/// What is to be told is in the file before it is told.
+/// What is to be told is in the file before it is told; unless the disk is full: then it waits for
+/// room in memory, and the master's commit is what keeps it.
 void ShepherdShell::commit() {
   const Result<void> written = spool_->flush();
   if (!written)
     on_disk(written);
   else if (spool_->is_due())
     spool_->compact(machine_->appended());
-  if (pair_.waiting_bytes() > limits::kPairBufferBytes) {
+  if (pair_.waiting_bytes() > limits::kPairBufferBytes + told_first_bytes_) {
     kill_agent("it does not read");
     pair_.close();
   }
@@ -376,7 +377,11 @@ void ShepherdShell::execute(shepherd::Kill& kill) {
 }
 
 void ShepherdShell::execute(shepherd::ToAgent& message) {
-  if (pair_.is_open()) pair::encode(message.message, pair_.out());
+  if (!pair_.is_open()) return;
+  const std::size_t before = pair_.out().size();
+  pair::encode(message.message, pair_.out());
+  if (std::holds_alternative<pair::Spooled>(message.message))
+    told_first_bytes_ += pair_.out().size() - before;
 }
 
 void ShepherdShell::execute(shepherd::SpoolAppend& append) {
@@ -522,6 +527,7 @@ void ShepherdShell::start_agent() {
   agent_ = *pid;
   runner_->ignore(agent_);
   pair_ = PairChannel(std::move(ours));
+  told_first_bytes_ = 0;
   feed(shepherd::AgentUp{});
 }
 

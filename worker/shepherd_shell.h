@@ -94,6 +94,8 @@ class ShepherdShell {
   std::vector<shepherd::Event> handled_;  // Empty, but for its room, while none is.
 
   PairChannel pair_;
+  // What a new agent is told of the spool at once, however long it is: it has read none of it yet.
+  std::size_t told_first_bytes_ = 0;
   pid_t agent_ = 0;  // 0: none runs.
   TimePoint agent_since_;
   TimePoint agent_due_;                             // When the next one is to be started.
