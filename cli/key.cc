@@ -58,6 +58,7 @@ class KeyVerb final : public Verb {
       return usage_error("key " + printable(what) +
                          ": there is add NAME, list and revoke NAME (see capstan help key)");
     if (!has_name) return usage_error("key " + what + " needs a name, as in capstan key add bob");
+    if (what != "list" && words.has("json")) return usage_error("--json goes with list");
     if (what == "revoke" && (words.has("role") || words.has("out")))
       return usage_error("--role and --out go with add");
     return what == "add" ? add(words.positionals[1]) : revoke(words.positionals[1]);

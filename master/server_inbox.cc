@@ -7,6 +7,7 @@
 
 #include "common/base/check.h"
 #include "common/base/log.h"
+#include "common/model/limits.h"
 #include "common/wire/codec.h"
 #include "common/wire/version.h"
 #include "master/server_impl.h"
@@ -20,6 +21,25 @@ bool needs_tables(const msg::Body& body) {
   return control != nullptr &&
          (control->verb == msg::Verb::Retry || control->verb == msg::Verb::RetryFailed ||
           control->verb == msg::Verb::Delete);
+}
+
+/// What its texts and lists take beside their bytes: a text of one byte is two in a frame.
+std::size_t list_bytes(const msg::Body& body) {
+  if (const auto* open = std::get_if<msg::SubmitOpen>(&body)) {
+    const JobSpec& spec = open->spec;
+    return (spec.argv.size() + 2 * spec.env.size()) * sizeof(Bytes) +
+           spec.indices.size() * sizeof(IndexRange);
+  }
+  if (const auto* inputs = std::get_if<msg::SubmitInputs>(&body))
+    return inputs->inputs.size() * sizeof(Bytes);
+  if (const auto* hello = std::get_if<msg::WorkerHello>(&body))
+    return hello->held.size() * sizeof(msg::HeldAttempt) +
+           hello->spooled.size() * sizeof(AttemptKey);
+  if (const auto* control = std::get_if<msg::Control>(&body))
+    return control->targets.size() * sizeof(Selector);
+  if (const auto* results = std::get_if<msg::Results>(&body))
+    return results->results.size() * sizeof(AttemptResult);
+  return 0;
 }
 
 std::string protocol_reason(std::uint32_t protocol) {
@@ -71,6 +91,10 @@ struct InSession {
   Done operator()(msg::Purge& m) {
     const auto asked = TRY(clients.begin(session, m.request));
     if (!asked) return {};
+    if (m.older_than < Micros(0) || m.older_than > limits::kDurationMax) {
+      clients.refuse(session, m.request, {Errc::Invalid, "no such age can be purged"});
+      return {};
+    }
     std::optional<std::string> owner;
     if (session.identity.role != Role::Admin) owner = session.identity.name;
     const auto taken = retention.purge(*asked, std::move(owner), clients.wall_before(m.older_than));
@@ -119,7 +143,10 @@ void Server::on_frame(net::PeerId peer, const net::Identity& identity, std::stri
                                  {"reason", protocol_reason(*foreign)}});
     return s.sessions.refuse(peer, Errc::Protocol, protocol_reason(*foreign));
   }
-  Result<msg::Message> message = wire::decode(frame);
+  Result<msg::Message> message =
+      frame.size() > limits::kReplyBytes
+          ? Result<msg::Message>(fail(Errc::Protocol, "it is larger than a message may be"))
+          : wire::decode(frame);
   if (!message) {
     if (s.sessions.count_refused())
       log::warn("message.refused", {{"name", identity.name},
@@ -129,7 +156,7 @@ void Server::on_frame(net::PeerId peer, const net::Identity& identity, std::stri
     return;
   }
   s.sessions.hear(peer, message->session, s.ledger.now());
-  const std::size_t bytes = frame.size() + sizeof(Impl::Frame);
+  const std::size_t bytes = frame.size() + sizeof(Impl::Frame) + list_bytes(message->body);
   if (s.inbox_bytes + bytes > limits::kInboxBytes) {
     if (s.sessions.count_refused())
       log::warn("message.dropped", {{"name", identity.name},

@@ -99,6 +99,8 @@ Result<void> validate_times(const JobSpec& spec) {
   TRY(validate_duration("backoff", spec.backoff));
   TRY(validate_duration("stall limit", spec.stall_limit));
   if (spec.begin_at.us < 0) return invalid("the begin lies before 1970: give a later one");
+  if (spec.begin_at.us > limits::kBeginMaxUs)
+    return invalid("the begin lies behind the year 9999: give an earlier one");
   return {};
 }
 

@@ -35,6 +35,8 @@ inline constexpr std::size_t kTags = 16;
 inline constexpr std::size_t kAfterJobs =
     1000;  ///< Of one job; each is looked up at its submission.
 inline constexpr auto kDurationMax = std::chrono::days(3650);  ///< No sum of two overflows.
+/// When a job may begin at the latest: the end of the year 9999 (RFC 3339 has no later one).
+inline constexpr std::int64_t kBeginMaxUs = 253'402'300'799'000'000;
 inline constexpr std::int32_t kNiceDefault = 10;  ///< A worker's own processes come first.
 inline constexpr std::int32_t kNiceMin = -20, kNiceMax = 19;
 inline constexpr std::size_t kNameBytes = 255;       ///< Job and worker names: fits a file name.
@@ -54,16 +56,30 @@ inline constexpr std::size_t kKeysPerList = 65'536;
 /// What is larger travels in parts. Only a template, which is one piece, may exceed it.
 inline constexpr std::size_t kMessageBytes = 256 * 1024;
 /// ZMQ_MAXMSGSIZE: cuts off what claims to be larger (field-notes: it is unset by default).
-inline constexpr std::size_t kFrameBytes = 1024 * 1024;
-/// Any frame, in both directions: the largest template (kTemplateBytes) with room for the rest. A
-/// listener and a decoder refuse more.
+inline constexpr std::size_t kFrameBytes = 1280 * 1024;
+/// Any frame of a client or a worker, and of a master to them: the largest template
+/// (kTemplateBytes) with room for the rest.
 inline constexpr std::size_t kReplyBytes = 768 * 1024;
+/// Any frame: between masters, too. The entry that such a message becomes, or a job that is opened
+/// again, with room for the rest; CURVE adds some bytes. A listener and a decoder refuse more.
+inline constexpr std::size_t kAnyFrameBytes = kFrameBytes - 1024;
+/// Of a job that is opened again, how its tasks ended (run_codec.h): of a million one in ten may
+/// have ended otherwise than those beside it.
+inline constexpr std::size_t kRunsBytes = 400 * 1024;
+/// Ranges of tasks that one request names.
+inline constexpr std::size_t kSpansPerRequest = 16'384;
+/// Both are in one batch, which is not cut.
+static_assert(kTemplateBytes + kRunsBytes + 10 * kSpansPerRequest + 64 * 1024 < kAnyFrameBytes);
+static_assert(kReplyBytes + 64 * 1024 < kAnyFrameBytes);
 /// The rows of one page of an answer: a frame with room for its head and the last row.
 inline constexpr std::size_t kPageBytes = kReplyBytes - 64 * 1024;
 /// A batch of the journal: bounds one transaction and one replication message.
 inline constexpr std::size_t kBatchBytes = 512 * 1024;
 /// Entries in a batch: bounds one turn of the loop (about 10 ms of apply and upserts).
 inline constexpr std::size_t kEntriesPerBatch = 4096;
+/// Rows of tasks with which a turn takes no further message: one that steers tasks by name may make
+/// a million, 0.3 GB.
+inline constexpr std::size_t kRowsPerTurn = 100'000;
 /// Frames that one poll hands to the loop, and from which size of its inbox on only one at a time:
 /// what is behind waits in libzmq, whose high water mark holds the peer back.
 inline constexpr std::size_t kFramesPerPoll = 64;

@@ -291,7 +291,7 @@ bool ZmqDialer::Impl::receive_one() {
     if (!socket.receive(rest)) break;
     more = rest.has_more();
   }
-  if (is_single && body.bytes().size() <= limits::kReplyBytes && handler.on_frame) {
+  if (is_single && body.bytes().size() <= limits::kAnyFrameBytes && handler.on_frame) {
     handler.on_frame(body.bytes());
   }
   return true;
@@ -335,8 +335,8 @@ ZmqDialer::~ZmqDialer() {
 
 bool ZmqDialer::send(std::string frame) {
   if (!impl_->is_connected) return false;
-  if (frame.size() > limits::kReplyBytes) {
-    log::error("frame.too_large", {{"bytes", frame.size()}, {"max", limits::kReplyBytes}});
+  if (frame.size() > limits::kAnyFrameBytes) {
+    log::error("frame.too_large", {{"bytes", frame.size()}, {"max", limits::kAnyFrameBytes}});
     return false;
   }
   return impl_->socket.send(frame, 0);

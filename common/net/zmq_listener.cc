@@ -382,7 +382,7 @@ bool ZmqListener::Impl::receive_one() {
     if (!router.receive(rest)) break;
     more = rest.has_more();
   }
-  if (has_extra || body.bytes().size() > limits::kReplyBytes) {
+  if (has_extra || body.bytes().size() > limits::kAnyFrameBytes) {
     ++dropped_messages;
   } else {
     deliver(routing_id, body);
@@ -546,8 +546,8 @@ bool ZmqListener::send(PeerId peer, std::string frame) {
   if (found == impl_->peers.end() || found->second.is_dropped || found->second.is_closing) {
     return false;
   }
-  if (frame.size() > limits::kReplyBytes) {
-    log::error("frame.too_large", {{"bytes", frame.size()}, {"max", limits::kReplyBytes}});
+  if (frame.size() > limits::kAnyFrameBytes) {
+    log::error("frame.too_large", {{"bytes", frame.size()}, {"max", limits::kAnyFrameBytes}});
     return false;
   }
   return impl_->router.send(found->second.routing_id, ZMQ_SNDMORE) && impl_->router.send(frame, 0);

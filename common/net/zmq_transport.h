@@ -68,7 +68,7 @@ class ZmqListener final : public Listener {
     KeyPair keys;
   };
   struct Handler {
-    /// A frame of at most kReplyBytes from a peer whose key is in the ring now.
+    /// A frame of at most kAnyFrameBytes from a peer whose key is in the ring now.
     std::function<void(PeerId, const Identity&, std::string_view)> on_frame;
     /// Its connection closed: a reason to suspect it, no proof that it died.
     std::function<void(PeerId)> on_closed;

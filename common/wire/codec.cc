@@ -104,7 +104,7 @@ std::string encode(const msg::Message& message) {
 }
 
 Result<msg::Message> decode(std::string_view frame) {
-  if (frame.size() > limits::kReplyBytes) return bad_frame("frame", "it is too large");
+  if (frame.size() > limits::kAnyFrameBytes) return bad_frame("frame", "it is too large");
   Reader r(frame);
   r.array(kEnvelopeFields);
   const std::uint64_t type = r.u64(kTypes);

@@ -155,9 +155,10 @@ void get(Reader& r, std::vector<IndexRange>& ranges);
 void get(Reader& r, Generation& generation);
 
 /// One frame. Never fails: whoever makes a list cuts it (size_bound below), so that a frame stays
-/// within kReplyBytes. What is larger all the same is not sent (Sessions::send, the transports).
+/// within kReplyBytes (between masters kAnyFrameBytes). What is larger all the same is not sent
+/// (Sessions::send, the transports).
 std::string encode(const msg::Message& message);
-/// Errc::Protocol with what was wrong; nothing is half decoded. Refuses frames above kReplyBytes.
+/// Errc::Protocol with what was wrong; nothing is half decoded. Refuses more than kAnyFrameBytes.
 Result<msg::Message> decode(std::string_view frame);
 
 /// At most so many bytes of a frame: to cut lists before they are sent. kEnvelopeBytes for the rest

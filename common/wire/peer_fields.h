@@ -15,7 +15,7 @@ auto fields(Shape, Is<JournalEnd> auto& m) {
   return all(m.seq, m.epoch, m.chain);
 }
 auto fields(Shape, Is<SealedBatch> auto& m) {
-  return all(m.first, m.end, m.wall, m.rows_chain, bin(m.entries, limits::kReplyBytes));
+  return all(m.first, m.end, m.wall, m.rows_chain, bin(m.entries, limits::kAnyFrameBytes));
 }
 auto fields(Shape, Is<msg::PeerHello> auto& m) {
   return all(m.protocol, m.protocol_oldest, words(m.version, kNameBytes), m.level, m.cluster,

@@ -106,6 +106,7 @@ class ClientApi {
   struct Targets {
     std::vector<Target> found;
     std::vector<JobId> finished;  ///< Named, but there is nothing to steer any more.
+    std::uint64_t named = 0;      ///< Tasks that get a row each.
     std::optional<Error> refused;
   };
 

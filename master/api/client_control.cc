@@ -11,13 +11,11 @@
 namespace capstan::api {
 namespace {
 
-/// A selector's ranges as spans. A stepped range is a span for each task: bounded.
-constexpr std::uint64_t kSpansMax = 16'384;
-
 /// Selectors of one request, and jobs that they may name: a Done lists them in one message.
 constexpr std::size_t kSelectorsMax = 16'384;
 constexpr std::size_t kJobsMax = 100'000;
 
+/// A selector's ranges as spans. A stepped range is a span for each task: bounded.
 std::optional<std::vector<IndexSpan>> spans_of(const std::vector<IndexRange>& ranges) {
   std::vector<IndexSpan> spans;
   for (const IndexRange& range : ranges) {
@@ -25,7 +23,7 @@ std::optional<std::vector<IndexSpan>> spans_of(const std::vector<IndexRange>& ra
       spans.push_back({range.first, range.last});
       continue;
     }
-    if (range.step == 0 || range.last < range.first || range.count() > kSpansMax)
+    if (range.step == 0 || range.last < range.first || range.count() > limits::kSpansPerRequest)
       return std::nullopt;
     for (std::uint64_t i = range.first; i <= range.last; i += range.step)
       spans.push_back({static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(i)});
@@ -38,7 +36,7 @@ std::optional<std::vector<IndexSpan>> spans_of(const std::vector<IndexRange>& ra
     else
       merged.push_back(span);
   }
-  if (merged.size() > kSpansMax) return std::nullopt;
+  if (merged.size() > limits::kSpansPerRequest) return std::nullopt;
   return merged;
 }
 
@@ -61,14 +59,13 @@ const char* verb_text(msg::Verb verb) {
   return "retry";
 }
 
-/// Are these too many tasks to have a row each? Not when they are simply the whole job.
-bool are_too_many(const Job& job, const std::vector<IndexSpan>& spans) {
+std::uint64_t count_tasks(const Job& job, const std::vector<IndexSpan>& spans) {
   std::uint64_t sum = 0;
   for (const IndexSpan span : spans) {
     const auto ordinals = job.ordinals_in(span);
     if (ordinals) sum += std::uint64_t{ordinals->second} - ordinals->first + 1;
   }
-  return sum > ClientApi::kTasksMax && !(spans.size() == 1 && sum == job.tasks);
+  return sum;
 }
 
 std::string names_of(const std::vector<Selector>& selectors) {
@@ -162,7 +159,7 @@ Result<ClientApi::Targets> ClientApi::resolve(const Session& session, const msg:
     if (selector.kind == Selector::Kind::All && std::exchange(has_all, true)) continue;
     TRY(resolve_one(session, selector, targets));
     if (!targets.found.empty()) spans += targets.found.back().spans.size();
-    if (targets.found.size() > kJobsMax || spans > kSpansMax)
+    if (targets.found.size() > kJobsMax || spans > limits::kSpansPerRequest)
       targets.refused = Error{Errc::Invalid, "too many jobs and tasks at once: name fewer"};
   }
   if (targets.refused) return targets;
@@ -179,10 +176,11 @@ Result<ClientApi::Targets> ClientApi::resolve(const Session& session, const msg:
   if (!retry) std::erase_if(targets.found, [](const Target& target) { return !target.live; });
   if (targets.refused || !targets.found.empty()) return targets;
   const std::string names = names_of(control.targets);
-  targets.refused = Error{
-      Errc::NotFound, targets.finished.empty()
-                          ? names + ": you have no live jobs"
-                          : names + ": finished already, nothing to " + verb_text(control.verb)};
+  const bool is_verb = control.verb != msg::Verb::Prioritise;
+  const std::string nothing = is_verb ? std::string(", nothing to ") + verb_text(control.verb) : "";
+  targets.refused =
+      Error{Errc::NotFound, targets.finished.empty() ? names + ": you have no live jobs"
+                                                     : names + ": finished already" + nothing};
   return targets;
 }
 
@@ -216,14 +214,18 @@ Result<void> ClientApi::add_target(const net::Identity& identity, JobId job,
   const auto spans = spans_of(selector.tasks);
   const std::string name = selector_text(selector);
   const Job* live = ledger_.queue().find_job(job);
+  const std::uint64_t count = live != nullptr && spans ? count_tasks(*live, *spans) : 0;
+  // What is simply the whole job costs no row each.
+  if (count > 0 && !(spans->size() == 1 && count == live->tasks)) targets.named += count;
   if (!owner || !may_act_for(identity, *owner))  // What others have is not told.
     targets.refused = Error{Errc::NotFound, "job " + name + " does not exist (any more)"};
   else if (!spans)
     targets.refused = Error{Errc::Invalid, name + ": too many single tasks; name a range"};
-  else if (live != nullptr && are_too_many(*live, *spans))
-    targets.refused =
-        Error{Errc::Invalid, name + ": at most " + std::to_string(ClientApi::kTasksMax) +
-                                 " tasks at once, or the whole job"};
+  else if (live != nullptr && !spans->empty() && count == 0)
+    targets.refused = Error{Errc::NotFound, name + ": the job has no such task"};
+  else if (targets.named > kTasksMax)
+    targets.refused = Error{Errc::Invalid, name + ": at most " + std::to_string(kTasksMax) +
+                                               " tasks at once, or the whole job"};
   else
     targets.found.push_back({job, *spans, live != nullptr});
   return {};

@@ -168,7 +168,11 @@ Result<std::optional<Error>> ClientApi::find_fault(const Retry& retry, const Reo
       return std::optional<Error>(Error{Errc::Unavailable, name + " has just ended: try again"});
     if (!has_any(job->second, retry.states))
       return std::optional<Error>(Error{Errc::NotFound, name + " has no failed tasks"});
-    rows += rows_of(job->second, target.spans, retry.states);
+    const std::uint64_t found = rows_of(job->second, target.spans, retry.states);
+    if (found == 0 && !target.spans.empty())
+      return std::optional<Error>(Error{
+          Errc::NotFound, name + " has none of these tasks, or none that could be done again"});
+    rows += found;
   }
   if (rows <= kTasksMax) return std::optional<Error>{};
   return std::optional<Error>(Error{Errc::Invalid, "at most " + std::to_string(kTasksMax) +

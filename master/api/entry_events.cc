@@ -10,11 +10,15 @@
 
 #include "common/base/bytes.h"
 #include "common/model/parse.h"
+#include "master/core/retry.h"
 
 namespace capstan::api {
 namespace {
 
 constexpr const char* kMaster = "master";
+constexpr const char* kSucceeded = "succeeded";
+constexpr const char* kFailed = "failed";
+constexpr const char* kStopped = "stopped";
 constexpr std::size_t kSpansNamed = 5;
 
 std::string count_of(std::uint64_t count, std::string_view noun) {
@@ -37,6 +41,12 @@ std::string end_text(const AttemptResult& result) {
   if (result.end == EndClass::Signal) text = fmt::format("signal {}", result.signal);
   if (!result.reason.empty()) text += ": " + printable(result.reason);
   return text;
+}
+
+/// Stopped: somebody had it so, or its worker's end.
+const char* how_it_ended(EndClass end) {
+  if (end == EndClass::Success) return kSucceeded;
+  return is_failure(end) ? kFailed : kStopped;
 }
 
 class Teller {
@@ -207,25 +217,23 @@ class Teller {
     }
   }
   void results(const cmd::ResultsReported& c) {
-    struct Sum {
-      std::uint64_t succeeded = 0, failed = 0;
-    };
-    std::map<JobId, Sum> sums;
+    std::map<JobId, std::map<std::string_view, std::uint64_t>> sums;
     for (const AttemptResult& result : c.results) {
-      const bool good = result.end == EndClass::Success;
+      const char* const how = how_it_ended(result.end);
       if (!filter_.job) {
-        ++(good ? sums[result.key.job].succeeded : sums[result.key.job].failed);
+        ++sums[result.key.job][how];
         continue;
       }
       std::string text =
           fmt::format("attempt {} after {}", result.key.attempt.value, duration_text(result.wall));
-      if (!good) text += ", " + end_text(result);
-      of_task(result.key.job, result.key.task,
-              {name(c.worker), good ? "succeeded" : "failed", std::move(text)});
+      if (result.end != EndClass::Success) text += ", " + end_text(result);
+      of_task(result.key.job, result.key.task, {name(c.worker), how, std::move(text)});
     }
-    for (const auto& [job, sum] : sums) {
-      std::string text = sum.succeeded > 0 ? fmt::format("{} succeeded", sum.succeeded) : "";
-      if (sum.failed > 0) text += fmt::format("{}{} failed", text.empty() ? "" : ", ", sum.failed);
+    for (auto& [job, sum] : sums) {
+      std::string text;
+      for (const char* const how : {kSucceeded, kFailed, kStopped}) {
+        if (sum[how] > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", sum[how], how);
+      }
       of_job(job, {name(c.worker), "reported", std::move(text)});
     }
   }

@@ -141,7 +141,7 @@ void Ledger::drain(std::string figures) {
 
 bool Ledger::is_full() const {
   return !full_.empty() || part_.batch.size() >= limits::kEntriesPerBatch / 2 ||
-         part_.bytes >= limits::kBatchBytes / 4;
+         part_.bytes >= limits::kBatchBytes / 4 || part_.rows.tasks.size() >= limits::kRowsPerTurn;
 }
 
 const JobRow* Ledger::find_row(JobId job) const {

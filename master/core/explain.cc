@@ -88,7 +88,8 @@ class Explainer {
       add(reason, "%limit " + text(limit) + " reached: so many tasks of the job run already");
     add(reason, others_first());
     if (const auto before = tasks_before(); before > 0)
-      add(reason, text(before) + (before == 1 ? " task" : " tasks") + " of this job come first");
+      add(reason, text(before) + (before == 1 ? " task of this job comes first"
+                                              : " tasks of this job come first"));
     return reason;
   }
 

@@ -4,14 +4,11 @@
 #include <algorithm>
 #include <string>
 
+#include "common/model/limits.h"
 #include "master/store/run_codec.h"
 
 namespace capstan::store {
 namespace {
-
-/// In an entry, which must fit a batch: of a million tasks one in ten may have ended otherwise than
-/// those beside it.
-constexpr std::size_t kRunsBytes = 400 * 1024;
 
 std::optional<std::uint32_t> next_in(const IndexRange& range, std::uint64_t from) {
   if (from <= range.first) return range.first;
@@ -61,14 +58,22 @@ std::uint64_t count_in(const JobCounts& c, std::uint32_t states) {
   return sum;
 }
 
-std::optional<std::uint32_t> IndexWalk::next(std::uint64_t from) const {
+Result<std::optional<std::uint32_t>> IndexWalk::next(std::uint64_t from) {
   auto index = next_in_spec(spec_, from);
   while (index && !only_.empty()) {
     const auto wanted = next_in_any(only_, *index);
     if (!wanted || *wanted == *index) return wanted;
+    compared_ += only_.size();
+    if (compared_ > kComparedMax)
+      return fail(Errc::Invalid, "these ranges and the job's do not meet: name fewer tasks");
     index = next_in_spec(spec_, *wanted);
   }
   return index;
+}
+
+bool IndexWalk::contains(std::uint32_t index) const {
+  return next_in_spec(spec_, index) == index &&
+         (only_.empty() || next_in_any(only_, index) == index);
 }
 
 std::optional<std::uint64_t> RunBuilder::ordinal_of(std::uint32_t index) {
@@ -110,7 +115,7 @@ Result<void> RunBuilder::add(TaskIndex task, const TaskRow& row) {
 }
 
 Result<void> RunBuilder::are_few_enough() const {
-  if (bytes_ <= kRunsBytes) return {};
+  if (bytes_ <= limits::kRunsBytes) return {};
   const std::string id = std::to_string(job_.id.value);
   return fail(Errc::Invalid, "the tasks of job " + id +
                                  " ended in too many different ways to be "

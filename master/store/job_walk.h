@@ -26,19 +26,24 @@ namespace capstan::store {
   return states == 0 || (states >> static_cast<unsigned>(state) & 1U) != 0;
 }
 
-/// Indices that are in the template and (unless `only` is empty) in one of `only`.
+/// Indices that are in the template and (unless `only` is empty) in one of `only`. Ranges that
+/// never meet cost a step for each of their tasks: a walk ends after so many.
 class IndexWalk {
  public:
   /// REQUIRES: both outlive the walk; `spec_indices` ascend.
   IndexWalk(const std::vector<IndexRange>& spec_indices, const std::vector<IndexRange>& only)
       : spec_(spec_indices), only_(only) {}
-  /// The smallest not below `from`.
-  [[nodiscard]] std::optional<std::uint32_t> next(std::uint64_t from) const;
-  [[nodiscard]] bool contains(std::uint32_t index) const { return next(index) == index; }
+  /// The smallest not below `from`. Invalid: it takes too long to find it.
+  [[nodiscard]] Result<std::optional<std::uint32_t>> next(std::uint64_t from);
+  [[nodiscard]] bool contains(std::uint32_t index) const;
 
  private:
+  /// Comparisons in vain: a tenth of a second. A page of tasks that are there needs a hundredth.
+  static constexpr std::uint64_t kComparedMax = 50'000'000;
+
   const std::vector<IndexRange>& spec_;
   const std::vector<IndexRange>& only_;
+  std::uint64_t compared_ = 0;
 };
 
 /// Consecutive tasks of one state and attempt number, as cmd::JobReopened carries them.

@@ -146,7 +146,7 @@ Result<Tables::TaskPage> SqliteTables::walk_touched(const TaskFilter& filter, co
 
 /// Every task, those without a row in between.
 Result<Tables::TaskPage> SqliteTables::walk_all(const TaskFilter& filter, const JobRow& job) {
-  const IndexWalk walk(job.spec->indices, filter.only);
+  IndexWalk walk(job.spec->indices, filter.only);
   TaskRow untouched;
   untouched.state = untouched_state(job);
   const Rewind rewind(tasks_);
@@ -155,7 +155,7 @@ Result<Tables::TaskPage> SqliteTables::walk_all(const TaskFilter& filter, const 
   bool rows_left = true;
   TaskPage page;
   std::uint64_t from = first_wanted(filter);
-  for (auto index = walk.next(from); index; index = walk.next(from)) {
+  for (auto index = TRY(walk.next(from)); index; index = TRY(walk.next(from))) {
     from = std::uint64_t{*index} + 1;
     while (rows_left && (!row || row->task.value < *index)) {
       rows_left = TRY(tasks_.next());

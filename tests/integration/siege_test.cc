@@ -19,7 +19,8 @@ namespace {
 /// What is kept of one peer with a key: a full queue in libzmq, and the loop's inbox, with the
 /// largest frames that are taken at all (docs/protocol.md, "The socket rules").
 constexpr std::uint64_t kOnePeerBytes =
-    (limits::kHighWaterMark + limits::kInboxFrames + limits::kFramesPerPoll) * limits::kReplyBytes;
+    (limits::kHighWaterMark + limits::kInboxFrames + limits::kFramesPerPoll) *
+    limits::kAnyFrameBytes;
 
 /// A worker's key, and a session that takes no work.
 struct Rogue {

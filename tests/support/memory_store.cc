@@ -419,9 +419,9 @@ Result<store::Tables::TaskPage> MemoryStore::list_tasks(const TaskFilter& filter
   if (job == now().jobs.end()) return page;
   TaskRow untouched;
   untouched.state = untouched_state(job->second);
-  const IndexWalk walk(job->second.spec->indices, filter.only);
+  IndexWalk walk(job->second.spec->indices, filter.only);
   std::uint64_t from = filter.from_start ? 0 : std::uint64_t{filter.after.value} + 1;
-  for (auto index = walk.next(from); index; index = walk.next(from)) {
+  for (auto index = TRY(walk.next(from)); index; index = TRY(walk.next(from))) {
     from = std::uint64_t{*index} + 1;
     const TaskRow* found = find_task(filter.job, *index);
     const TaskRow& row = found != nullptr ? *found : untouched;

@@ -306,6 +306,40 @@ TEST_CASE("a retry of too much is refused, and says what to do") {
   CHECK(bench.server->queue().jobs().empty());
 }
 
+TEST_CASE("tasks are counted over all that a request names") {
+  Bench bench;
+  Peer client = bench.client();
+  submit(client, an_id(1), a_job().with_tasks(5'000'000).spec());
+  bench.turn();
+  client.expect<msg::Submitted>();
+  msg::Control control{an_id(2), msg::Verb::Cancel, {}};
+  for (std::uint32_t begin = 1; begin < 2'000'000; begin += 500'000)
+    control.targets.push_back({Selector::Kind::Job, JobId(1), {{begin, begin + 499'999, 1}}});
+  client.send(msg::Control(control));
+  bench.turn();
+  const auto denied = client.expect<msg::Denied>();
+  CHECK(denied.code == Errc::Invalid);
+  CHECK(denied.reason.find("at most 1000000 tasks at once") != std::string::npos);
+  CHECK(bench.server->queue().find_job(JobId(1))->bytes.touched() == 0);
+  control.request = an_id(3);
+  control.targets.resize(2);
+  client.send(msg::Control(control));
+  bench.turn();
+  CHECK(client.expect<msg::Done>().tasks == 1'000'000);
+}
+
+TEST_CASE("a message that is larger than one may be is not read, though a master's may be") {
+  Bench bench;
+  Peer client = bench.client();
+  const auto is_read = [&](std::size_t count) {
+    client.send(msg::SubmitInputs{an_id(2), 0, std::vector<Bytes>(count, Bytes(100'000, 'i'))});
+    bench.turn();
+    return client.take<msg::Denied>().has_value();
+  };
+  CHECK(is_read(7));
+  CHECK_FALSE(is_read(8));
+}
+
 TEST_CASE("lists come in pages") {
   Bench bench;
   Peer client = bench.client();

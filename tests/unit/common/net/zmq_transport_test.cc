@@ -22,7 +22,7 @@ TEST_SUITE("common/net/zmq_transport") {
     Server server(cluster);
     Client client(cluster, server.member(), cluster.anna);
     client.greeting = {"hello", "", std::string("\0\xFF", 2),
-                       std::string(limits::kReplyBytes, 'x')};
+                       std::string(limits::kAnyFrameBytes, 'x')};
     REQUIRE(cluster.wait_for([&] { return client.frames.size() == 4; }));
     CHECK(client.frames == client.greeting);
     CHECK(server.frames == client.greeting);
@@ -41,7 +41,7 @@ TEST_SUITE("common/net/zmq_transport") {
     Client client(cluster, server.member(), cluster.anna);
     CHECK_FALSE(client.dialer->send("before the handshake"));
     REQUIRE(cluster.wait_for([&] { return client.frames.size() == 1; }));
-    CHECK_FALSE(client.dialer->send(std::string(limits::kReplyBytes + 1, 'x')));
+    CHECK_FALSE(client.dialer->send(std::string(limits::kAnyFrameBytes + 1, 'x')));
     CHECK_FALSE(server.listener->send(PeerId(77), "x"));
     CHECK(server.listener->address_of(PeerId(77)).empty());
   }

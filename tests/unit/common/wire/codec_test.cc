@@ -280,7 +280,7 @@ TEST_CASE("what is wrong is said") {
   CHECK(error_of("\x95\x02\x00\x00\x00\x91\xA2\xC3\x28"s) ==
         "bad message (NeedHello): a text is not UTF-8");
   CHECK(error_of("\x95\x03\x00\x00\x00\x92\x00\xA0"s) == "bad message (Refused): an unknown kind");
-  CHECK(error_of(std::string(limits::kReplyBytes + 1, 'x')) ==
+  CHECK(error_of(std::string(limits::kAnyFrameBytes + 1, 'x')) ==
         "bad message (frame): it is too large");
 }
 

@@ -347,6 +347,27 @@ TEST_SUITE("master/store/contract") {
     CHECK(disk.tables().list_tasks({.job = JobId(2)}).value().tasks.empty());
   }
 
+  TEST_CASE_TEMPLATE("tasks by ranges that never meet the job's are refused before long", Disk,
+                     SqliteDisk, MemoryDisk) {
+    Disk disk;
+    disk.open();
+    RowChanges rows;
+    JobSpec spec = a_job().spec();
+    spec.indices = {{0, 2'000'000'000, 20}};
+    JobRow& job = rows.jobs[JobId(1)];
+    job = a_job_row(1, spec);
+    job.counts.ready = job.tasks;
+    append(disk, 1, 1, rows);
+    const auto list = [&disk](const IndexRange& odd, std::size_t count) {
+      store::Tables::TaskFilter filter{.job = JobId(1), .limit = 3};
+      filter.only.assign(count, odd);
+      return disk.tables().list_tasks(filter);
+    };
+    CHECK(list({1, 1'999'999'999, 20}, 1000).error().code == Errc::Invalid);
+    CHECK(list({1, 1'999'999'999, 7}, 1000).value().tasks.size() == 3);
+    CHECK(list({1, 100'001, 20}, 1).value().tasks.empty());
+  }
+
   TEST_CASE_TEMPLATE("tasks that their job never touched end with it", Disk, SqliteDisk,
                      MemoryDisk) {
     Disk disk;
