@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <sstream>
 
 #include <doctest/doctest.h>
@@ -335,8 +336,15 @@ std::uint64_t rss_bytes(pid_t pid) {
 #endif
 }
 
+/// None of those that the kernel gives to whoever connects: our programs do so all the time.
 int free_port() {
-  return test::BoundSocket().port;
+  constexpr int kFirst = 10'000;
+  constexpr int kCount = 22'000;
+  static std::minstd_rand random(std::random_device{}());
+  for (;;) {
+    const auto port = static_cast<std::uint16_t>(kFirst + random() % kCount);
+    if (test::BoundSocket(port).port != 0) return port;
+  }
 }
 
 std::string read_file(const std::string& path) {
