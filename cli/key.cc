@@ -19,7 +19,9 @@ namespace {
 
 class KeyVerb final : public Verb {
  public:
-  KeyVerb() : Verb("key", "let users in, and shut them out", {"WORD", 1, 2}) {
+  KeyVerb()
+      : Verb("key", "let users in, and shut them out",
+             {"an action: add NAME, list or revoke NAME", 1, 2}) {
     page_.synopsis = {"capstan key add [--role ROLE] [--out FILE] NAME",
                       "capstan key list [--json]", "capstan key revoke NAME"};
     page_.description =
@@ -66,9 +68,9 @@ class KeyVerb final : public Verb {
 
  private:
   Outcome<int> add(const std::string& name) {
-    const Role role = TRY(as_usage(parse_role(role_), "--role"));
-    if (role != Role::User && role != Role::Admin)
+    if (role_ != "user" && role_ != "admin")
       return usage_error("--role is user or admin; a worker enrols with worker.access");
+    const Role role = role_ == "admin" ? Role::Admin : Role::User;
     if (!out_.empty() && ::access(out_.c_str(), F_OK) == 0)
       return usage_error("--out " + printable(out_) + " exists: name another file");
     net::Access access = TRY(load_access(common()));

@@ -10,7 +10,7 @@ namespace {
 std::string wanted(const Verb::Shape& shape) {
   if (shape.max == 0) return "no argument";
   if (shape.min == 1 && shape.max == 1) return "one " + shape.word;
-  if (shape.min > 1) return shape.word;
+  if (shape.word.find(' ') != std::string::npos) return shape.word;  // It says all of it.
   if (shape.min == 0) return "at most " + std::to_string(shape.max) + " " + shape.word;
   return "at least one " + shape.word;
 }

@@ -26,7 +26,9 @@ constexpr Micros kLookEvery = std::chrono::milliseconds(250);
 
 class WorkerVerb final : public Verb {
  public:
-  WorkerVerb() : Verb("worker", "drain, resume, remove or await workers", {"WORD", 2, SIZE_MAX}) {
+  WorkerVerb()
+      : Verb("worker", "drain, resume, remove or await workers",
+             {"an action and a name: drain, resume or remove NAME, or wait N", 2, SIZE_MAX}) {
     page_.synopsis = {"capstan worker drain [--reason TEXT] [--wait] NAME...",
                       "capstan worker resume NAME...", "capstan worker remove NAME...",
                       "capstan worker wait [--timeout DURATION] N"};

@@ -243,7 +243,10 @@ Result<pid_t> spawn(const SpawnOptions& options) {
   }
   const std::string what = printable(options.argv.front()) + ": ";
   const std::string interpreter = failure.error == ENOENT ? missing_interpreter(plan) : "";
-  if (interpreter.empty()) return fail(Errc::Io, what + words);
+  const bool is_line = options.argv.size() == 1 && options.argv.front().find(' ') != Bytes::npos;
+  const char* hint =
+      failure.error == ENOENT && is_line ? " (a line for a shell needs --shell)" : "";
+  if (interpreter.empty()) return fail(Errc::Io, what + words + hint);
   return fail(Errc::Io, what + "its interpreter " + printable(interpreter) + ": " + words);
 }
 

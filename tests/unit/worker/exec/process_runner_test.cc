@@ -86,6 +86,10 @@ TEST_SUITE("worker/exec/process_runner") {
     launch({"no-such-program-in-path"});
     REQUIRE_FALSE(started);
     CHECK(started.error().message == "no-such-program-in-path: No such file or directory");
+    launch({"echo a"});
+    REQUIRE_FALSE(started);
+    CHECK(started.error().message ==
+          "echo a: No such file or directory (a line for a shell needs --shell)");
     launch({"/etc/passwd"});
     REQUIRE_FALSE(started);
     CHECK(started.error().message == "/etc/passwd: Permission denied");
