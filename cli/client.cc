@@ -488,19 +488,14 @@ Outcome<bool> Client::run_until(const std::function<bool()>& done, TimePoint dea
 }
 
 Outcome<void> Client::run_while_waiting(const std::function<bool()>& done) {
-  bool told = false;
   while (!done()) {
-    // Long waits outlive a master: say so once, and go on.
+    // Long waits outlive a master: say so once for each time that it is away, and go on.
     if (TRY(run_until([&] { return done() || !is_open(); }, TimePoint::never())) && done()) break;
     const auto back = [&] { return done() || is_open(); };
-    if (TRY(run_until(back, now() + kNoticeAfter))) {
-      if (told && is_open()) notice("the master is back");
-      told = false;
-      continue;
-    }
-    if (!told) notice("no master answers; waiting for one at " + addresses_of(options_.access));
-    told = true;
+    if (TRY(run_until(back, now() + kNoticeAfter))) continue;
+    notice("no master answers; waiting for one at " + addresses_of(options_.access));
     TRY(run_until(back, TimePoint::never()));
+    if (is_open()) notice("the master is back");
   }
   return {};
 }

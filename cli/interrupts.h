@@ -22,19 +22,11 @@ class Interrupts {
 
   /// REQUIRES: this outlives the loop's last poll().
   Outcome<void> install(net::EventLoop& loop) {
-    auto installed =
-        loop.on_signals({SIGINT, SIGTERM, SIGHUP, SIGCHLD, SIGWINCH}, [this](int signal) {
-          if (signal == SIGWINCH) {
-            if (on_resize_) on_resize_();
-            return;
-          }
-          if (signal == SIGCHLD) {
-            if (on_child_) on_child_();
-            return;
-          }
-          ++count_;
-          last_ = signal;
-        });
+    std::vector<int> signals{SIGCHLD, SIGWINCH};
+    for (const int ending : {SIGINT, SIGTERM, SIGHUP}) {
+      if (!is_ignored(ending)) signals.push_back(ending);
+    }
+    const auto installed = loop.on_signals(std::move(signals), [this](int signal) { on(signal); });
     if (installed) return {};
     return fail_with(kExitFailed, installed.error().message);
   }
@@ -47,6 +39,22 @@ class Interrupts {
   [[nodiscard]] int exit_code() const { return 128 + (last_ == 0 ? SIGINT : last_); }
 
  private:
+  /// As nohup and a shell's background jobs have it. What is blocked would come all the same.
+  static bool is_ignored(int signal) {
+    struct sigaction now {};
+    return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
+  }
+  void on(int signal) {
+    if (signal == SIGWINCH) {
+      if (on_resize_) on_resize_();
+    } else if (signal == SIGCHLD) {
+      if (on_child_) on_child_();
+    } else {
+      ++count_;
+      last_ = signal;
+    }
+  }
+
   int count_ = 0;
   int last_ = 0;
   std::function<void()> on_child_;

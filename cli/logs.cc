@@ -58,6 +58,7 @@ class Follower {
                [this](const msg::WatchEvents& events) { on_events(events); }) {}
 
   Outcome<int> run() {
+    TRY(look_for_tasks());
     TRY(read_running());
     const auto is_over = [this] {
       return watch_.failure() || pump_.failure() || (is_finished() && pump_.is_idle());
@@ -70,6 +71,16 @@ class Follower {
   }
 
  private:
+  /// What is not there would never end.
+  Outcome<void> look_for_tasks() {
+    if (request_.target.tasks.empty()) return {};
+    TaskPages pages(
+        client_,
+        {.job = request_.target.job, .states = 0, .after = {}, .only = request_.target.tasks});
+    if (!TRY(pages.next()).empty()) return {};
+    return fail_with(kExitRefused,
+                     fmt::format("job {} has no such task", request_.target.job.value));
+  }
   /// What running tasks printed before now: the watch tells only of what comes.
   Outcome<void> read_running() {
     msg::ListTasks list;
@@ -144,7 +155,10 @@ class Reader {
         TRY(load_page());
         continue;
       }
-      TRY(print_front());
+      if (Outcome<void> printed = print_front(); !printed) {
+        TRY(out_.flush());
+        return tl::unexpected<Failure>(printed.error());
+      }
       ahead_.pop_front();
     }
     TRY(out_.flush());
@@ -160,7 +174,7 @@ class Reader {
  private:
   struct Ahead {
     msg::TaskView task;
-    std::optional<Result<msg::Body>> first;  ///< The answer, when it is here.
+    std::optional<Result<msg::Body>> answer;  ///< To the last question, when it is here.
   };
 
   Outcome<void> load_page() {
@@ -202,28 +216,30 @@ class Reader {
     if (task.attempt.value == 0 || wrote_nothing) {
       msg::LogData nothing;
       nothing.end = true;
-      ahead.first = Result<msg::Body>(msg::Body(std::move(nothing)));
+      ahead.answer = Result<msg::Body>(msg::Body(std::move(nothing)));
       return;
     }
+    read(ahead, 0);
+  }
+  void read(Ahead& ahead, std::uint64_t offset) {
+    ahead.answer.reset();
     // A deque keeps its elements where they are.
-    client_.query(question(task, 0),
-                  [&ahead](Result<msg::Body> reply) { ahead.first = std::move(reply); });
+    client_.query(question(ahead.task, offset),
+                  [&ahead](Result<msg::Body> reply) { ahead.answer = std::move(reply); });
   }
   [[nodiscard]] std::uint64_t bytes_of(const msg::TaskView& task) const {
     return request_.stream == Stream::Stdout ? task.stdout_bytes : task.stderr_bytes;
   }
   Outcome<void> print_front() {
     Ahead& ahead = ahead_.front();
-    const auto is_here = [&] { return ahead.first.has_value(); };
-    if (!TRY(client_.run_until(is_here, client_.now() + client_.timeout()))) {
-      return fail_with(kExitUnavailable, "the master did not answer in time");
-    }
+    const auto is_here = [&] { return ahead.answer.has_value(); };
     const msg::TaskView& task = ahead.task;
     LinePrefixer lines(with_prefix_ ? task_name(request_.target.job, task.task) + ": "
                                     : std::string());
-    Result<msg::Body> reply = std::move(*ahead.first);
     std::uint64_t offset = 0;
     while (true) {
+      TRY(client_.run_while_waiting(is_here));
+      const Result<msg::Body>& reply = *ahead.answer;
       if (!reply && reply.error().code == Errc::NotFound) break;  // Its output is gone.
       if (!reply) return fail_with(exit_code_of(reply.error().code), reply.error().message);
       const auto& data = std::get<msg::LogData>(*reply);
@@ -233,9 +249,7 @@ class Reader {
       if (data.end || (data.data.empty() && !is_ended(task))) break;
       if (data.data.empty()) TRY(await_delivery(task));
       has_grown_ = false;
-      auto next = client_.ask<msg::LogData>(question(task, offset));
-      if (!next) return tl::unexpected<Failure>(next.error());
-      reply = msg::Body(std::move(*next));
+      read(ahead, offset);
     }
     out_.write(lines.finish());
     if (is_last(task) && task.ended && task.end == EndClass::LaunchError) {

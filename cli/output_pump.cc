@@ -37,7 +37,7 @@ void OutputPump::on_ended(const msg::TaskEnded& ended) {
   if (!is_new && view.attempt.value <= seen->second) return;  // Told again after a resumption.
   const AttemptNo told(is_new ? 0 : seen->second);
   seen->second = view.attempt.value;
-  const bool has_earlier = ask_for_earlier(view.task, told, view.attempt);
+  const bool has_earlier = !options_.last_only && ask_for_earlier(view.task, told, view.attempt);
   // Behind those before it: what the result carries would overtake them.
   const auto tail_of = [&](const Bytes& tail) {
     return has_earlier ? std::string_view() : std::string_view(tail);
@@ -55,8 +55,10 @@ bool OutputPump::ask_for_earlier(TaskIndex task, AttemptNo told, AttemptNo last)
     for (const Stream stream : {Stream::Stdout, Stream::Stderr}) {
       const FlowKey key{task, attempt, stream};
       if (target(stream) == nullptr || closed_early_.erase(key) > 0) continue;
-      // Not owed: of an attempt that was lost it may never come.
-      ask(key, flow_of(key));
+      // Not owed: of an attempt that was lost it may never come. What there is is read to its end.
+      Flow& flow = flow_of(key);
+      flow.upto = UINT64_MAX;
+      ask(key, flow);
       has_asked = true;
     }
   }
@@ -118,10 +120,23 @@ void OutputPump::ask(const FlowKey& key, Flow& flow) {
   start_reads();
 }
 
+bool OutputPump::is_behind(const FlowKey& key) const {
+  for (auto it = flows_.lower_bound({key.task, AttemptNo(), Stream::Stdout}); it != flows_.end();
+       ++it) {
+    const auto& [other, flow] = *it;
+    if (other.task != key.task || other.attempt >= key.attempt) return false;
+    if (other.stream == key.stream && flow.is_asking) return true;
+  }
+  return false;
+}
+
 void OutputPump::start_reads() {
-  while (in_flight_ < kReadsInFlight && !queue_.empty()) {
-    const FlowKey key = queue_.front();
-    queue_.pop_front();
+  while (in_flight_ < kReadsInFlight) {
+    const auto next = std::find_if(queue_.begin(), queue_.end(),
+                                   [this](const FlowKey& key) { return !is_behind(key); });
+    if (next == queue_.end()) return;
+    const FlowKey key = *next;
+    queue_.erase(next);
     Flow& flow = flows_.at(key);
     flow.has_news = false;
     ++in_flight_;

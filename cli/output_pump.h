@@ -45,6 +45,7 @@ class OutputPump final : public TaskPrinter {
     std::vector<IndexRange> only;        ///< Empty: all tasks.
     Output* out = nullptr;               ///< For stdout; null: not wanted.
     Output* err = nullptr;               ///< For stderr; null: not wanted.
+    bool last_only = false;              ///< Of what ended, attempts before the last are left out.
     std::function<void()> before_print;  ///< The terminal is about to be written to; may be empty.
     std::function<void()> after_print;   ///< May be empty.
   };
@@ -97,6 +98,8 @@ class OutputPump final : public TaskPrinter {
   bool ask_for_earlier(TaskIndex task, AttemptNo told, AttemptNo last);
   void end_stream(const FlowKey& key, std::uint64_t total, std::string_view tail);
   void ask(const FlowKey& key, Flow& flow);
+  /// An earlier attempt's stream is being read: it is printed first, whole.
+  [[nodiscard]] bool is_behind(const FlowKey& key) const;
   void start_reads();
   void on_data(const FlowKey& key, const Result<msg::Body>& reply);
   void print(const FlowKey& key, Flow& flow, std::string_view bytes);

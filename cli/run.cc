@@ -23,6 +23,8 @@
 namespace capstan::cli {
 namespace {
 
+/// How long output may be on its way before it is said what is waited for.
+constexpr Micros kTellUndelivered = std::chrono::seconds(2);
 /// Failures that are named at the end.
 constexpr std::size_t kNamed = 5;
 
@@ -54,7 +56,10 @@ class Show {
       if (watch_.failure()) return true;
       if (pump_.failure()) return watch_.is_finished() || !pump_.is_broken();
       ordered_.go_on(watch_.is_finished());
-      return watch_.is_finished() && pump_.is_idle() && ordered_.is_done();
+      if (!watch_.is_finished()) return false;
+      if (pump_.is_idle() && ordered_.is_done()) return true;
+      tell_undelivered();
+      return false;
     };
     const Outcome<void> waited = client_.run_while_waiting(is_over);
     pump_.finish();
@@ -74,6 +79,7 @@ class Show {
     options.with_prefix = options_.tasks > 1 && !options_.is_quiet;
     options.out = &out_;
     options.err = &err_;
+    options.last_only = !options_.in_order.empty();
     options.before_print = [this] { progress_.clear(); };
     options.after_print = [this] { progress_.redraw(); };
     return options;
@@ -92,6 +98,16 @@ class Show {
   }
   void note(const msg::TaskView& task) {
     if (task.state == TaskState::Failed && failures_.size() < kNamed) failures_.push_back(task);
+  }
+  /// Behind its job's end it waits for workers that have its output: as long as it takes.
+  void tell_undelivered() {
+    const TimePoint now = client_.now();
+    if (finished_at_ == TimePoint::never()) finished_at_ = now;
+    if (options_.is_quiet || now < finished_at_ + kTellUndelivered || std::exchange(told_, true))
+      return;
+    progress_.clear();
+    print_error("capstan run: job {} is finished; waiting for output that was not delivered yet\n",
+                options_.job.value);
   }
   void cancel() {
     progress_.clear();
@@ -134,6 +150,8 @@ class Show {
   JobWatch watch_;
   std::vector<msg::TaskView> failures_;
   bool cancelled_ = false;
+  bool told_ = false;  ///< That output is waited for.
+  TimePoint finished_at_ = TimePoint::never();
 };
 
 class RunVerb final : public SubmittingVerb {

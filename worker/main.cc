@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -137,6 +138,7 @@ Result<void> complete(WorkerOptions& worker) {
   if (worker.cpus == 0) worker.cpus = usable_cpus();
   if (worker.mem_bytes == 0) worker.mem_bytes = usable_memory();
   if (worker.dir.empty()) worker.dir = TRY(default_state_dir("worker-" + worker.name));
+  worker.dir = std::filesystem::absolute(worker.dir);  // Tasks have directories of their own.
   worker.program = program_file();
   return {};
 }

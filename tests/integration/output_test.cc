@@ -82,6 +82,66 @@ TEST_SUITE("integration/output") {
     CHECK(cli.ok({"logs", job}) == "stdout of attempt 3\n");
   }
 
+  TEST_CASE("attempts that print much are printed one behind the other, whole") {
+    const Cluster cluster;
+    const Cli& cli = cluster.cli();
+    const std::string job = cli.submit(
+        {"--retries", "1", "--backoff", "50ms"},
+        {"sh", "-c", "seq -f \"$CAPSTAN_ATTEMPT %.0f\" 60000; [ $CAPSTAN_ATTEMPT = 2 ]"});
+    REQUIRE(cli.wait(job) == 0);
+    std::string of[2];
+    for (int i = 1; i <= 60'000; ++i) {
+      of[0] += "1 " + std::to_string(i) + "\n";
+      of[1] += "2 " + std::to_string(i) + "\n";
+    }
+    CHECK((cli.ok({"logs", "-f", job}) == of[0] + of[1]));
+    CHECK((cli.ok({"logs", job + ".1.1"}) == of[0]));
+    CHECK((cli.ok({"logs", job}) == of[1]));
+  }
+
+  TEST_CASE("run -k prints the last attempt of a task that ran again before its turn") {
+    const Cluster cluster({.cpus = 2});
+    Rendezvous meeting(cluster.dir());
+    const std::string again = "echo try$CAPSTAN_ATTEMPT; [ $CAPSTAN_ATTEMPT = 2 ]";
+    const std::string line =
+        "if [ {} = 2 ]; then " + again + "; else " + meeting.command("echo one")[2] + "; fi";
+    const auto run = cluster.cli().start({"run", "-k", "-q", "--retries", "1", "--backoff", "50ms",
+                                          "--", "sh", "-c", line, ":::", "1", "2"});
+    (void)meeting.arrival();
+    CHECK(eventually([&] { return cluster.cli().job("last").at("counts").at("succeeded") == 1; }));
+    meeting.let_go(1);
+    const Finished done = run->wait();
+    CHECK(done.code == 0);
+    CHECK(done.out == "one\ntry2\n");
+  }
+
+  TEST_CASE("logs -f of tasks that are not there ends at once") {
+    const Cluster cluster;
+    const std::string job = cluster.cli().submit({"--hold"}, {"true"});
+    const Finished done = cluster.cli().run({"logs", "-f", job + ".77"});
+    CHECK(done.code == 3);
+    CHECK(contains(done.err, "no such task"));
+  }
+
+  TEST_CASE("run goes on behind a hangup that is ignored, as nohup has it") {
+    const Cluster cluster;
+    Rendezvous meeting(cluster.dir());
+    Args args = {"run", "--quiet", "--"};
+    const Args command = meeting.command("echo done");
+    args.insert(args.end(), command.begin(), command.end());
+    Child::Options options = cluster.cli().options(args);
+    Args ignoring = {"sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""};
+    options.argv.insert(options.argv.begin(), ignoring.begin(), ignoring.end());
+    Child run(std::move(options));
+    (void)meeting.arrival();
+    run.signal(SIGHUP);
+    run.signal(SIGHUP);
+    meeting.let_go(1);
+    const Finished done = run.wait();
+    CHECK(done.code == 0);
+    CHECK(done.out == "done\n");
+  }
+
   TEST_CASE("bytes that are no text come back as they were") {
     const Cluster cluster;
     const std::string script =

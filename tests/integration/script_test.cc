@@ -3,6 +3,9 @@
 // What the submitter reads and sends along: a script, and the standard input of its tasks.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <filesystem>
+
 #include "tests/integration/cluster.h"
 
 namespace capstan::itest {
@@ -31,6 +34,17 @@ TEST_SUITE("integration/script") {
     const Finished done = cluster.cli().run({"run", "-q", "--script", "-", "--", "{}", "b"}, text);
     CHECK(done.code == 1);
     CHECK(done.out == "2 {}\n");
+  }
+
+  TEST_CASE("a script runs wherever the job does, also where the worker's directory is relative") {
+    Cluster cluster({.workers = 0});
+    const std::string below = cluster.dir() / "below";
+    std::filesystem::create_directory(below);
+    Child::Options options{.argv = cluster.worker_command("w1"), .cwd = below};
+    const auto dir = std::find(options.argv.begin(), options.argv.end(), "--dir");
+    *std::next(dir) = "w1";
+    const Child worker(std::move(options));
+    CHECK(cluster.cli().ok({"run", "-q", "--script", "-", "b"}, "echo a$1\n") == "ab\n");
   }
 
   TEST_CASE("a script that names nothing is run by sh") {
