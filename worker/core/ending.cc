@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "worker/core/ending.h"
 
+#include <algorithm>
 #include <cstring>
 #include <iterator>
 
@@ -71,16 +72,17 @@ AttemptResult by_itself(const AttemptKey& key, const RunEnd& end) {
   return result;
 }
 
-void by_memory(AttemptResult& result, std::uint64_t limit_bytes, Oom oom) {
-  if (oom != Oom::None) {
+void by_memory(AttemptResult& result, std::uint64_t limit_bytes, const RunEnd& end) {
+  if (end.oom != Oom::None) {
     result.end = EndClass::Oom;
     const std::string asked = size_text(limit_bytes) + " it asked for";
-    result.reason = oom == Oom::OwnLimit
+    result.reason = end.oom == Oom::OwnLimit
                         ? "the kernel killed it: it used all of the " + asked
                         : "the kernel killed it: no memory was left around it, within the " + asked;
     return;
   }
-  if (limit_bytes == 0 || result.max_rss_bytes <= limit_bytes) return;
+  if (limit_bytes == 0 || result.max_rss_bytes <= std::max(limit_bytes, end.rss_floor_bytes))
+    return;
   if (result.end == EndClass::Signal) return too_large(result, result.max_rss_bytes, limit_bytes);
   add_note(result, "used " + size_text(result.max_rss_bytes) + " of the " + size_text(limit_bytes) +
                        " it asked for");

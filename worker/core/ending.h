@@ -22,7 +22,7 @@ namespace ending {
 [[nodiscard]] AttemptResult by_itself(const AttemptKey& key, const RunEnd& end);
 
 /// What its memory had to do with an end by itself. `limit` is what it asked for, or 0.
-void by_memory(AttemptResult& result, std::uint64_t limit_bytes, Oom oom);
+void by_memory(AttemptResult& result, std::uint64_t limit_bytes, const RunEnd& end);
 /// More words, behind those that are there.
 void add_note(AttemptResult& result, std::string_view note);
 

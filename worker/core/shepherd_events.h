@@ -32,6 +32,7 @@ struct RunEnd {
   int signal = 0;  ///< The signal that ended the main process, or 0.
   Micros cpu{0};
   std::uint64_t max_rss_bytes = 0;
+  std::uint64_t rss_floor_bytes = 0;  ///< What max_rss_bytes has from the start: not the task's.
   std::array<std::uint64_t, 2> output_bytes{};  ///< By Stream.
   std::array<SparseText, 2> tail{};             ///< By Stream, at most kTailBytes.
   Oom oom = Oom::None;

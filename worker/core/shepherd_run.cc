@@ -93,7 +93,7 @@ void Shepherd::on(const shepherd::Gone& event) {
   AttemptResult result = ending::by_itself(event.key, event.end);
   result.wall = now_ - it->second.started_at;
   it->second.note = event.end.note;
-  ending::by_memory(result, it->second.job->part.settings.mem_bytes, event.end.oom);
+  ending::by_memory(result, it->second.job->part.settings.mem_bytes, event.end);
   finish(it, std::move(result));
 }
 

@@ -89,6 +89,7 @@ class ProcessRunner final : public Runner {
     std::set<pid_t> strangers;  // Left the group, became our children.
     Micros cpu{0};
     std::uint64_t max_rss_bytes = 0;
+    std::uint64_t rss_floor_bytes = 0;
     std::array<UniqueFd, 2> pipes;    // By Stream.
     std::array<UniqueFd, 2> writing;  // Their other ends: so that what closes its output as it ends
                                       // does not wake us for that before its end does.
@@ -117,6 +118,7 @@ class ProcessRunner final : public Runner {
   Process* find_serial(std::uint32_t serial);
   Process* find_launch(std::string_view launch);  // "JOB.TASK.ATTEMPT"
   std::uint32_t next_serial();
+  std::uint64_t lower_own_peak();
   [[nodiscard]] static bool has_group(const Process& process);
   void press(Process& process);
   void signal_tree(const Process& process, int number) const;
@@ -135,6 +137,7 @@ class ProcessRunner final : public Runner {
   std::unordered_map<pid_t, AttemptKey> mains_;            // Not reaped yet.
   std::unordered_map<std::uint32_t, AttemptKey> serials_;  // Of processes_.
   std::uint32_t last_serial_ = 0;
+  UniqueFd clear_refs_;  // Lowers our own peak of memory.
   std::unordered_map<int, std::pair<AttemptKey, Stream>> pipes_;
   std::set<AttemptKey> ending_;  // Their main process is reaped.
   std::set<pid_t> ignored_;

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -67,6 +68,18 @@ TEST_SUITE("worker/exec/process_runner") {
     CHECK(end.tail[1] == "oops");
     CHECK(end.output_bytes[0] == 5);
     CHECK(end.max_rss_bytes > 0);
+  }
+
+  TEST_CASE_FIXTURE(Loop, "the worker's own peak of memory is not the task's") {
+    constexpr std::size_t kLarge = 600U << 20;
+    void* const taken = ::mmap(nullptr, kLarge, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    REQUIRE(taken != MAP_FAILED);
+    const RunEnd beside = end_of(shell("exit 0"));
+    CHECK(beside.max_rss_bytes <= beside.rss_floor_bytes);  // Not known: no reason to blame it.
+    ::munmap(taken, kLarge);
+    const RunEnd behind = end_of(shell("exit 0"));
+    CHECK(behind.max_rss_bytes < kLarge / 2);
   }
 
   TEST_CASE_FIXTURE(Loop, "a signal that ends it is told") {
