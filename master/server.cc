@@ -68,7 +68,7 @@ Result<bool> Server::Impl::settle_turn() {
 
 Result<void> Server::Impl::end_turn() {
   in_turn = false;
-  workers.follow(watches.followed());
+  workers.follow(watches.followed(), watches.followed_version());
   reads.post_pending();
   TRY(retention.after_write());
   clients.post_pending();
@@ -106,9 +106,20 @@ void Server::Impl::forgive_sleep() {
 }
 
 void Server::Impl::plan() {
+  // A plan looks at each job that waits. Of what no entry tells (a worker is heard again) it may
+  // hear a little later.
+  const TimePoint again_at = planned_at + limits::kPlanEvery;
+  const bool is_same = planned_at != TimePoint{} && ledger.queue().last_seq() == planned;
+  if (is_same && ledger.at() < std::min(plan_at, again_at) &&
+      ledger.queue().jobs().size() > limits::kJobsPlannedAtOnce) {
+    plan_at = std::min(plan_at, again_at);
+    return;
+  }
+  planned_at = ledger.at();
   planner::Plan plan = planner::plan(ledger.queue(), sessions.presence(), options.silence,
                                      planner::Now{ledger.at(), ledger.wall()});
   for (Command& command : plan.commands) ledger.commit(std::move(command));
+  planned = ledger.queue().last_seq();
   plan_at = plan.deadline;
 }
 

@@ -78,6 +78,8 @@ struct Server::Impl {
   TimePoint beat_at;
   bool draining_told = false;  // In the log, since it began.
   TimePoint plan_at;
+  TimePoint planned_at;  ///< The last plan; zero: none yet.
+  Seq planned;           ///< The last entry that it knew, its own included.
   TimePoint suspect_at = TimePoint::never();
   TimePoint steady_turned_at;  // But this one.
   std::optional<std::uint32_t> copies_asked;

@@ -63,6 +63,7 @@ std::string role_reason(Role role, const msg::Body& body) {
 
 /// A message inside a session, to the part of the api that it is for.
 struct InSession {
+  const api::Ledger& ledger;
   api::WorkerApi& workers;
   api::ClientApi& clients;
   api::ReadsApi& reads;
@@ -97,7 +98,7 @@ struct InSession {
     }
     std::optional<std::string> owner;
     if (session.identity.role != Role::Admin) owner = session.identity.name;
-    const auto taken = retention.purge(*asked, std::move(owner), clients.wall_before(m.older_than));
+    const auto taken = retention.purge(*asked, std::move(owner), ledger.wall_before(m.older_than));
     if (!taken) clients.refuse(session, m.request, taken.error());
     return {};
   }
@@ -209,8 +210,8 @@ Result<void> Server::Impl::dispatch(Frame& frame) {
   if (!rule.in_session) return dispatch_hello(frame);
   api::Session* session = sessions.accept(frame.peer, frame.message);
   if (session == nullptr) return {};
-  InSession handler{workers, clients,  reads,       watches,  logs, retention,
-                    backups, sessions, ledger.at(), *session, {}};
+  InSession handler{ledger,    workers, clients,  reads,       watches,  logs,
+                    retention, backups, sessions, ledger.at(), *session, {}};
   if (std::holds_alternative<msg::GetStatus>(frame.message.body)) handler.status = own_status(0);
   return std::visit(handler, frame.message.body);
 }

@@ -65,8 +65,6 @@ class ClientApi {
   void refuse(const Session& session, const RequestId& request, const Error& error) {
     deny(session, request, error.code, error.message);
   }
-  /// So long before now, as entries count it: no change of the clock moves it.
-  [[nodiscard]] WallTime wall_before(Micros age) const;
   // An admin's (client_admin.cc).
   [[nodiscard]] Result<void> on_worker_control(const Session& session,
                                                const msg::WorkerControl& control);

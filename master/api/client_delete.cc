@@ -28,10 +28,6 @@ Result<std::optional<Asked>> ClientApi::begin(const Session& session, const Requ
   return std::optional<Asked>(asked);
 }
 
-WallTime ClientApi::wall_before(Micros age) const {
-  return WallTime{(ledger_.at() - age).us};
-}
-
 Result<void> ClientApi::delete_jobs(const Session& session, const msg::Control& control) {
   const auto refuse = [&](const Error& error) -> Result<void> {
     deny(session, control.request, error.code, error.message);

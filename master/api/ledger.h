@@ -17,6 +17,7 @@
 // by steady time; it stands still within a turn.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -61,6 +62,11 @@ class Ledger {
   /// Now, as entries and the planner count it.
   [[nodiscard]] TimePoint at() const { return at_; }
   [[nodiscard]] WallTime wall() const { return wall_; }
+  /// So long ago, for what is deleted by its age: by the entries' time, which no change of the
+  /// clock moves, or by the clock when that is behind it: it was ahead once.
+  [[nodiscard]] WallTime wall_before(Micros age) const {
+    return WallTime{std::min(at_.us, wall_.us) - age.count()};
+  }
   /// The same at this very moment: later than at() while the loop waits.
   [[nodiscard]] TimePoint now() const;
   /// When the steady clock will show `at`.

@@ -193,8 +193,7 @@ void Retention::read_expired() {
   if (!has_policy) return;
   reads_expired_ = true;
   store::Tables::Expiry expiry;
-  // By the entries' time, which no change of the clock moves.
-  if (policy_.age.count() > 0) expiry.finished_before.us = (ledger_.at() - policy_.age).us;
+  if (policy_.age.count() > 0) expiry.finished_before = ledger_.wall_before(policy_.age);
   expiry.jobs_kept = policy_.jobs;
   expiry.bytes_kept = policy_.bytes;
   expiry.after_at = passed_at_;

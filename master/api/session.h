@@ -54,11 +54,12 @@ struct Session {
   // Of workers.
   WorkerId worker;  ///< 0: a client's session.
   Instance instance;
-  std::uint64_t hello = 0;    ///< The number of the HELLO that opened it.
-  bool welcomed = false;      ///< Its HELLO is durable and Welcome left.
-  std::set<JobId> templates;  ///< Sent in this session.
-  std::set<JobId> follows;    ///< Jobs whose output it was told to deliver live.
-  int log_chunks = 0;         ///< Not acknowledged yet.
+  std::uint64_t hello = 0;            ///< The number of the HELLO that opened it.
+  bool welcomed = false;              ///< Its HELLO is durable and Welcome left.
+  std::set<JobId> templates;          ///< Sent in this session.
+  std::set<JobId> follows;            ///< Jobs whose output it was told to deliver live …
+  std::uint64_t follows_version = 0;  ///< … and which state of Watches::followed() that was.
+  int log_chunks = 0;                 ///< Not acknowledged yet.
 };
 
 /// Who may send what to a master.

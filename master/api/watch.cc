@@ -69,6 +69,7 @@ void Watches::forget(const Key& key) {
   const auto of_job = by_job_.find(it->second.job);
   of_job->second.erase(key);
   if (of_job->second.empty()) by_job_.erase(of_job);
+  if (it->second.output && it->second.allowed) ++followed_version_;
   watches_.erase(it);
 }
 
@@ -124,7 +125,7 @@ void Watches::on_page(const Key& key, std::uint64_t serial, const Result<Page>& 
   Watch& watch = it->second;
   watch.asked = false;
   if (!page) return stop(key, page.error());
-  watch.allowed = true;
+  if (!std::exchange(watch.allowed, true) && watch.output) ++followed_version_;
   for (const store::Tables::TaskEntry& entry : page->tasks.tasks) {
     watch.ended.push_back(
         {entry.row.finished_seq, task_ended(entry.task, entry.row, ledger_.queue().workers())});
@@ -210,12 +211,13 @@ void Watches::on_output(const AttemptKey& key, Stream stream, std::uint64_t upto
     stop(watcher, Error{Errc::Unavailable, "this watch was too slow; begin it again"});
 }
 
-std::set<JobId> Watches::followed() const {
-  std::set<JobId> jobs;
+const std::set<JobId>& Watches::followed() {
+  if (std::exchange(counted_version_, followed_version_) == followed_version_) return followed_;
+  followed_.clear();
   for (const auto& [key, watch] : watches_) {
-    if (watch.output && watch.allowed) jobs.insert(watch.job);
+    if (watch.output && watch.allowed) followed_.insert(watch.job);
   }
-  return jobs;
+  return followed_;
 }
 
 // --- Sending -------------------------------------------------------------------------------------

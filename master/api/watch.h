@@ -52,7 +52,9 @@ class Watches {
   [[nodiscard]] TimePoint next_due() const;
 
   /// Jobs whose output somebody wants live.
-  [[nodiscard]] std::set<JobId> followed() const;
+  [[nodiscard]] const std::set<JobId>& followed();
+  /// Another number whenever they may be others. From 1.
+  [[nodiscard]] std::uint64_t followed_version() const { return followed_version_; }
   [[nodiscard]] std::size_t size() const { return watches_.size(); }
 
  private:
@@ -122,6 +124,9 @@ class Watches {
   /// one that watches and unwatches in a loop would fill the reader's queue.
   std::map<SessionId, std::size_t> pages_asked_;
   std::uint64_t serial_ = 0;
+  std::set<JobId> followed_;  ///< As of counted_version_.
+  std::uint64_t followed_version_ = 1;
+  std::uint64_t counted_version_ = 0;
 };
 
 }  // namespace capstan::api

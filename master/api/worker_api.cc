@@ -289,9 +289,10 @@ void WorkerApi::tell(const effect::JobFinished& effect) {
   for (Session* session : sessions_.worker_sessions()) session->templates.erase(effect.job);
 }
 
-void WorkerApi::follow(const std::set<JobId>& jobs) {
+void WorkerApi::follow(const std::set<JobId>& jobs, std::uint64_t version) {
   for (Session* session : sessions_.worker_sessions()) {
-    if (!session->welcomed || session->follows == jobs) continue;
+    if (!session->welcomed || session->follows_version == version) continue;
+    session->follows_version = version;
     std::set<JobId> before = std::exchange(session->follows, jobs);
     for (const JobId job : jobs) {
       if (before.erase(job) == 0) sessions_.send(*session, msg::Follow{job, true});

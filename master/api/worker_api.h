@@ -61,7 +61,7 @@ class WorkerApi {
   void tell(const effect::JobFinished& effect);
 
   /// Makes every worker deliver the output of just these jobs live.
-  void follow(const std::set<JobId>& jobs);
+  void follow(const std::set<JobId>& jobs, std::uint64_t version);
 
  private:
   /// Takes one of the new workers that there may be now.

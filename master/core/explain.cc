@@ -118,13 +118,8 @@ class Explainer {
   std::string waiting() {
     std::string reason;
     if (job_.paused) reason = "job is paused: capstan resume " + text(job_.id.value);
-    for (const auto* list : {&job_.spec->after, &job_.spec->after_any}) {
-      for (const JobId other : *list) {
-        if (c_.queue.find_job(other) != nullptr) add(reason, "waits for " + job_text(other));
-      }
-    }
-    if (job_.spec->begin_at.us > c_.wall.us)
-      add(reason, "begins at " + rfc3339(job_.spec->begin_at));
+    for (const JobId other : job_.waits_for) add(reason, "waits for " + job_text(other));
+    if (job_.awaits_begin) add(reason, "begins at " + rfc3339(job_.spec->begin_at));
     return reason;
   }
 

@@ -118,6 +118,11 @@ bool Placement::must_wait_for_another(const Job& job, const LiveTask* history,
 Placement::Room* Placement::emptiest_for(Cursor& cursor, const LiveTask* history,
                                          bool& is_blocked) {
   const Job& job = *cursor.job;
+  // For all such jobs it is the same, but for the one that a worker is kept for.
+  const bool is_like_others =
+      history == nullptr && job.excluded.empty() && !(reserved_ && reserved_->job == job.id);
+  const std::pair shape(job.spec->cpus, job.spec->mem_bytes);
+  if (is_like_others && too_large_.contains(shape)) return nullptr;
   for (const auto& [order, id] : free_) {
     if (kMost - order < job.spec->cpus) break;
     Room& room = rooms_.at(id);
@@ -126,6 +131,7 @@ Placement::Room* Placement::emptiest_for(Cursor& cursor, const LiveTask* history
     if (obstacle == Obstacle::None) return &room;
     if (obstacle == Obstacle::FailedThere) is_blocked = true;
   }
+  if (is_like_others) too_large_.insert(shape);
   return nullptr;
 }
 
@@ -314,10 +320,13 @@ void Placement::send_ahead() {
 
 // --- Back ----------------------------------------------------------------------------------------
 
-bool Placement::is_wanted_here(const Job& job) const {
-  return std::any_of(rooms_.begin(), rooms_.end(), [&](const auto& entry) {
-    return obstacle_in(entry.second, job, nullptr) == Obstacle::None;
-  });
+bool Placement::is_wanted_here(const Job& job) {
+  const auto [known, is_new] = wanted_.try_emplace(job.id);
+  if (is_new)
+    known->second = std::any_of(rooms_.begin(), rooms_.end(), [&](const auto& entry) {
+      return obstacle_in(entry.second, job, nullptr) == Obstacle::None;
+    });
+  return known->second;
 }
 
 void Placement::take_back_from(const Worker& donor, std::uint64_t idle) {
@@ -334,14 +343,19 @@ void Placement::take_back_from(const Worker& donor, std::uint64_t idle) {
   wanted = std::min<std::uint64_t>(wanted, kTasksPerCommand);
   cmd::TasksRecalled recalled{donor.id, {}};
   // From the end, where they would wait longest. What was recalled before counts as taken.
+  const Job* job = nullptr;  // Of the last one: those of a job mostly follow each other.
+  bool is_worth_it = false;
   for (auto it = donor.granted.end(); it != kept && wanted > 0;) {
     --it;
     const AttemptKey& key = it->first;
-    const Job& job = *queue_.find_job(key.job);
-    const auto waits = job.mean_wall * ahead / std::max(donor.row.cpus, 1U);
-    if (job.paused || !is_wanted_here(job)) continue;
-    if (job.mean_wall.count() > 0 && waits < kWorthTakingBack) continue;
-    const LiveTask& live = job.live.at(*job.ordinal_of(key.task));
+    if (job == nullptr || job->id != key.job) {
+      job = queue_.find_job(key.job);
+      const auto waits = job->mean_wall * ahead / std::max(donor.row.cpus, 1U);
+      is_worth_it = !job->paused && is_wanted_here(*job) &&
+                    (job->mean_wall.count() == 0 || waits >= kWorthTakingBack);
+    }
+    if (!is_worth_it) continue;
+    const LiveTask& live = job->live.at(*job->ordinal_of(key.task));
     if (live.started || live.cancelling || !live.failed_on.empty()) continue;
     --wanted;
     if (!live.recalled) recalled.keys.push_back(key);

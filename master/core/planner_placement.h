@@ -109,7 +109,7 @@ class Placement {
   void wait_in_line(const Cursor& cursor, std::uint32_t ordinal);
   void give(Cursor& cursor, std::uint32_t ordinal, Room& room);
   void take_back_from(const Worker& donor, std::uint64_t idle);
-  [[nodiscard]] bool is_wanted_here(const Job& job) const;
+  [[nodiscard]] bool is_wanted_here(const Job& job);
 
   const Queue& queue_;
   std::map<WorkerId, Room> rooms_;
@@ -121,6 +121,9 @@ class Placement {
   std::uint32_t looks_above_ = 0;  ///< At jobs that lower ones must not be sent ahead of.
   std::size_t rooms_kept_ = 0;
   bool line_is_settled_ = false;  ///< The first in line was found, or is not looked for any more.
+  /// Cpus and memory of jobs without exclusions that found no room: rooms only fill up.
+  std::set<std::pair<std::uint32_t, std::uint64_t>> too_large_;
+  std::map<JobId, bool> wanted_;  ///< Of is_wanted_here(): nothing is placed meanwhile.
   std::map<JobId, Cursor> cursors_;
   std::map<std::string, std::uint64_t> owner_cpus_;  // Given in this call.
   std::vector<Command> commands_;

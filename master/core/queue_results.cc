@@ -127,7 +127,9 @@ void QueueApply::granted_result(Granted granted, const AttemptResult& result) {
 bool QueueApply::is_hopeless(const Job& job) const {
   if (job.excluded.size() >= limits::kLaunchErrorWorkers) return true;
   return std::all_of(queue_.workers_.begin(), queue_.workers_.end(), [&](const auto& entry) {
-    return !entry.second.row.present || job.is_excluded(entry.first);
+    const WorkerRow& row = entry.second.row;
+    const bool is_too_small = row.cpus < job.spec->cpus || row.mem_bytes < job.spec->mem_bytes;
+    return !row.present || is_too_small || job.is_excluded(entry.first);
   });
 }
 

@@ -126,6 +126,20 @@ TEST_CASE("what no worker can run waits for none of the others") {
   CHECK(a.why(wide).reason == "others go first: job " + std::to_string(early.value) + " (older)");
 }
 
+TEST_CASE("what is waited for is what the job still waits for, though it is done again") {
+  Asked a;
+  const WorkerId w = a.add_worker(1);
+  const JobId first = a.f.submit(a_job());
+  const JobId second = a.f.submit(a_job().after_any({first}));
+  CHECK(a.why(second).reason.starts_with("waits for job " + std::to_string(first.value)));
+  a.f.assign(w, first, {1});
+  a.f.report(w, a_result(a_key(first.value, 1, 1), EndClass::Exit));
+  CHECK(a.why(second).reason.empty());
+  a.f.retry(first, 1U << static_cast<unsigned>(TaskState::Failed));
+  REQUIRE(a.f.queue.find_job(first) != nullptr);
+  CHECK_FALSE(a.why(second).reason.starts_with("waits for"));
+}
+
 TEST_CASE("the task's own reason") {
   Asked a;
   const WorkerId w = a.add_worker(8);

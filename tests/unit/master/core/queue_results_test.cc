@@ -152,6 +152,18 @@ TEST_CASE("a launch error everywhere fails the job; elsewhere launched, it spend
   CHECK(t.f.broken == "");
 }
 
+TEST_CASE("a launch error on all that are large enough fails the job") {
+  QueueFixture f;
+  const WorkerId large = f.add_worker(8, 1000);
+  f.add_worker(4, 1000);
+  f.add_worker(8, 999);
+  const JobId job = f.submit(a_job().with_cpus(8).with_mem(1000).with_retries(5));
+  f.assign(large, job, {1});
+  f.report(large, a_result(a_key(1, 1, 1), EndClass::LaunchError));
+  CHECK(f.tables.jobs.at(job).state == JobState::Failed);
+  CHECK(f.broken == "");
+}
+
 TEST_CASE("a recalled attempt's number is given again once its return is confirmed") {
   OneTask t(a_job().with_tasks(2));
   const AttemptKey key = a_key(1, 1, 1);
