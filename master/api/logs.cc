@@ -75,6 +75,7 @@ void LogsApi::on_holder(Logs::Chunk chunk, SessionId session, const Result<Attem
 
 void LogsApi::forget(JobId job) {
   std::erase_if(holders_, [&](const auto& each) { return each.first.job == job; });
+  std::erase_if(awaited_, [&](const auto& each) { return each.first.first.job == job; });
 }
 
 void LogsApi::discard(const Logs::Chunk& chunk, Session& session) {
