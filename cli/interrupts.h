@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/outcome.h"
+#include "common/base/signals.h"
 #include "common/net/event_loop.h"
 
 namespace capstan::cli {
@@ -23,7 +24,7 @@ class Interrupts {
   /// REQUIRES: this outlives the loop's last poll().
   Outcome<void> install(net::EventLoop& loop) {
     std::vector<int> signals{SIGCHLD, SIGWINCH};
-    for (const int ending : {SIGINT, SIGTERM, SIGHUP}) {
+    for (const int ending : {SIGINT, SIGTERM, SIGHUP}) {  // Blocked, it would come all the same.
       if (!is_ignored(ending)) signals.push_back(ending);
     }
     const auto installed = loop.on_signals(std::move(signals), [this](int signal) { on(signal); });
@@ -39,11 +40,6 @@ class Interrupts {
   [[nodiscard]] int exit_code() const { return 128 + (last_ == 0 ? SIGINT : last_); }
 
  private:
-  /// As nohup and a shell's background jobs have it. What is blocked would come all the same.
-  static bool is_ignored(int signal) {
-    struct sigaction now {};
-    return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
-  }
   void on(int signal) {
     if (signal == SIGWINCH) {
       if (on_resize_) on_resize_();

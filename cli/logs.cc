@@ -27,8 +27,6 @@ namespace {
 /// Tasks whose beginning is read ahead, so that a job of many small outputs costs no round trip
 /// each.
 constexpr std::size_t kReadAhead = 16;
-/// So long is waited for a worker's delivery without a word about it.
-constexpr Micros kTellAfter = std::chrono::seconds(2);
 
 struct LogRequest {
   Target target;
@@ -78,8 +76,7 @@ class Follower {
         client_,
         {.job = request_.target.job, .states = 0, .after = {}, .only = request_.target.tasks});
     if (!TRY(pages.next()).empty()) return {};
-    return fail_with(kExitRefused,
-                     fmt::format("job {} has no such task", request_.target.job.value));
+    return fail_with(kExitRefused, no_such_task_text(request_.target.job));
   }
   /// What running tasks printed before now: the watch tells only of what comes.
   Outcome<void> read_running() {
@@ -167,8 +164,7 @@ class Reader {
                   count_text(running_, "task"));
     }
     if (printed_tasks_ != 0) return kExitOk;
-    return fail_with(kExitRefused,
-                     fmt::format("job {} has no such task", request_.target.job.value));
+    return fail_with(kExitRefused, no_such_task_text(request_.target.job));
   }
 
  private:
@@ -282,7 +278,7 @@ class Reader {
       watch_ = std::make_unique<JobWatch>(client_, options, on_events);
     }
     const auto is_news = [&] { return has_grown_ || watch_->failure().has_value(); };
-    if (!TRY(client_.run_until(is_news, client_.now() + kTellAfter)) && !has_told_) {
+    if (!TRY(client_.run_until(is_news, client_.now() + kTellUndelivered)) && !has_told_) {
       has_told_ = true;
       print_error("capstan logs: waiting for what {} has not delivered of {} yet\n",
                   printable(task.worker), task_name(request_.target.job, task.task));
@@ -402,9 +398,7 @@ class LogsVerb final : public Verb {
     files.dir = to_;
     files.with_stdout = !stderr_;
     const LogFilesSummary summary = TRY(write_log_files(client, files));
-    if (summary.tasks == 0) {
-      return fail_with(kExitRefused, fmt::format("job {} has no such task", summary.job.value));
-    }
+    if (summary.tasks == 0) { return fail_with(kExitRefused, no_such_task_text(summary.job)); }
     Output out(STDOUT_FILENO);
     if (json_) out.write(summary_json(summary));
     TRY(out.flush());

@@ -22,6 +22,9 @@
 
 namespace capstan::cli {
 
+/// So long is waited for a worker's delivery without a word about it.
+inline constexpr Micros kTellUndelivered = std::chrono::seconds(2);
+
 /// Whether `index` lies in one of the ranges; an empty list means all.
 bool is_selected(const std::vector<IndexRange>& ranges, TaskIndex index);
 

@@ -23,8 +23,6 @@
 namespace capstan::cli {
 namespace {
 
-/// How long output may be on its way before it is said what is waited for.
-constexpr Micros kTellUndelivered = std::chrono::seconds(2);
 /// Failures that are named at the end.
 constexpr std::size_t kNamed = 5;
 

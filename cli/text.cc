@@ -140,6 +140,10 @@ std::string local_time_text(WallTime at) {
   return std::string(text, length);
 }
 
+std::string no_such_task_text(JobId job) {
+  return fmt::format("job {} has no such task", job.value);
+}
+
 std::string count_text(std::uint64_t count, std::string_view noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }

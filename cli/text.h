@@ -43,6 +43,8 @@ std::string count_text(std::uint64_t count, std::string_view noun);
 std::string counts_text(const JobCounts& counts);
 /// "a, b": words of others, made printable.
 std::string list_text(const std::vector<std::string>& words);
+/// "job 17 has no such task".
+std::string no_such_task_text(JobId job);
 /// "exit 3", "signal 11 (Segmentation fault)", "timeout", "launch error: no such file".
 std::string end_text(const msg::TaskView& task);
 

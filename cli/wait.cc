@@ -12,6 +12,7 @@
 #include "cli/output.h"
 #include "cli/output_pump.h"
 #include "cli/progress.h"
+#include "cli/text.h"
 #include "common/base/print_error.h"
 #include "common/json/json.h"
 #include "common/model/limits.h"
@@ -44,7 +45,7 @@ class TaskSet {
       list.after = page.tasks.back().task;
     }
     if (found != 0) return {};
-    return fail_with(kExitRefused, fmt::format("job {} has no such task", target_.job.value));
+    return fail_with(kExitRefused, no_such_task_text(target_.job));
   }
   void note(const msg::TaskView& task) {
     if (!is_selected(target_.tasks, task.task)) return;

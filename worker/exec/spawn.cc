@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <string_view>
 
+#include "common/base/signals.h"
 #include "common/base/unique_fd.h"
 #include "worker/core/env_text.h"
 
@@ -221,10 +222,7 @@ bool has_terminal() {
 std::vector<int> ignored_signals() {
   std::vector<int> ignored;
   for (int number = 1; number < NSIG; ++number) {
-    struct sigaction now {};
-    if (::sigaction(number, nullptr, &now) == 0 && now.sa_handler == SIG_IGN) {
-      ignored.push_back(number);
-    }
+    if (is_ignored(number)) ignored.push_back(number);
   }
   return ignored;
 }
