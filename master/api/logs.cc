@@ -145,17 +145,23 @@ void LogsApi::on_read(const Session& session, const msg::ReadLog& question) {
       [this, asked](Session& asker, const Attempt& attempt) { answer(asker, asked, attempt); });
 }
 
-LogsApi::Attempt LogsApi::in_row(const TaskRow& row, const AttemptKey& key, Stream stream) {
+LogsApi::Attempt LogsApi::over(const AttemptKey& key, const AttemptRow& row, Stream stream) {
   const bool out = stream == Stream::Stdout;
   return {.key = key,
           .worker = row.worker,
           .instance = row.instance,
-          // A task that is over without an attempt has no output.
-          .ended = row.ended || (is_finished(row.state) && !row.attempt),
-          .ended_at = row.finished_at,
+          .ended = true,
+          .ended_at = row.ended_at,
           .end = row.end,
           .total = out ? row.stdout_bytes : row.stderr_bytes,
           .tail = out ? row.stdout_tail.str() : row.stderr_tail.str()};
+}
+
+LogsApi::Attempt LogsApi::last(const AttemptKey& key, const TaskRow& row, Stream stream) {
+  Attempt attempt = over(key, attempt_in(row), stream);
+  // A task that is over without an attempt has no output.
+  attempt.ended = row.ended || (is_finished(row.state) && !row.attempt);
+  return attempt;
 }
 
 Result<LogsApi::Attempt> LogsApi::find_attempt(store::Tables& tables,
@@ -169,20 +175,11 @@ Result<LogsApi::Attempt> LogsApi::find_attempt(store::Tables& tables,
   // Else it is over and the task is not: one that waits for its next attempt has its last one
   // among the others.
   const bool is_in_row = row.ended || row.state == TaskState::Running || !row.attempt;
-  if (is_last && is_in_row) return in_row(row, key, question.stream);
+  if (is_last && is_in_row) return last(key, row, question.stream);
   for (const auto& [known, earlier] : TRY(tables.list_attempts(question.job, question.task))) {
-    if (known != key) continue;
-    const bool out = question.stream == Stream::Stdout;
-    return Attempt{.key = key,
-                   .worker = earlier.worker,
-                   .instance = earlier.instance,
-                   .ended = true,
-                   .ended_at = earlier.ended_at,
-                   .end = earlier.end,
-                   .total = out ? earlier.stdout_bytes : earlier.stderr_bytes,
-                   .tail = out ? earlier.stdout_tail.str() : earlier.stderr_tail.str()};
+    if (known == key) return over(key, earlier, question.stream);
   }
-  if (is_last) return in_row(row, key, question.stream);  // Handed back never started.
+  if (is_last) return last(key, row, question.stream);  // Handed back never started.
   return fail(Errc::NotFound, "no attempt " + to_string(key));
 }
 

@@ -87,7 +87,9 @@ class LogsApi {
   /// Acknowledged without a trace: nobody will ever read it.
   void discard(const Logs::Chunk& chunk, Session& session);
   void append(Logs::Chunk chunk, SessionId session);
-  [[nodiscard]] static Attempt in_row(const TaskRow& row, const AttemptKey& key, Stream stream);
+  [[nodiscard]] static Attempt over(const AttemptKey& key, const AttemptRow& row, Stream stream);
+  /// The one that the task's row describes.
+  [[nodiscard]] static Attempt last(const AttemptKey& key, const TaskRow& row, Stream stream);
   [[nodiscard]] static Result<Attempt> find_attempt(store::Tables& tables,
                                                     const msg::ReadLog& question);
   void answer(Session& asker, const Asked& asked, const Attempt& attempt);

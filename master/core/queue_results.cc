@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/model/limits.h"
+#include "master/core/obstacle.h"
 #include "master/core/queue_apply.h"
 #include "master/core/retry.h"
 
@@ -127,9 +128,8 @@ void QueueApply::granted_result(Granted granted, const AttemptResult& result) {
 bool QueueApply::is_hopeless(const Job& job) const {
   if (job.excluded.size() >= limits::kLaunchErrorWorkers) return true;
   return std::all_of(queue_.workers_.begin(), queue_.workers_.end(), [&](const auto& entry) {
-    const WorkerRow& row = entry.second.row;
-    const bool is_too_small = row.cpus < job.spec->cpus || row.mem_bytes < job.spec->mem_bytes;
-    return !row.present || is_too_small || job.is_excluded(entry.first);
+    return !entry.second.row.present ||
+           planner::obstacle_between(entry.second, job) != Obstacle::None;
   });
 }
 
